@@ -1,0 +1,2 @@
+//! The `mqttx` command.
+fn main() {}

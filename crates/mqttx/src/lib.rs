@@ -1,0 +1,1 @@
+//! Many MQTT sessions in one process.
