@@ -85,7 +85,8 @@ impl Transmit {
             let next = payloads.next();
             let end = next.map_or(self.bytes.len(), |(at, _)| *at);
             if position < end {
-                let (Some(slot), Some(piece)) = (slots.next(), self.bytes.get(position..end)) else {
+                let (Some(slot), Some(piece)) = (slots.next(), self.bytes.get(position..end))
+                else {
                     return filled;
                 };
                 *slot = IoSlice::new(piece);
@@ -195,7 +196,7 @@ mod tests {
             queue.push_payload(Bytes::from_static(b"FG"));
             queue.bytes_mut().extend_from_slice(b"hi");
             transmit.take(&mut queue);
-            assert!(queue.is_empty() && queue.len() == 0);
+            assert_eq!(queue.len(), 0);
             queue.bytes_mut().extend_from_slice(b"j");
             queue.push_payload(Bytes::from_static(b"KLMN"));
             transmit.advance(1);

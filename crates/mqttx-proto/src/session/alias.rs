@@ -16,7 +16,11 @@ impl InboundAliases {
     }
 
     /// The topic of a PUBLISH with `alias`: what `topic` sets, or what was set before when it is empty.
-    pub(crate) fn resolve(&mut self, alias: u16, topic: &str) -> Result<Option<Arc<str>>, DecodeError> {
+    pub(crate) fn resolve(
+        &mut self,
+        alias: u16,
+        topic: &str,
+    ) -> Result<Option<Arc<str>>, DecodeError> {
         if alias == 0 || alias > self.maximum {
             return Err(DecodeError {
                 reason: ReasonCode::TOPIC_ALIAS_INVALID,

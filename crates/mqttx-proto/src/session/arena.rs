@@ -18,10 +18,6 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn len(self) -> usize {
-        (self.end - self.start) as usize
-    }
-
     fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -65,13 +61,9 @@ impl Arena {
     }
 
     pub(crate) fn get(&self, span: Span) -> &[u8] {
-        self.chunks.get(span.chunk as usize).and_then(|c| c.bytes.get(span.range())).unwrap_or_default()
-    }
-
-    pub(crate) fn get_mut(&mut self, span: Span) -> &mut [u8] {
         self.chunks
-            .get_mut(span.chunk as usize)
-            .and_then(|c| c.bytes.get_mut(span.range()))
+            .get(span.chunk as usize)
+            .and_then(|c| c.bytes.get(span.range()))
             .unwrap_or_default()
     }
 
@@ -149,7 +141,8 @@ mod tests {
             let bytes = vec![round as u8; round % 300];
             live.push_back((put(&mut arena, &bytes), bytes));
             if round % 3 == 0 {
-                let (span, bytes) = if round % 2 == 0 { live.pop_front() } else { live.pop_back() }.unwrap();
+                let (span, bytes) =
+                    if round % 2 == 0 { live.pop_front() } else { live.pop_back() }.unwrap();
                 assert_eq!(arena.get(span), bytes);
                 arena.remove(span);
             }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::{
-    DecodeError, EncodeError, PacketId, Properties, PropertyError, Publish, QoS, ReasonCode, TopicError,
+    DecodeError, EncodeError, PacketId, Properties, PropertyError, Publish, QoS, ReasonCode,
+    TopicError,
 };
 
 use super::link::Limits;
@@ -233,7 +234,10 @@ impl fmt::Display for DropReason {
             Self::Expired => f.write_str("it expired before it could be sent"),
             Self::Evicted => f.write_str("it made room for a newer message in a full outbox"),
             Self::TooLarge { size, limit } => {
-                write!(f, "the packet of {size} bytes is larger than the server's maximum of {limit}")
+                write!(
+                    f,
+                    "the packet of {size} bytes is larger than the server's maximum of {limit}"
+                )
             }
             Self::QoSNotSupported { maximum } => {
                 write!(f, "the server's maximum QoS is {maximum}")

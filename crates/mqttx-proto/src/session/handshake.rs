@@ -150,11 +150,17 @@ fn accept_v5(
             Property::MaximumPacketSize(n) => limits.maximum_packet_size = n,
             Property::TopicAliasMaximum(n) => limits.topic_alias_maximum = n,
             Property::WildcardSubscriptionAvailable(n) => limits.wildcard_subscriptions = n != 0,
-            Property::SubscriptionIdentifierAvailable(n) => limits.subscription_identifiers = n != 0,
+            Property::SubscriptionIdentifierAvailable(n) => {
+                limits.subscription_identifiers = n != 0
+            }
             Property::SharedSubscriptionAvailable(n) => limits.shared_subscriptions = n != 0,
             Property::ServerKeepAlive(n) => limits.keep_alive = KeepAlive::from_secs(n),
-            Property::SessionExpiryInterval(n) => limits.session_expiry = SessionExpiry::from_secs(n),
-            Property::AssignedClientIdentifier(id) => limits.assigned_client_id = Some(id.to_owned()),
+            Property::SessionExpiryInterval(n) => {
+                limits.session_expiry = SessionExpiry::from_secs(n)
+            }
+            Property::AssignedClientIdentifier(id) => {
+                limits.assigned_client_id = Some(id.to_owned())
+            }
             Property::ResponseInformation(s) => limits.response_information = Some(s.to_owned()),
             Property::ServerReference(s) => limits.server_reference = Some(s.to_owned()),
             _ => {}

@@ -34,7 +34,7 @@ pub use event::{
     Outcome, PublishError, Refusal, SubscribeError, Token,
 };
 pub use link::Limits;
-pub use outgoing::{Outgoing, OutboxStatus, SendTotals};
+pub use outgoing::{OutboxStatus, Outgoing, SendTotals};
 pub use record::{Lsn, Record, StoredMessage};
 pub use subscriptions::Subscription;
 
@@ -296,7 +296,9 @@ impl Session {
                 break;
             };
             rest = after;
-            if let Err(error) = self.on_packet(now, found.first_byte, body, found.total_len, inbound) {
+            if let Err(error) =
+                self.on_packet(now, found.first_byte, body, found.total_len, inbound)
+            {
                 self.cx.fault(error);
             }
         }
@@ -608,7 +610,12 @@ impl Session {
         Ok(())
     }
 
-    fn on_ack(&mut self, now: Instant, packet: PacketType, ack: &Ack<'_>) -> Result<(), DecodeError> {
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        packet: PacketType,
+        ack: &Ack<'_>,
+    ) -> Result<(), DecodeError> {
         let Some(owner) = self.cx.ids.owner(ack.packet_id) else {
             self.on_unknown_ack(packet, ack.packet_id);
             return Ok(());
@@ -621,7 +628,11 @@ impl Session {
                 _ => self.outbox.on_pubcomp(&mut self.cx, now, sequence, ack),
             },
         };
-        if fits { Ok(()) } else { Err(DecodeError::protocol("an acknowledgement that does not fit its packet id")) }
+        if fits {
+            Ok(())
+        } else {
+            Err(DecodeError::protocol("an acknowledgement that does not fit its packet id"))
+        }
     }
 
     /// An acknowledgement of nothing that we know. A PUBREC is answered, so that the server can finish; the others ask for nothing.

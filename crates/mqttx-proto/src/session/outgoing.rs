@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::{
-    Ack, PacketId, PacketType, PropertiesRef, PropertyContext, QoS, ReasonCode, Version,
-    validate_topic,
+    Ack, PacketId, PacketType, PropertiesRef, PropertyContext, PropertyError, PropertyId, QoS,
+    ReasonCode, Version, validate_topic,
 };
 
 use super::Context;
@@ -31,7 +31,7 @@ use super::incoming::encode_ack;
 use super::link::Link;
 use super::packet_ids::Owner;
 use super::record::{Journal, Lsn, Record, StoredMessage};
-use crate::packet::publish::encode_publish;
+use crate::encode_publish;
 use crate::write_queue::BY_REFERENCE;
 
 /// A message to send.
@@ -170,7 +170,7 @@ impl Outbox {
     ) -> Result<Accepted, PublishError> {
         validate_topic(message.topic).map_err(PublishError::Topic)?;
         if !message.properties.is_empty() {
-            message.properties.check(PropertyContext::Publish).map_err(PublishError::Property)?;
+            check_properties(message.properties).map_err(PublishError::Property)?;
         }
         if self.status.messages >= cx.config.outbox.messages {
             return Err(PublishError::OutboxFull);
@@ -350,7 +350,7 @@ impl Outbox {
 
     /// Sends whatever may be sent: within the quota, while the socket keeps up, once it is durable.
     pub(crate) fn pump(&mut self, cx: &mut Context, now: Instant) {
-        if !cx.link.as_ref().is_some_and(Link::is_online) {
+        if !cx.link.as_ref().is_some_and(|link| link.is_online()) {
             return;
         }
         self.pump_qos0(cx, now);
@@ -366,8 +366,11 @@ impl Outbox {
         while !self.qos0.is_empty() {
             let Some(link) = cx.link.as_mut().filter(|link| link.has_room()) else { return };
             let Some((encoded, token)) = self.qos0.pop_front() else { return };
-            let verdict =
-                if encoded.is_expired(now) { Err(DropReason::Expired) } else { link.allows(&encoded) };
+            let verdict = if encoded.is_expired(now) {
+                Err(DropReason::Expired)
+            } else {
+                link.allows(&encoded)
+            };
             match verdict {
                 Ok(()) => {
                     encoded.write(&self.arena, link, now, false, None);
@@ -431,7 +434,13 @@ impl Outbox {
                         return;
                     }
                     entry.released_here = true;
-                    encode_ack(link, cx.config.version, PacketType::PubRel, id, ReasonCode::SUCCESS);
+                    encode_ack(
+                        link,
+                        cx.config.version,
+                        PacketType::PubRel,
+                        id,
+                        ReasonCode::SUCCESS,
+                    );
                 }
                 (State::Queued | State::Sent, Some(id)) => {
                     let durable = match entry.encoded.qos {
@@ -446,7 +455,13 @@ impl Outbox {
                         && self.guard.as_ref().is_some_and(|guard| !guard.is_clear(id))
                     {
                         entry.state = State::Clearing;
-                        encode_ack(link, cx.config.version, PacketType::PubRel, id, ReasonCode::SUCCESS);
+                        encode_ack(
+                            link,
+                            cx.config.version,
+                            PacketType::PubRel,
+                            id,
+                            ReasonCode::SUCCESS,
+                        );
                         return;
                     }
                     let again = entry.state == State::Sent;
@@ -599,7 +614,8 @@ impl Outbox {
         }
         if count > 0 {
             self.totals.dropped += count as u64;
-            cx.events.push_back(Event::MessageDropped { reason: DropReason::ConnectionLost, count });
+            cx.events
+                .push_back(Event::MessageDropped { reason: DropReason::ConnectionLost, count });
         }
         self.releases.clear();
         self.rewind();
@@ -806,7 +822,13 @@ impl Outbox {
         self.sent = self.sent.max(self.base);
     }
 
-    fn forget_qos0(&mut self, cx: &mut Context, encoded: &Encoded, token: Token, reason: DropReason) {
+    fn forget_qos0(
+        &mut self,
+        cx: &mut Context,
+        encoded: &Encoded,
+        token: Token,
+        reason: DropReason,
+    ) {
         self.totals.dropped += 1;
         cx.events.push_back(Event::MessageDropped { reason, count: 1 });
         cx.complete(token, Outcome::Dropped(reason));
@@ -861,7 +883,13 @@ impl Link {
     }
 
     /// What CONNACK forbids is not sent `[MQTT-3.2.2-11]`, `[MQTT-3.2.2-14]`, `[MQTT-3.2.2-15]`, `[MQTT-3.2.2-17]`.
-    fn limits_allow(&self, size: usize, alias: u16, qos: QoS, retain: bool) -> Result<(), DropReason> {
+    fn limits_allow(
+        &self,
+        size: usize,
+        alias: u16,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<(), DropReason> {
         let limits = &self.limits;
         if size > limits.maximum_packet_size as usize {
             Err(DropReason::TooLarge { size, limit: limits.maximum_packet_size })
@@ -891,6 +919,15 @@ fn overwrite(packet: &mut [u8], offset: usize, bytes: &[u8]) {
 
 fn alias_of(properties: PropertiesRef<'_>) -> u16 {
     if properties.is_empty() { 0 } else { properties.topic_alias().unwrap_or(0) }
+}
+
+/// What PUBLISH may carry; subscription identifiers go only from server to client `[MQTT-3.3.4-6]`.
+fn check_properties(properties: PropertiesRef<'_>) -> Result<(), PropertyError> {
+    let (id, context) = (PropertyId::SubscriptionIdentifier, PropertyContext::Publish);
+    if properties.subscription_identifiers().next().is_some() {
+        return Err(PropertyError::NotAllowed { id, context });
+    }
+    properties.check(context)
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

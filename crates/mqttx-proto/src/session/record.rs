@@ -109,10 +109,6 @@ impl Journal {
         Self { enabled, records: Vec::new(), last: 0, written: reached, synced: reached }
     }
 
-    pub(crate) fn enabled(&self) -> bool {
-        self.enabled
-    }
-
     /// Appends the record; with journaling off it is not even built.
     pub(crate) fn push(&mut self, record: impl FnOnce() -> Record) -> Lsn {
         if !self.enabled {

@@ -11,7 +11,11 @@ impl Session {
     /// Messages that were in flight keep their packet ids. A record that contradicts the earlier ones is passed over, so that
     /// damage costs itself only.
     #[must_use]
-    pub fn restore(config: Config, now: Instant, records: impl IntoIterator<Item = Record>) -> Self {
+    pub fn restore(
+        config: Config,
+        now: Instant,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Self {
         let mut session = Self::new(config);
         for record in records {
             session.apply(now, record);

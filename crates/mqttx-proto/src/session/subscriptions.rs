@@ -6,11 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::packet::subscribe::encode_subscribe;
-use crate::packet::unsubscribe::encode_unsubscribe;
 use crate::{
     DecodeError, PacketId, Properties, PropertiesRef, Property, PropertyContext, ReasonCode,
-    SubAck, SubscribeOptions, validate_filter,
+    SubAck, SubscribeOptions, encode_subscribe, encode_unsubscribe, validate_filter,
 };
 
 use super::Context;
@@ -238,7 +236,9 @@ impl Subscriptions {
                 (Some(code), _) => code,
                 (None, true) => ReasonCode::SUCCESS,
                 (None, false) => {
-                    return Err(DecodeError::protocol("fewer codes than filters in the acknowledgement"));
+                    return Err(DecodeError::protocol(
+                        "fewer codes than filters in the acknowledgement",
+                    ));
                 }
             };
             item.code = Some(code);
@@ -255,13 +255,18 @@ impl Subscriptions {
 
     /// Sends what was asked for and not sent on this connection.
     pub(crate) fn pump(&mut self, cx: &mut Context) {
-        if !cx.link.as_ref().is_some_and(super::link::Link::is_online) {
+        if !cx.link.as_ref().is_some_and(|link| link.is_online()) {
             return;
         }
         for request in &mut self.requests {
             while request.unsent < request.items.len() {
-                if !send_next(cx, &mut self.desired, request, &mut self.operations, &mut self.numbers)
-                {
+                if !send_next(
+                    cx,
+                    &mut self.desired,
+                    request,
+                    &mut self.operations,
+                    &mut self.numbers,
+                ) {
                     return;
                 }
             }
@@ -282,7 +287,12 @@ impl Subscriptions {
     }
 
     /// A store remembered that this filter is desired.
-    pub(crate) fn restore(&mut self, filter: String, options: SubscribeOptions, identifier: Option<u32>) {
+    pub(crate) fn restore(
+        &mut self,
+        filter: String,
+        options: SubscribeOptions,
+        identifier: Option<u32>,
+    ) {
         let order = self.number();
         let properties = Arc::default();
         let standing = Standing::Granted;
@@ -383,7 +393,10 @@ impl Subscriptions {
             }
             false
         });
-        if self.requests.is_empty() && !self.ready && cx.link.as_ref().is_some_and(|l| l.is_online()) {
+        if self.requests.is_empty()
+            && !self.ready
+            && cx.link.as_ref().is_some_and(|l| l.is_online())
+        {
             self.ready = true;
             cx.events.push_back(Event::Ready);
         }
@@ -472,7 +485,11 @@ fn send_next(
 }
 
 /// Filters that CONNACK rules out get their refusal here and are not sent.
-fn refuse_ruled_out(cx: &mut Context, desired: &mut BTreeMap<String, Desired>, request: &mut Request) {
+fn refuse_ruled_out(
+    cx: &mut Context,
+    desired: &mut BTreeMap<String, Desired>,
+    request: &mut Request,
+) {
     let explicit = request.properties.as_ref().as_ref().subscription_identifiers().next().is_some();
     for item in request.items.iter_mut().filter(|item| item.code.is_none()) {
         let Some(link) = cx.link.as_ref() else { return };
