@@ -152,19 +152,22 @@ fn citations(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.match_indices("[MQTT-").filter_map(|(at, _)| {
         let inner = &text[at + 1..];
         let id = &inner[..inner.find(']')?];
-        // `[MQTT-…]` and the like speak of ids without naming one.
-        id["MQTT-".len()..].starts_with(|c: char| c.is_ascii_digit()).then_some((at, id))
+        // `[MQTT-…]` names no id, and `[MQTT-4.3]` a section.
+        let named = &id["MQTT-".len()..];
+        let statement = named.starts_with(|c: char| c.is_ascii_digit()) && named.contains('-');
+        statement.then_some((at, id))
     })
 }
 
-/// `MQTT-3.1.2-24`: three section numbers and the statement's own.
+/// `MQTT-3.1.2-24` or, where the specification numbers so, `MQTT-4.2-1`.
 fn is_id(id: &str) -> bool {
     let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let Some((section, statement)) = id.strip_prefix("MQTT-").and_then(|id| id.split_once('-'))
     else {
         return false;
     };
-    section.split('.').count() == 3 && section.split('.').all(number) && number(statement)
+    let depth = section.split('.').count();
+    (2..=3).contains(&depth) && section.split('.').all(number) && number(statement)
 }
 
 /// The names of all functions in test code.
@@ -198,7 +201,8 @@ mod tests {
 
     #[test]
     fn complete_list_has_no_problems() {
-        assert_eq!(problems(GOOD, &[("src/a.rs", "// [MQTT-3.1.0-1] and [MQTT-…]\n")]), "");
+        let cited = "// [MQTT-3.1.0-1], [MQTT-…] and section [MQTT-4.3]\n";
+        assert_eq!(problems(GOOD, &[("src/a.rs", cited)]), "");
     }
 
     #[test]
@@ -243,9 +247,9 @@ mod tests {
     }
 
     #[test]
-    fn ids_have_three_section_numbers() {
-        assert!(is_id("MQTT-4.13.1-1"));
-        for wrong in ["MQTT-4.13-1", "MQTT-4.13.1", "MQTT-a.1.2-3", "4.13.1-1", "MQTT-1.2.3-"] {
+    fn ids_have_a_section_and_a_number() {
+        assert!(is_id("MQTT-4.13.1-1") && is_id("MQTT-4.2-1"));
+        for wrong in ["MQTT-4-1", "MQTT-4.13.1", "MQTT-a.1.2-3", "4.13.1-1", "MQTT-1.2.3-"] {
             assert!(!is_id(wrong), "{wrong}");
         }
     }
