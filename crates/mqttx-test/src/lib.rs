@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`ScriptedBroker`] | byte for byte what a broker sends and expects |
 //! | [`Mosquitto`] | the widespread broker, as a process that can be killed and restarted |
-//! | [`InProcessBroker`] | a second, independent broker without a process |
+//! | `InProcessBroker` (feature `in-process`) | a second, independent broker without a process |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
+#[cfg(feature = "in-process")]
 mod in_process;
 mod load;
 mod mosquitto;
@@ -15,6 +16,7 @@ mod scripted;
 mod temp_dir;
 mod wire;
 
+#[cfg(feature = "in-process")]
 pub use in_process::InProcessBroker;
 pub use load::{Counters, Flood, LoadOptions, LoadPeer};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
