@@ -5,8 +5,9 @@ use crate::error::{DecodeError, EncodeError};
 use crate::property::{PropertiesRef, PropertyContext, PropertyId};
 use crate::reason::ReasonCode;
 use crate::types::{PacketId, QoS, Version};
-use crate::wire::varint_len;
-use crate::wire::{ILL_FORMED, NUL, Reader, checked_length, put_binary, put_u16, put_varint};
+use crate::wire::{
+    ILL_FORMED, NUL, Reader, checked_length, put_binary, put_header, put_u16, varint_len,
+};
 
 /// A message on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,10 +139,8 @@ pub fn encode_publish(
     let length = checked_length(remaining)?;
     let start = out.len();
     out.reserve(5 + remaining - payload_len);
-    out.push(
-        (0x30 | (qos as u8) << 1) | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 },
-    );
-    put_varint(out, length);
+    let flags = (qos as u8) << 1 | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 };
+    put_header(out, 0x30 | flags, length);
     let header_len = out.len() - start;
     if let Err(error) = put_binary(out, "topic name", topic.as_bytes()) {
         out.truncate(start);
