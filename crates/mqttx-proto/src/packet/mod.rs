@@ -7,6 +7,7 @@ mod connect;
 mod disconnect;
 mod frame;
 mod ping;
+mod properties;
 mod publish;
 mod suback;
 mod subscribe;
