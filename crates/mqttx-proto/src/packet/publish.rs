@@ -120,6 +120,29 @@ pub struct PublishLayout {
 /// [`PublishLayout::packet_id_offset`] later. With QoS 0 it is not used. Properties are not written
 /// in 3.1.1. The topic name is written as it is: check it before.
 ///
+/// ```
+/// use mqttx_proto::{PropertiesRef, QoS, Version, encode_publish};
+///
+/// let (payload, mut out) = (b"hi", Vec::new());
+/// let layout = encode_publish(
+///     Version::V5,
+///     false,
+///     QoS::AtLeastOnce,
+///     false,
+///     "a/b",
+///     0,
+///     PropertiesRef::EMPTY,
+///     payload.len(),
+///     &mut out,
+/// )?;
+/// out.extend_from_slice(payload);
+/// if let Some(at) = layout.packet_id_offset {
+///     out[at..at + 2].copy_from_slice(&7_u16.to_be_bytes());
+/// }
+/// assert_eq!(out, b"\x32\x0A\x00\x03a/b\x00\x07\x00hi");
+/// # Ok::<(), mqttx_proto::EncodeError>(())
+/// ```
+///
 /// # Errors
 /// The packet or the topic name is too long; nothing was appended.
 #[expect(clippy::too_many_arguments, reason = "these are the fields of the packet")]
