@@ -11,7 +11,7 @@ use mqttx_proto::{
     PacketId, Properties, PropertiesRef, Property, PropertyContext, PropertyError, QoS,
 };
 
-use crate::router::{Acker, InboundMeta};
+use crate::router::{Acker, InboundMeta, Origin};
 
 /// A message that arrived.
 ///
@@ -23,7 +23,7 @@ pub struct Message {
     topic_len: usize,
     payload_at: usize,
     meta: Meta,
-    session: Arc<str>,
+    origin: Arc<Origin>,
     acker: Option<Acker>,
 }
 
@@ -41,7 +41,7 @@ impl Message {
     pub(crate) fn new(
         publish: &packet::Publish<'_>,
         inbound: &InboundMeta,
-        session: &Arc<str>,
+        origin: &Arc<Origin>,
     ) -> Self {
         let properties = publish.properties.as_bytes();
         let payload_at = publish.topic.len() + properties.len();
@@ -60,7 +60,7 @@ impl Message {
                 packet_id: publish.packet_id,
                 received_at: inbound.received_at,
             },
-            session: Arc::clone(session),
+            origin: Arc::clone(origin),
             acker: None,
         }
     }
@@ -81,6 +81,10 @@ impl Message {
             properties: self.properties(),
             payload: self.payload(),
         }
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Bytes of topic, properties and payload together.
@@ -154,7 +158,7 @@ impl Message {
     /// The name of the session that received the message.
     #[must_use]
     pub fn session(&self) -> &str {
-        &self.session
+        &self.origin.name
     }
 
     /// When the driver read the message from the socket (all messages of one read share a time).
@@ -200,7 +204,7 @@ impl fmt::Debug for Message {
             .field("qos", &self.meta.qos)
             .field("retain", &self.meta.retain)
             .field("dup", &self.meta.dup)
-            .field("session", &self.session)
+            .field("session", &self.origin.name)
             .finish_non_exhaustive()
     }
 }
@@ -210,7 +214,7 @@ impl fmt::Debug for Message {
 pub struct MessageRef<'a> {
     publish: &'a packet::Publish<'a>,
     inbound: &'a InboundMeta,
-    session: &'a Arc<str>,
+    origin: &'a Arc<Origin>,
     acker: Option<&'a Acker>,
 }
 
@@ -218,10 +222,10 @@ impl<'a> MessageRef<'a> {
     pub(crate) fn new(
         publish: &'a packet::Publish<'a>,
         inbound: &'a InboundMeta,
-        session: &'a Arc<str>,
+        origin: &'a Arc<Origin>,
         acker: Option<&'a Acker>,
     ) -> Self {
-        Self { publish, inbound, session, acker }
+        Self { publish, inbound, origin, acker }
     }
 
     /// The topic name, topic aliases resolved.
@@ -277,7 +281,7 @@ impl<'a> MessageRef<'a> {
     /// The name of the session that received the message.
     #[must_use]
     pub fn session(&self) -> &'a str {
-        self.session
+        &self.origin.name
     }
 
     /// See [`Message::received_at`].
@@ -297,7 +301,7 @@ impl<'a> MessageRef<'a> {
     /// acknowledge, so a handler may keep it and answer later.
     #[must_use]
     pub fn to_message(&self) -> Message {
-        Message::new(self.publish, self.inbound, self.session).with_acker(self.acker.cloned())
+        Message::new(self.publish, self.inbound, self.origin).with_acker(self.acker.cloned())
     }
 }
 
@@ -307,7 +311,7 @@ impl fmt::Debug for MessageRef<'_> {
             .field("topic", &self.publish.topic)
             .field("payload_len", &self.publish.payload.len())
             .field("qos", &self.publish.qos)
-            .field("session", &self.session)
+            .field("session", &self.origin.name)
             .finish_non_exhaustive()
     }
 }

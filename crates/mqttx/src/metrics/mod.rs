@@ -156,11 +156,8 @@ impl SessionCounters {
     pub(crate) fn snapshot(&self, now: Instant) -> SessionMetrics {
         let (sent, received) = (self.sent.read(), self.received.read());
         let (messages, bytes) = (sent.0 + received.0, sent.1 + received.1);
-        let (message_rate, bytes_rate) = self
-            .rate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sample(now, messages, bytes);
+        let (message_rate, bytes_rate) =
+            self.rate.lock().unwrap_or_else(PoisonError::into_inner).sample(now, messages, bytes);
         let uptime = now.saturating_duration_since(self.started);
         SessionMetrics {
             messages_sent: sent.0,

@@ -54,6 +54,13 @@ impl Completion {
         }
     }
 
+    /// The dispatch, which still runs, learns from `deliver` that the route is done.
+    pub(super) fn forgo(self) {
+        if let Self::Shared(countdown) = self {
+            countdown.release();
+        }
+    }
+
     pub(super) fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing)
     }

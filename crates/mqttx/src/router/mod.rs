@@ -48,15 +48,16 @@ use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::event::EventBus;
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 use crate::metrics::SessionCounters;
 
-use done::Completion;
+use done::{Countdown, Owed};
 use trie::Trie;
 
 /// The session that a message came from, as far as routes need it.
 pub(crate) trait MessageSource: Send + Sync {
-    fn session_name(&self) -> &Arc<str>;
+    /// Its name and counters.
+    fn origin(&self) -> &Arc<Origin>;
     /// Every route is done with the message. Called outside all locks of the router.
     fn ack(&self, ticket: AckTicket);
     /// `bytes` more wait beyond the capacity of a route. Called under a route's lock: an atomic
@@ -64,8 +65,13 @@ pub(crate) trait MessageSource: Send + Sync {
     fn park(&self, bytes: usize);
     /// `bytes` that were parked moved into a queue or left it. Called outside all locks.
     fn unpark(&self, bytes: usize);
-    fn counters(&self) -> &SessionCounters;
-    fn events(&self) -> &EventBus;
+}
+
+/// What outlives a session: messages keep it, and nothing else of the session they came from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) name: Arc<str>,
+    pub(crate) counters: SessionCounters,
 }
 
 /// Where a route lives: a session, or a manager for routes over all its sessions.
@@ -176,18 +182,16 @@ impl Router {
     ) -> Dispatched {
         scratch.entries.clear();
         self.find(publish, &mut scratch.entries);
+        let arrival = Arrival { publish, inbound, source };
         let outcome = match scratch.entries.as_slice() {
             [] => Dispatched::Unrouted,
             [only] => {
-                let completion = Completion::single(inbound.ticket, source);
-                match only.target.deliver(publish, inbound, source, completion, None) {
-                    Some(_) => Dispatched::DoneNow,
-                    None => Dispatched::Pending,
-                }
+                let owed = inbound.ticket.map_or(Owed::Nothing, Owed::One);
+                Dispatched::of(only.target.deliver(&arrival, owed, None))
             }
-            many => deliver_to_many(many, publish, inbound, source),
+            many => arrival.deliver_to_many(many),
         };
-        // The table lock is not held here: dropping the last handle of a route may stop it.
+        // The table lock is not held here: this may drop the last handle of a stopped route.
         scratch.entries.clear();
         outcome
     }
@@ -291,25 +295,41 @@ fn carries(publish: &Publish<'_>, subscription: u32) -> bool {
     publish.properties.subscription_identifiers().any(|id| id == subscription)
 }
 
-fn deliver_to_many(
-    entries: &[Entry],
-    publish: &Publish<'_>,
-    inbound: &InboundMeta,
-    source: &Arc<dyn MessageSource>,
-) -> Dispatched {
-    let all = Completion::shared(inbound.ticket, source, entries.len());
-    let mut owned: Option<Message> = None;
-    for entry in entries {
-        let target = &entry.target;
-        if owned.is_none() && target.needs_owned() {
-            owned = Some(Message::new(publish, inbound, source.session_name()));
-        }
-        let copy = owned.clone().filter(|_| target.needs_owned());
-        if let Some(done) = target.deliver(publish, inbound, source, all.clone(), copy) {
-            done.finish_counting();
-        }
+/// A message on its way to the routes.
+struct Arrival<'a> {
+    publish: &'a Publish<'a>,
+    inbound: &'a InboundMeta,
+    source: &'a Arc<dyn MessageSource>,
+}
+
+impl Arrival<'_> {
+    fn to_message(&self) -> Message {
+        Message::new(self.publish, self.inbound, self.source.origin())
     }
-    if all.release() { Dispatched::DoneNow } else { Dispatched::Pending }
+
+    fn borrow<'a>(&'a self, acker: Option<&'a Acker>) -> MessageRef<'a> {
+        MessageRef::new(self.publish, self.inbound, self.source.origin(), acker)
+    }
+
+    fn deliver_to_many(&self, entries: &[Entry]) -> Dispatched {
+        let countdown = self.inbound.ticket.map(|ticket| Countdown::new(self.source, ticket));
+        let owed = countdown.as_ref().map_or(Owed::Nothing, Owed::Shared);
+        let mut owned: Option<Message> = None;
+        for entry in entries {
+            let copy = entry
+                .target
+                .keeps_messages()
+                .then(|| owned.get_or_insert_with(|| self.to_message()).clone());
+            entry.target.deliver(self, owed, copy);
+        }
+        Dispatched::of(countdown.is_none_or(|countdown| countdown.release()))
+    }
+}
+
+impl Dispatched {
+    fn of(done: bool) -> Self {
+        if done { Self::DoneNow } else { Self::Pending }
+    }
 }
 
 /// What a subscription of a route asks the server for.

@@ -201,7 +201,13 @@ impl RouteBuilder {
     fn start(self, consumer: Consumer) -> Result<Route, Error> {
         self.check()?;
         let session = self.host.session_name().cloned();
-        let target = Target::new(self.filter, self.options, consumer, session);
+        let target = Target::new(
+            self.filter,
+            self.options,
+            consumer,
+            session,
+            Arc::clone(self.host.events()),
+        );
         self.host.attach(&target)?;
         self.host.events().emit(
             self.host.session_name(),
@@ -211,17 +217,19 @@ impl RouteBuilder {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let refuse = |message: &str| {
+        let refuse = |message: String| {
             Err(Error::subscribe(message).with_context("filter", self.filter.to_string()))
         };
         if let Err(problem) = mqttx_proto::validate_filter(&self.filter) {
-            return refuse(&format!("invalid filter '{}': {problem}", self.filter));
+            return refuse(format!("invalid filter '{}': {problem}", self.filter));
         }
         if self.filter.split('/').count() > Trie::<()>::MAX_LEVELS {
-            return refuse(&format!("a filter may have {} levels", Trie::<()>::MAX_LEVELS));
+            return refuse(format!("a filter may have {} levels", Trie::<()>::MAX_LEVELS));
         }
         if self.options.no_local && mqttx_proto::split_shared(&self.filter).is_some() {
-            return refuse("no_local is not allowed with a shared filter [MQTT-3.8.3-4]");
+            return refuse(
+                "no_local is not allowed with a shared filter [MQTT-3.8.3-4]".to_owned(),
+            );
         }
         Ok(())
     }

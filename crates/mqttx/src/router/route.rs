@@ -92,9 +92,7 @@ impl Drop for Route {
         self.host.detach(&self.target);
         if self.target.stop() {
             let filter = Arc::clone(self.target.shared_filter());
-            self.host
-                .events()
-                .emit(self.host.session_name(), EventKind::RouteStopped { filter });
+            self.host.events().emit(self.host.session_name(), EventKind::RouteStopped { filter });
         }
     }
 }

@@ -44,11 +44,11 @@ impl Item {
 pub(super) enum Pushed {
     Queued,
     /// The item itself was dropped.
-    DroppedNewest,
+    DroppedNewest(Item),
     /// An older one made room for it.
     DroppedOldest(Item, Option<Unpark>),
     /// The session's inbound buffer has no room for the item.
-    Shed,
+    Shed(Item),
 }
 
 /// Bytes that stopped being parked; to be told to the source outside all locks.
@@ -82,10 +82,10 @@ impl Queue {
         }
         if item.droppable {
             match self.overflow {
-                Overflow::DropNewest => return Pushed::DroppedNewest,
+                Overflow::DropNewest => return Pushed::DroppedNewest(item),
                 Overflow::DropOldest => return self.replace_oldest(item),
                 Overflow::Block if shed && item.message.qos() == QoS::AtMostOnce => {
-                    return Pushed::Shed;
+                    return Pushed::Shed(item);
                 }
                 Overflow::Block => {}
             }
@@ -105,7 +105,12 @@ impl Queue {
     /// Everything, and what of it was parked.
     pub(super) fn drain(&mut self) -> Vec<(Item, Option<Unpark>)> {
         let items = std::mem::take(&mut self.items).into_iter();
-        items.map(|mut item| { let unpark = item.unpark(); (item, unpark) }).collect()
+        items
+            .map(|mut item| {
+                let unpark = item.unpark();
+                (item, unpark)
+            })
+            .collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -115,9 +120,9 @@ impl Queue {
     /// The oldest message that may go, goes; without one the new item does.
     fn replace_oldest(&mut self, item: Item) -> Pushed {
         let Some(at) = self.items.iter().position(|i| i.droppable) else {
-            return Pushed::DroppedNewest;
+            return Pushed::DroppedNewest(item);
         };
-        let Some(oldest) = self.items.remove(at) else { return Pushed::DroppedNewest };
+        let Some(oldest) = self.items.remove(at) else { return Pushed::DroppedNewest(item) };
         let unpark = self.moved_up();
         self.items.push_back(item);
         Pushed::DroppedOldest(oldest, unpark)
