@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use mqttx_proto::session::{Outcome, Token};
+use mqttx_proto::{Outcome, Token};
 use mqttx_proto::{PacketId, ReasonCode};
 
 use super::shared::Shared;

@@ -205,8 +205,8 @@ impl Driver {
                     link.close(now, cause);
                 }
             }
-            Event::MessageDropped(reason) => {
-                self.tally.add(&self.shared, tally::reason_of(reason), None);
+            Event::MessageDropped { reason, count } => {
+                self.tally.add(&self.shared, tally::reason_of(reason), count as u64, None);
             }
             Event::SessionLost { requeued } => self.shared.emit(EventKind::SessionLost { requeued }),
             _ => {}
