@@ -168,9 +168,7 @@ impl SessionManager {
         };
         let unacknowledged = session.unacknowledged();
         session.close().await;
-        self.inner
-            .events
-            .emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
+        self.inner.events.emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
         Ok(())
     }
 
@@ -429,9 +427,15 @@ impl SessionManager {
     /// The sums over all sessions.
     #[must_use]
     pub fn metrics(&self) -> ManagerMetrics {
-        let mut sum = ManagerMetrics::default();
-        for session in self.all() {
+        let (sessions, over_all) = {
+            let registry = self.inner.registry();
+            (registry.sessions.values().cloned().collect::<Vec<_>>(), registry.routes.len())
+        };
+        let mut sum = ManagerMetrics { routes: over_all, ..ManagerMetrics::default() };
+        for session in sessions {
             sum.add(&session.metrics());
+            // Each session has the routes over all sessions too.
+            sum.routes += session.route_count().saturating_sub(over_all);
         }
         sum
     }
@@ -463,11 +467,16 @@ impl Registry {
     fn unknown(&self, name: &str) -> Error {
         let near = near(name, self.sessions.keys().map(|k| &**k));
         let text = match near.as_slice() {
-            [] if self.sessions.is_empty() => format!("no session is called '{name}': there is none"),
+            [] if self.sessions.is_empty() => {
+                format!("no session is called '{name}': there is none")
+            }
             [] => format!("no session is called '{name}'"),
             [only] => format!("no session is called '{name}': did you mean '{only}'?"),
             several => {
-                format!("no session is called '{name}': did you mean one of '{}'?", several.join("', '"))
+                format!(
+                    "no session is called '{name}': did you mean one of '{}'?",
+                    several.join("', '")
+                )
             }
         };
         Error::session_error(text).with_session(name)

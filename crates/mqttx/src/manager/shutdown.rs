@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{SessionManager, each};
 use crate::event::EventKind;
+use crate::session::Session;
 
 /// What [`SessionManager::shutdown`] left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +39,10 @@ impl SessionManager {
         };
         let count = sessions.len();
         let until = start + deadline;
-        let sessions = sessions.into_values().collect();
-        let left = each(sessions, move |s| async move { s.shut_down(until).await }).await;
+        let sessions: Vec<Session> = sessions.into_values().collect();
+        // All at once first: what one session still hands out may make another one publish.
+        sessions.iter().for_each(Session::stop_receiving);
+        let left = each(sessions, move |session| finish(session, until)).await;
         for (name, unacknowledged) in &left {
             self.inner.events.emit(
                 Some(&name.as_str().into()),
@@ -58,4 +61,13 @@ impl SessionManager {
             elapsed: start.elapsed(),
         }
     }
+}
+
+/// Waits for what was accepted, then closes; `Some` if the time was too short: how many publishes
+/// are left.
+async fn finish(session: Session, until: Instant) -> Option<usize> {
+    let in_time = session.flush(until.saturating_duration_since(Instant::now())).await.is_ok();
+    let left = session.metrics().outbox_messages;
+    session.close().await;
+    (!in_time).then_some(left)
 }
