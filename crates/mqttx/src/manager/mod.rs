@@ -145,8 +145,10 @@ impl SessionManager {
         let session = Session::start(options, services)?;
         let name: Arc<str> = session.name().into();
         for target in &registry.routes {
-            // A new session rules nothing out that passed when the route was made.
-            session.attach(target)?;
+            if let Err(error) = session.attach(target) {
+                self.inner.end(vec![session]);
+                return Err(error);
+            }
         }
         registry.sessions.insert(Arc::clone(&name), session.clone());
         // Before the lock is gone, so that no other event of the session is earlier.
@@ -457,6 +459,13 @@ impl Inner {
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Ends sessions that nobody waits for.
+    fn end(&self, sessions: Vec<Session>) {
+        if let Some(runtime) = self.runtime.get() {
+            runtime.spawn(each(sessions, |session| async move { session.close().await }));
+        }
+    }
 }
 
 impl Registry {
@@ -530,12 +539,8 @@ impl RouteHost for Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let sessions = std::mem::take(&mut self.registry().sessions);
-        let events = Arc::clone(&self.events);
-        let Some(runtime) = self.runtime.get() else { return };
-        runtime.spawn(async move {
-            each(sessions.into_values().collect(), |s| async move { s.close().await }).await;
-            events.close();
-        });
+        self.end(sessions.into_values().collect());
+        self.events.close();
     }
 }
 

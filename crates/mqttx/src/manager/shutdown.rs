@@ -40,8 +40,9 @@ impl SessionManager {
         let count = sessions.len();
         let until = start + deadline;
         let sessions: Vec<Session> = sessions.into_values().collect();
-        // All at once first: what one session still hands out may make another one publish.
         sessions.iter().for_each(Session::stop_receiving);
+        // Everywhere before any session closes: handlers of one may publish on another.
+        each(sessions.clone(), move |s| async move { s.wind_down(until).await }).await;
         let left = each(sessions, move |session| finish(session, until)).await;
         for (name, unacknowledged) in &left {
             self.inner.events.emit(
@@ -63,10 +64,10 @@ impl SessionManager {
     }
 }
 
-/// Waits for what was accepted, then closes; `Some` if the time was too short: how many publishes
-/// are left.
+/// Waits for what handlers of other sessions published last, then closes; `Some` if the time was
+/// too short: how many publishes are left.
 async fn finish(session: Session, until: Instant) -> Option<usize> {
-    let in_time = session.flush(until.saturating_duration_since(Instant::now())).await.is_ok();
+    let in_time = session.wind_down(until).await;
     let left = session.metrics().outbox_messages;
     session.close().await;
     (!in_time).then_some(left)

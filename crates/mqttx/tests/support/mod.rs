@@ -21,6 +21,7 @@ pub(crate) struct Broker {
 struct State {
     clients: Mutex<Vec<Client>>,
     withhold: AtomicBool,
+    published: Mutex<Vec<String>>,
     connections: watch::Sender<usize>,
 }
 
@@ -38,6 +39,7 @@ impl Broker {
         let state = Arc::new(State {
             clients: Mutex::default(),
             withhold: AtomicBool::new(false),
+            published: Mutex::default(),
             connections: watch::Sender::new(0),
         });
         let shared = Arc::clone(&state);
@@ -73,7 +75,12 @@ impl Broker {
         filters
     }
 
-    /// Waits until `count` clients are connected, or changed their subscriptions to fit `ok`.
+    /// How many messages of a topic came in.
+    pub(crate) fn published(&self, topic: &str) -> usize {
+        self.state.published.lock().unwrap().iter().filter(|t| *t == topic).count()
+    }
+
+    /// Waits until the connections and their subscriptions are as `ok` wants them.
     pub(crate) async fn until(&self, ok: impl Fn(&Self) -> bool) {
         let mut changes = self.state.connections.subscribe();
         while !ok(self) {
@@ -172,6 +179,7 @@ fn answer(
             unsuback.encode(PacketType::UnsubAck, Version::V5, &mut reply).unwrap();
         }
         Packet::Publish(publish) => {
+            state.published.lock().unwrap().push(publish.topic.to_owned());
             state.deliver(publish);
             let withhold = state.withhold.load(Ordering::SeqCst);
             if let Some(packet_id) = publish.packet_id.filter(|_| !withhold) {
