@@ -78,10 +78,6 @@ impl Route {
     pub fn detach(mut self) {
         self.detached = true;
     }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.target.is_open()
-    }
 }
 
 impl Drop for Route {

@@ -236,22 +236,16 @@ impl Session {
         self.shared.lock().winding_down = true;
     }
 
-    /// Finishes what was accepted and what handlers have, then disconnects and ends the session. At
-    /// `until` the rest is given up: then it says how many messages are unacknowledged.
-    pub(crate) async fn shut_down(&self, until: tokio::time::Instant) -> Option<usize> {
-        self.stop_receiving();
-        let finished = {
-            let _watch = DrainWatch::new(&self.shared);
-            let done = self.until(|state| {
-                let idle = self.shared.unhandled.load(Ordering::Acquire);
-                let handled = state.core.undelivered() <= idle;
-                (state.closed || (handled && state.core.is_drained())).then_some(())
-            });
-            tokio::time::timeout_at(until, done).await.is_ok()
-        };
-        let left = self.unacknowledged();
-        self.close().await;
-        if finished { None } else { Some(left) }
+    /// Waits until what was accepted and what handlers have is finished; `false` if it is not at
+    /// `until`. Only after [`stop_receiving`](Self::stop_receiving).
+    pub(crate) async fn wind_down(&self, until: tokio::time::Instant) -> bool {
+        let _watch = DrainWatch::new(&self.shared);
+        let done = self.until(|state| {
+            let idle = self.shared.unhandled.load(Ordering::Acquire);
+            let handled = state.core.undelivered() <= idle;
+            (state.closed || (handled && state.core.is_drained())).then_some(())
+        });
+        tokio::time::timeout_at(until, done).await.is_ok()
     }
 
     /// Disconnects and ends the session: every delivery that is left resolves as closed.
