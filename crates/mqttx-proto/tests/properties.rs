@@ -1,5 +1,7 @@
 //! The property table: every property in every packet, once and twice, with good and bad values.
 
+#![expect(clippy::expect_used, reason = "a sample that is not valid fails the test")]
+
 use mqttx_proto::{
     Properties, PropertiesRef, Property, PropertyContext, PropertyError, PropertyId, ReasonCode,
     WireType,

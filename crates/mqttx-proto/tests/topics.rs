@@ -199,7 +199,8 @@ proptest! {
             filter.push("#");
             topic.push(rest);
         }
-        let (filter, topic) = (filter.join("/"), topic.join("/"));
+        let filter = filter.join("/");
+        let topic = topic.join("/");
         let mut out = vec![];
         prop_assert!(captures(&filter, &topic, &mut out));
         let mut captured = out.into_iter();
@@ -207,7 +208,7 @@ proptest! {
             .split('/')
             .map(|level| if matches!(level, "+" | "#") { captured.next().unwrap() } else { level })
             .collect();
-        prop_assert_eq!(back.join("/"), topic);
+        prop_assert_eq!(back.join("/"), topic.as_str());
         prop_assert_eq!(captured.next(), None);
     }
 

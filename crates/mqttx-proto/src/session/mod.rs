@@ -116,6 +116,8 @@ struct Continuity {
     known: bool,
     broker: u64,
     epoch: u64,
+    /// A CONNECT got no CONNACK: the server may have begun a session that we were not told of.
+    unanswered: bool,
     /// Assigned by the server, else empty.
     assigned_client_id: String,
 }
@@ -355,6 +357,7 @@ impl Session {
     /// The transport is gone. What is in flight is kept for the next connection.
     pub fn handle_disconnected(&mut self) {
         let Some(mut link) = self.cx.link.take() else { return };
+        self.continuity.unanswered |= link.stage == Stage::Handshake;
         self.outbox.on_disconnected(&mut self.cx, &mut link);
         self.incoming.on_disconnected();
         self.subscriptions.on_disconnected(&mut self.cx);
@@ -583,7 +586,9 @@ impl Session {
         }
         self.continuity.known = true;
         self.continuity.broker = broker;
-        self.subscriptions.on_connected(&mut self.cx, kept);
+        // After a CONNECT without an answer "session present" may mean a session without our filters: ask for them again.
+        let unanswered = std::mem::take(&mut self.continuity.unanswered);
+        self.subscriptions.on_connected(&mut self.cx, kept && !unanswered);
     }
 
     fn on_publish<'a>(

@@ -62,6 +62,11 @@ pub enum Record {
         /// Its subscription identifier.
         identifier: Option<u32>,
     },
+    /// The server granted a desired filter: it is in the session of this epoch.
+    Granted {
+        /// The filter.
+        filter: String,
+    },
     /// A filter was removed from the desired set.
     Unsubscribe {
         /// The filter.

@@ -20,6 +20,8 @@ impl Session {
         for record in records {
             session.apply(now, record);
         }
+        // The last life may have ended between a CONNECT and the record of its answer.
+        session.continuity.unanswered = true;
         session
     }
 
@@ -37,9 +39,11 @@ impl Session {
             Record::Subscribe { filter, options, identifier } => {
                 self.subscriptions.restore(filter, options, identifier);
             }
+            Record::Granted { filter } => self.subscriptions.restore_granted(&filter),
             Record::Unsubscribe { filter } => self.subscriptions.restore_removal(&filter),
             Record::Epoch { epoch, broker, client_id } => {
                 self.incoming.on_session_lost();
+                self.subscriptions.on_session_lost();
                 self.continuity.known = true;
                 self.continuity.broker = broker;
                 self.continuity.epoch = epoch;

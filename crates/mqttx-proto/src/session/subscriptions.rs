@@ -181,12 +181,17 @@ impl Subscriptions {
     pub(crate) fn on_connected(&mut self, cx: &mut Context, session_kept: bool) {
         self.ready = false;
         if !session_kept {
-            for desired in self.desired.values_mut() {
-                desired.standing = Standing::Unconfirmed;
-            }
+            self.on_session_lost();
         }
         self.ask_again();
         self.pump(cx);
+    }
+
+    /// The server has none of the filters.
+    pub(crate) fn on_session_lost(&mut self) {
+        for desired in self.desired.values_mut() {
+            desired.standing = Standing::Unconfirmed;
+        }
     }
 
     /// The connection is gone: what was not answered is asked again, with new packet ids.
@@ -295,8 +300,15 @@ impl Subscriptions {
     ) {
         let order = self.number();
         let properties = Arc::default();
-        let standing = Standing::Granted;
+        let standing = Standing::Unconfirmed;
         self.desired.insert(filter, Desired { order, options, identifier, properties, standing });
+    }
+
+    /// A store remembered that the server granted this filter.
+    pub(crate) fn restore_granted(&mut self, filter: &str) {
+        if let Some(desired) = self.desired.get_mut(filter) {
+            desired.standing = Standing::Granted;
+        }
     }
 
     /// A store remembered that this filter is not desired any more.
@@ -417,7 +429,12 @@ fn settle(
     reason_string: Option<&str>,
 ) {
     if let Some(desired) = desired.get_mut(filter) {
-        desired.standing = if code.is_error() { Standing::Refused } else { Standing::Granted };
+        desired.standing = if code.is_error() {
+            Standing::Refused
+        } else {
+            cx.journal.push(|| Record::Granted { filter: filter.to_owned() });
+            Standing::Granted
+        };
     }
     let filter = filter.to_owned();
     cx.events.push_back(if code.is_error() {

@@ -1,0 +1,1 @@
+//! Named flows; see the other files of this folder for the machinery.
