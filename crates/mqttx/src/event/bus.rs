@@ -1,6 +1,7 @@
 //! The bus: bounded queues, one per subscriber.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,13 @@ use super::{Event, EventFilter, EventKind, EventName};
 pub(crate) struct EventBus {
     capacity: usize,
     wanted: AtomicU64,
-    subscribers: Mutex<Vec<Arc<Mailbox>>>,
+    subscribers: Mutex<Subscribers>,
+}
+
+#[derive(Debug, Default)]
+struct Subscribers {
+    mailboxes: Vec<Arc<Mailbox>>,
+    closed: bool,
 }
 
 impl EventBus {
@@ -28,7 +35,7 @@ impl EventBus {
         Arc::new(Self {
             capacity: capacity.max(1),
             wanted: AtomicU64::new(0),
-            subscribers: Mutex::new(Vec::new()),
+            subscribers: Mutex::default(),
         })
     }
 
@@ -45,7 +52,7 @@ impl EventBus {
         let event =
             Arc::new(Event { kind, session: session.cloned(), timestamp: SystemTime::now() });
         let mut wakers = Vec::new();
-        for mailbox in lock(&self.subscribers).iter() {
+        for mailbox in &lock(&self.subscribers).mailboxes {
             if mailbox.filter.wants(&event) {
                 wakers.extend(mailbox.push(&event, self.capacity));
             }
@@ -93,6 +100,36 @@ impl EventBus {
         guard
     }
 
+    /// Awaits `handler`, one event at a time and in order, in a task of `runtime`.
+    pub(crate) fn on_event_async<F, Fut>(
+        self: &Arc<Self>,
+        filter: EventFilter,
+        runtime: &Handle,
+        handler: F,
+    ) -> EventHandler
+    where
+        F: Fn(Arc<Event>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let mut stream = self.subscribe(filter);
+        let guard = self.guard(&stream.mailbox);
+        runtime.spawn(async move {
+            while let Some(event) = stream.next().await {
+                let name = event.name();
+                let job = catch_unwind(AssertUnwindSafe(|| handler(event)));
+                let failed = match job {
+                    // A task of its own, so that a panic ends that event only.
+                    Ok(job) => tokio::spawn(job).await.is_err_and(|e| e.is_panic()),
+                    Err(_) => true,
+                };
+                if failed {
+                    tracing::error!(event = %name, "an event handler panicked");
+                }
+            }
+        });
+        guard
+    }
+
     fn guard(self: &Arc<Self>, mailbox: &Arc<Mailbox>) -> EventHandler {
         EventHandler { mailbox: Arc::clone(mailbox), bus: Arc::clone(self), detached: false }
     }
@@ -100,15 +137,20 @@ impl EventBus {
     fn add(&self, filter: EventFilter) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox { filter, state: Mutex::default() });
         let mut subscribers = lock(&self.subscribers);
-        subscribers.push(Arc::clone(&mailbox));
-        self.update_wanted(&subscribers);
+        if subscribers.closed {
+            mailbox.close();
+        } else {
+            subscribers.mailboxes.push(Arc::clone(&mailbox));
+            self.update_wanted(&subscribers.mailboxes);
+        }
+        drop(subscribers);
         mailbox
     }
 
     fn remove(&self, mailbox: &Arc<Mailbox>) {
         let mut subscribers = lock(&self.subscribers);
-        subscribers.retain(|m| !Arc::ptr_eq(m, mailbox));
-        self.update_wanted(&subscribers);
+        subscribers.mailboxes.retain(|m| !Arc::ptr_eq(m, mailbox));
+        self.update_wanted(&subscribers.mailboxes);
     }
 
     fn update_wanted(&self, subscribers: &[Arc<Mailbox>]) {
@@ -118,9 +160,13 @@ impl EventBus {
 
     /// Ends every subscription once its waiting events are taken.
     pub(crate) fn close(&self) {
-        let subscribers = std::mem::take(&mut *lock(&self.subscribers));
+        let mailboxes = {
+            let mut subscribers = lock(&self.subscribers);
+            subscribers.closed = true;
+            std::mem::take(&mut subscribers.mailboxes)
+        };
         self.wanted.store(0, Ordering::Relaxed);
-        for mailbox in subscribers {
+        for mailbox in mailboxes {
             mailbox.close();
         }
     }
@@ -272,4 +318,118 @@ fn call<F: Fn(&Event)>(handler: &F, event: &Event) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn name(text: &str) -> Arc<str> {
+        text.into()
+    }
+
+    fn names(stream: &mut EventStream) -> Vec<String> {
+        std::iter::from_fn(|| stream.try_next())
+            .map(|event| match &event.kind {
+                EventKind::EventsLagged { missed } => format!("missed {missed}"),
+                kind => format!("{} {}", kind.name(), event.session.as_deref().unwrap_or("-")),
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_loses_the_oldest_and_learns_how_many() {
+        let bus = EventBus::new(2);
+        let (mut slow, mut fast) =
+            (bus.subscribe(EventFilter::all()), bus.subscribe(EventFilter::all()));
+        for session in ["a", "b", "c", "d"] {
+            bus.emit(Some(&name(session)), EventKind::SessionAdded);
+            assert_eq!(names(&mut fast), [format!("session_added {session}")]);
+        }
+        assert_eq!(names(&mut slow), ["missed 2", "session_added c", "session_added d"]);
+        bus.emit(None, EventKind::SessionAdded);
+        assert_eq!(names(&mut slow), ["session_added -"], "told once");
+    }
+
+    #[tokio::test]
+    async fn a_filter_takes_names_and_a_session() {
+        let bus = EventBus::new(8);
+        let mut stream = bus.subscribe(EventFilter::from(EventName::SessionAdded).session("plant"));
+        bus.emit(Some(&name("plant")), EventKind::SessionRemoved { unacknowledged: 0 });
+        bus.emit(Some(&name("cloud")), EventKind::SessionAdded);
+        bus.emit(Some(&name("plant")), EventKind::SessionAdded);
+        assert_eq!(names(&mut stream), ["session_added plant"]);
+        assert!(bus.wants(EventName::SessionAdded) && !bus.wants(EventName::SessionRemoved));
+        drop(stream);
+        assert!(!bus.wants(EventName::SessionAdded), "nobody is left who wants it");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_blocks_or_panics_delays_neither_the_bus_nor_others() {
+        let bus = EventBus::new(8);
+        let (release, gate) = mpsc::channel::<()>();
+        let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+        let gate = Mutex::new(gate);
+        let _handler = bus.on_event(EventFilter::all(), &Handle::current(), move |event| {
+            gate.lock().unwrap().recv().unwrap();
+            seen.send(event.session.clone()).unwrap();
+            assert_ne!(event.session.as_deref(), Some("a"), "a panic ends one call only");
+        });
+        let mut other = bus.subscribe(EventFilter::all());
+        for session in ["a", "b"] {
+            bus.emit(Some(&name(session)), EventKind::SessionAdded);
+            assert_eq!(other.next().await.unwrap().session.as_deref(), Some(session));
+        }
+        for session in ["a", "b"] {
+            release.send(()).unwrap();
+            assert_eq!(handled.recv().await.unwrap().as_deref(), Some(session));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_async_handler_gets_events_in_order_and_survives_a_panic() {
+        let bus = EventBus::new(8);
+        let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+        let _handler = bus.on_event_async(EventFilter::all(), &Handle::current(), move |event| {
+            let seen = seen.clone();
+            async move {
+                tokio::task::yield_now().await;
+                seen.send(event.session.clone()).unwrap();
+                assert_ne!(event.session.as_deref(), Some("a"));
+            }
+        });
+        for session in ["a", "b", "c"] {
+            bus.emit(Some(&name(session)), EventKind::SessionAdded);
+        }
+        for session in ["a", "b", "c"] {
+            assert_eq!(handled.recv().await.unwrap().as_deref(), Some(session));
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_guard_ends_the_calls() {
+        let bus = EventBus::new(8);
+        let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+        let handler = bus.on_event(EventFilter::all(), &Handle::current(), move |event| {
+            seen.send(event.session.clone()).unwrap();
+        });
+        bus.emit(None, EventKind::SessionAdded);
+        assert!(handled.recv().await.is_some());
+        handler.stop();
+        bus.emit(None, EventKind::SessionAdded);
+        assert!(handled.recv().await.is_none(), "the handler is gone with its sender");
+    }
+
+    #[tokio::test]
+    async fn closing_ends_streams_after_their_last_event() {
+        let bus = EventBus::new(8);
+        let mut stream = bus.subscribe(EventFilter::all());
+        bus.emit(None, EventKind::SessionAdded);
+        bus.close();
+        bus.emit(None, EventKind::SessionAdded);
+        assert!(stream.next().await.is_some());
+        assert!(stream.next().await.is_none());
+        assert!(bus.subscribe(EventFilter::all()).next().await.is_none(), "late subscribers too");
+    }
 }

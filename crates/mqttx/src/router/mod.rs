@@ -74,6 +74,12 @@ pub(crate) struct Origin {
     pub(crate) counters: SessionCounters,
 }
 
+impl Origin {
+    pub(crate) fn new(name: Arc<str>, now: Instant) -> Self {
+        Self { name, counters: SessionCounters::new(now) }
+    }
+}
+
 /// Where a route lives: a session, or a manager for routes over all its sessions.
 pub(crate) trait RouteHost: Send + Sync {
     /// Puts the target into the router(s), then, unless `subscribe` is off, adds its filter to
@@ -145,7 +151,8 @@ impl Router {
         Self::default()
     }
 
-    /// Adds a route; `subscription` is the identifier that its filter has or will get, or 0.
+    /// Adds a route; `subscription` is the identifier under which its filter is, or will be,
+    /// subscribed, or 0. A server that sends no identifiers needs no change here.
     pub(crate) fn add(&self, target: &Arc<Target>, subscription: u32) {
         let mut table = self.write();
         table.add(Entry { target: Arc::clone(target), subscription });
@@ -154,22 +161,6 @@ impl Router {
     /// `false` if the route is not here.
     pub(crate) fn remove(&self, target: &Target) -> bool {
         self.write().remove(target).is_some()
-    }
-
-    /// Sets the subscription identifier under which the server will send what matches `filter`
-    /// (0: none).
-    pub(crate) fn bind(&self, filter: &str, subscription: u32) {
-        let mut table = self.write();
-        let mut here = Vec::new();
-        table.trie.for_each(|entry| {
-            if entry.target.filter() == filter {
-                here.push(Arc::clone(&entry.target));
-            }
-        });
-        for target in here {
-            table.remove(&target);
-            table.add(Entry { target, subscription });
-        }
     }
 
     /// Hands a message to every route that wants it; see the module's contract.
@@ -341,3 +332,6 @@ pub(crate) fn subscribe_options(options: &RouteOptions) -> SubscribeOptions {
         retain_handling: options.retain_handling,
     }
 }
+
+#[cfg(test)]
+mod tests;

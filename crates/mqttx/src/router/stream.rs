@@ -11,9 +11,10 @@ use crate::message::Message;
 
 /// The messages of a route, in order; dropping it stops the route.
 ///
-/// A message counts as done, and may be acknowledged, when the *next* one is asked for (or
-/// [`done`](Self::done) is called): a consumer that stops in between gets it again after the next
-/// reconnect. It ends when its session is removed, after the messages that were waiting.
+/// A message counts as done, and may be acknowledged, when the *next* one is asked for,
+/// [`done`](Self::done) is called, or the stream is dropped: a process that dies in between gets
+/// it again. With manual acknowledgement only [`Message::ack`] counts. The stream ends when its
+/// session is removed, after the messages that were waiting.
 pub struct MessageStream {
     route: Route,
     current: Option<Completion>,
