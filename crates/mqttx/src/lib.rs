@@ -47,7 +47,8 @@ pub use event::{
     Event, EventFilter, EventHandler, EventKind, EventName, EventStream, ParseEventNameError,
 };
 pub use forward::{
-    ForwarderBuilder, ForwarderCycle, ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule,
+    ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
+    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule,
     RenderError, RetainRule, TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
 };
 pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};

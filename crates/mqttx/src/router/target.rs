@@ -340,6 +340,21 @@ impl Target {
         true
     }
 
+    /// Forgets everything held, so that nothing of it is ever acknowledged.
+    pub(super) fn abandon(&self) {
+        let (waiting, retry, unacked) = {
+            let mut state = self.state();
+            state.phase = Phase::Stopped;
+            (state.queue.drain(), state.retry.take(), state.unacked.take_where(|_, _| true))
+        };
+        for (_, unpark) in &waiting {
+            if let Some(unpark) = unpark {
+                unpark.tell();
+            }
+        }
+        drop((waiting, retry, unacked));
+    }
+
     pub(super) fn finish_unacked(&self, slot: Slot) {
         let completion = self.state().unacked.take(slot);
         if let Some(completion) = completion {
