@@ -1,4 +1,10 @@
 //! Random and recorded sequences of calls against the session.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
 
 #[path = "support/operations.rs"]
 mod operations;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqttx_proto::session::{Config, OutboxLimits, WillMessage};
+use mqttx_proto::{Config, OutboxLimits, WillMessage};
 use mqttx_proto::{KeepAlive, PropertyContext, Version, validate_filter, validate_topic};
 
 use super::{Performance, SessionOptions};

@@ -88,10 +88,6 @@ impl Route {
     pub(crate) fn abandon(self) {
         self.target.abandon();
     }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.target.is_open()
-    }
 }
 
 impl Drop for Route {

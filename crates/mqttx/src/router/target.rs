@@ -152,10 +152,6 @@ impl Target {
         self.session.as_ref()
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.state().phase == Phase::Open
-    }
-
     pub(super) fn stats(&self) -> RouteStats {
         let (queued, unacked) = {
             let state = self.state();

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mqttx_proto::session::Limits;
+use mqttx_proto::Limits;
 use mqttx_proto::{Properties, ReasonCode};
 
 use crate::error::{Error, ErrorKind};
@@ -165,7 +165,9 @@ impl Session {
     pub async fn disconnect_with(&self, reason: ReasonCode, properties: Properties) {
         self.shared.wish(Wish::Disconnected(Box::new((reason, properties))));
         self.until(|state| {
-            (state.closed || state.status == SessionStatus::Disconnected).then_some(())
+            let done = state.status == SessionStatus::Disconnected && !state.wish_changed;
+            let overruled = !matches!(state.wish, Wish::Disconnected(_));
+            (state.closed || done || overruled).then_some(())
         })
         .await;
     }
@@ -187,30 +189,45 @@ impl Session {
         self.wait(timeout, "ready", |state| state.ready).await
     }
 
-    /// Waits until nothing is unfinished: every message is acknowledged (QoS 0: written), and every
-    /// acknowledgement of ours is written.
+    /// Waits until nothing of ours is unfinished: every message is acknowledged (QoS 0: written).
     ///
     /// # Errors
     /// `timeout` is over, or the session was removed before that.
     pub async fn flush(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| state.core.is_drained()).await
+    }
+
+    /// [`flush`](Self::flush), and what was received is finished, too: routes are done with it, its
+    /// acknowledgements are written, and no QoS 2 message waits for the server's PUBREL.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn settle(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| {
+            let core = &state.core;
+            core.is_drained() && core.undelivered() == 0 && !core.awaits_release()
+        })
+        .await
+    }
+
+    async fn drain(
+        &self,
+        timeout: Duration,
+        finished: impl Fn(&State) -> bool,
+    ) -> Result<(), Error> {
         let _watch = DrainWatch::new(&self.shared);
         let done = self.until(|state| {
-            if state.core.is_drained() {
+            if finished(state) {
                 return Some(Ok(()));
             }
             state.closed.then(|| Err(Error::closed()))
         });
-        match tokio::time::timeout(timeout, done).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let left = self.shared.lock().core.outbox().messages;
-                Err(Error::timeout(format!(
-                    "{left} messages are unfinished after {} ms",
-                    timeout.as_millis()
-                )))
-            }
-        }
-        .map_err(|error| error.with_session(self.name()))
+        let outcome = tokio::time::timeout(timeout, done).await.unwrap_or_else(|_| {
+            let left = self.shared.lock().core.outbox().messages;
+            let after = timeout.as_millis();
+            Err(Error::timeout(format!("{left} messages are unfinished after {after} ms")))
+        });
+        outcome.map_err(|error| error.with_session(self.name()))
     }
 
     /// From now on received messages are neither delivered nor acknowledged, and subscriptions of
@@ -234,6 +251,18 @@ impl Session {
     /// They do not wait any more.
     pub(crate) fn unpark(&self, bytes: usize) {
         MessageSource::unpark(&*self.shared, bytes);
+    }
+
+    /// Waits until what was accepted and what handlers have is finished; `false` if it is not at
+    /// `until`. Only after [`stop_receiving`](Self::stop_receiving).
+    pub(crate) async fn wind_down(&self, until: tokio::time::Instant) -> bool {
+        let _watch = DrainWatch::new(&self.shared);
+        let done = self.until(|state| {
+            let idle = self.shared.unhandled.load(Ordering::Acquire);
+            let handled = state.core.undelivered() <= idle;
+            (state.closed || (handled && state.core.is_drained())).then_some(())
+        });
+        tokio::time::timeout_at(until, done).await.is_ok()
     }
 
     /// Disconnects and ends the session: every delivery that is left resolves as closed.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttx_proto::session::{DropReason, Outgoing, PublishError as Refusal, Token};
+use mqttx_proto::{DropReason, Outgoing, PublishError as Refusal, Token};
 use mqttx_proto::{Properties, PropertiesRef, QoS};
 
 use super::Session;

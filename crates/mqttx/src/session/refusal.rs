@@ -1,7 +1,7 @@
 //! What the end of a connection means: try again, somewhere else, or stop.
 
 use mqttx_proto::ReasonCode;
-use mqttx_proto::session::{CloseCause, Refusal};
+use mqttx_proto::{CloseCause, Refusal};
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::Endpoint;

@@ -7,9 +7,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mqttx_proto::session::{AckTicket, Config, Session as Core};
+use mqttx_proto::{AckTicket, Config, Session as Core};
 use mqttx_proto::{Properties, ReasonCode};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) parked: AtomicUsize,
     /// The driver does not read, or not connect, until `parked` is at most half of the limit.
     pub(crate) throttled: AtomicBool,
+    /// Received messages with QoS > 0 that no route has, for `shut_down`.
+    pub(crate) unhandled: AtomicUsize,
     /// From now on received messages stay where they are, unacknowledged.
     pub(crate) receiving_stopped: AtomicBool,
 }
@@ -97,11 +99,8 @@ pub(crate) enum Wish {
 impl Shared {
     pub(crate) fn new(options: SessionOptions, config: Config, services: Services) -> Self {
         let name: Arc<str> = options.name.as_str().into();
-        let wish = if options.enabled && !options.manual_connect {
-            Wish::Connected
-        } else {
-            Wish::Idle
-        };
+        let wish =
+            if options.enabled && !options.manual_connect { Wish::Connected } else { Wish::Idle };
         let state = State {
             core: Core::new(config),
             waiters: Waiters::default(),
@@ -130,6 +129,7 @@ impl Shared {
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
             throttled: AtomicBool::new(false),
+            unhandled: AtomicUsize::new(0),
             receiving_stopped: AtomicBool::new(false),
         }
     }
@@ -155,9 +155,15 @@ impl Shared {
         if state.closed || state.wish == Wish::Removed {
             return;
         }
+        let begins = matches!(wish, Wish::Connected | Wish::Reconnected);
         state.wish = wish;
         state.wish_changed = true;
+        let at_rest = begins && state.status.is_at_rest();
         self.unlock_and_wake(state);
+        if at_rest {
+            // At once, so that whoever waits from now on does not see the failure of before.
+            self.set_status(SessionStatus::Connecting);
+        }
     }
 
     /// Sets the status under the lock; the event and the waiters come after it.
@@ -254,8 +260,15 @@ impl MessageSource for Shared {
 
     fn ack(&self, ticket: AckTicket) {
         let mut state = self.lock();
-        state.core.ack(now(), ticket);
-        self.unlock_and_wake(state);
+        state.core.ack(ticket);
+        if state.drain_watchers == 0 {
+            return self.unlock_and_wake(state);
+        }
+        let driver = state.driver();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
     fn park(&self, bytes: usize) {
@@ -277,9 +290,4 @@ impl MessageSource for Shared {
 /// The time of the runtime, so that tests can stop it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// How long until `at`, for people.
-pub(crate) fn until(at: Instant) -> Duration {
-    at.saturating_duration_since(now())
 }

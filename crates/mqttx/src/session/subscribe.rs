@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use mqttx_proto::session::{NO_TOKEN, Outcome, SubscribeError, Subscription};
+use mqttx_proto::{NO_TOKEN, Outcome, SubscribeError, Subscription};
 use mqttx_proto::{PropertiesRef, QoS, ReasonCode, SubscribeOptions};
 use tokio::runtime::Handle;
 
 use super::Session;
 use super::delivery::Waiting;
 use super::interest::Owner;
-use super::shared::{Shared, State, now};
+use super::shared::{Shared, State};
 use crate::error::Error;
 use crate::event::EventBus;
-use crate::message::{Message};
+use crate::message::Message;
 use crate::router::{MessageStream, Route, RouteBuilder, RouteHost, Target, subscribe_options};
 
 impl Session {
@@ -107,7 +107,7 @@ impl Session {
         let waiting = {
             let mut state = self.shared.open()?;
             let token = state.waiters.insert_task();
-            if let Err(error) = state.core.unsubscribe(now(), filters, properties, token) {
+            if let Err(error) = state.core.unsubscribe(filters, properties, token) {
                 state.waiters.remove(token);
                 return Err(self.shared.subscribe_error(&error));
             }
@@ -201,7 +201,7 @@ impl Session {
                 identifier: self.shared.identifier(interest.identifier),
             });
         }
-        if let Err(error) = state.core.subscribe(now(), &wanted, properties, token) {
+        if let Err(error) = state.core.subscribe(&wanted, properties, token) {
             state.waiters.remove(token);
             for (filter, _) in filters {
                 state.interests.remove(filter, Owner::Caller);
@@ -222,8 +222,7 @@ impl Shared {
 
     /// The identifier that a filter is subscribed with.
     fn identifier(&self, identifier: u32) -> Option<u32> {
-        (self.options.subscription_identifiers
-            && self.options.protocol == mqttx_proto::Version::V5)
+        (self.options.subscription_identifiers && self.options.protocol == mqttx_proto::Version::V5)
             .then_some(identifier)
     }
 
@@ -256,7 +255,7 @@ impl Shared {
             };
             state
                 .core
-                .subscribe(now(), &[wanted], PropertiesRef::EMPTY, NO_TOKEN)
+                .subscribe(&[wanted], PropertiesRef::EMPTY, NO_TOKEN)
                 .map_err(|error| self.subscribe_error(&error))?;
         }
         Ok(())
@@ -271,8 +270,7 @@ impl Shared {
         if wanted.changed {
             let subscription =
                 Subscription { filter: target.filter(), options: wanted.options, identifier };
-            let asked =
-                state.core.subscribe(now(), &[subscription], PropertiesRef::EMPTY, NO_TOKEN);
+            let asked = state.core.subscribe(&[subscription], PropertiesRef::EMPTY, NO_TOKEN);
             if let Err(error) = asked {
                 state.interests.remove(target.filter(), owner);
                 return Err(self.subscribe_error(&error));
@@ -305,7 +303,7 @@ impl RouteHost for Shared {
         let last = state.interests.remove(filter, Owner::Route(target.id().0));
         if last && !state.closed && !state.winding_down {
             // A filter that was accepted is valid, and no property can be wrong.
-            let _ = state.core.unsubscribe(now(), &[filter], PropertiesRef::EMPTY, NO_TOKEN);
+            let _ = state.core.unsubscribe(&[filter], PropertiesRef::EMPTY, NO_TOKEN);
         }
         self.unlock_and_wake(state);
     }

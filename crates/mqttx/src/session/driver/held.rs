@@ -29,6 +29,10 @@ impl Held {
         self.messages.push_back((message, ticket));
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.messages.is_empty() { None } else { self.until }
     }

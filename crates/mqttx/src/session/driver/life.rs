@@ -1,6 +1,7 @@
 //! The life of connections: begun, accepted, ended, and what comes next.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -182,6 +183,7 @@ impl Driver {
         self.shared.router.link_lost(&self.source);
         let freed = self.held.link_lost();
         self.shared.unpark(freed);
+        self.shared.unhandled.store(self.held.len(), Ordering::Release);
         let (verdict, error) = match end {
             End::Closed(cause) => (judge(&cause, self.plan.hops), error_of(&cause)),
             End::Lost(error) => {

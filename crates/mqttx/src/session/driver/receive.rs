@@ -103,7 +103,11 @@ impl Driver {
         {
             log.received(&self.shared.name, packets);
         }
-        if !inbound.is_empty() && !self.shared.receiving_stopped.load(Ordering::Acquire) {
+        if self.shared.receiving_stopped.load(Ordering::Acquire) {
+            // The process ends: they stay with the server, unacknowledged.
+            let left = inbound.iter().filter(|item| item.ticket.is_some()).count();
+            self.shared.unhandled.fetch_add(left, Ordering::AcqRel);
+        } else if !inbound.is_empty() {
             self.dispatch(now, desk, &inbound);
         }
         desk.put_inbound(inbound);
@@ -156,10 +160,11 @@ impl Driver {
             (Dispatched::Unrouted, Some(ticket)) if self.held.holds(meta.received_at) => {
                 let message = Message::new(publish, meta, &self.shared.origin);
                 self.shared.park(message.size());
+                self.shared.unhandled.fetch_add(1, Ordering::AcqRel);
                 self.held.push(message, ticket);
             }
             (Dispatched::Unrouted, ticket) => {
-                self.tally.add(&self.shared, DropReason::Unrouted, Some(publish.topic));
+                self.tally.add(&self.shared, DropReason::Unrouted, 1, Some(publish.topic));
                 done.extend(ticket);
             }
         }
@@ -191,12 +196,13 @@ impl Driver {
                     continue;
                 }
                 Dispatched::Unrouted => {
-                    self.tally.add(&self.shared, DropReason::Unrouted, Some(publish.topic));
+                    self.tally.add(&self.shared, DropReason::Unrouted, 1, Some(publish.topic));
                     desk.done.push(ticket);
                 }
                 Dispatched::DoneNow => desk.done.push(ticket),
                 Dispatched::Pending => {}
             }
+            self.shared.unhandled.fetch_sub(1, Ordering::AcqRel);
             self.shared.unpark(message.size());
         }
     }

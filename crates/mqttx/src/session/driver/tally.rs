@@ -25,17 +25,23 @@ struct Drops {
 }
 
 impl Tally {
-    /// One more; its topic is kept for the event.
-    pub(super) fn add(&mut self, shared: &Shared, reason: DropReason, topic: Option<&str>) {
-        shared.origin.counters.record_dropped(reason, 1);
+    /// So many more; the topic is kept for the event.
+    pub(super) fn add(
+        &mut self,
+        shared: &Shared,
+        reason: DropReason,
+        count: u64,
+        topic: Option<&str>,
+    ) {
+        shared.origin.counters.record_dropped(reason, count);
         let found = self.drops.iter_mut().find(|drops| drops.reason == reason);
         if let Some(drops) = found {
-            drops.count += 1;
+            drops.count += count;
             // The first one of an interval is enough: no allocation for each message.
             return;
         }
         let topic = topic.map(str::to_owned);
-        self.drops.push(Drops { reason, count: 1, topic });
+        self.drops.push(Drops { reason, count, topic });
     }
 
     /// When the rest is to be told.
