@@ -343,12 +343,8 @@ impl Target {
             state.phase = Phase::Stopped;
             (state.queue.drain(), state.retry.take(), state.unacked.take_where(|_, _| true))
         };
-        for (_, unpark) in &waiting {
-            if let Some(unpark) = unpark {
-                unpark.tell();
-            }
-        }
-        drop((waiting, retry, unacked));
+        waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());
+        drop((retry, unacked));
     }
 
     pub(super) fn finish_unacked(&self, slot: Slot) {

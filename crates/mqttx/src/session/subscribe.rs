@@ -134,7 +134,7 @@ impl Session {
             }
             let token = state.waiters.insert_task();
             let filters = [route.filter()];
-            if state.core.unsubscribe(now(), &filters, PropertiesRef::EMPTY, token).is_err() {
+            if state.core.unsubscribe(&filters, PropertiesRef::EMPTY, token).is_err() {
                 state.waiters.remove(token);
                 return;
             }
