@@ -39,6 +39,20 @@ impl Failure {
         Self { code, message: message.to_string() }
     }
 
+    /// Says first what it is about.
+    pub(crate) fn of(mut self, subject: impl fmt::Display) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
+    /// Adds a consequence.
+    pub(crate) fn and(mut self, consequence: impl fmt::Display) -> Self {
+        use fmt::Write;
+        // Writing to memory does not fail.
+        let _ = write!(self.message, "; {consequence}");
+        self
+    }
+
     /// Writes the line and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         warn(self);

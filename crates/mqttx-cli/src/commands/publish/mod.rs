@@ -1,16 +1,20 @@
 //! `mqttx pub`: publish messages and wait until the server has them.
 
+mod publisher;
+mod report;
 mod source;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use mqttx::proto::{QoS, validate_topic};
 
+use crate::commands::block_on;
 use crate::exit::{Failure, Outcome};
 use crate::flags::{Connection, ConnectionFlags, Packet, PersistFlags, parse_qos, parse_seconds};
+use crate::signal::StopSignals;
+use publisher::Publisher;
 use source::Source;
 
 /// Publish messages
@@ -125,6 +129,8 @@ fn parse_delay(text: &str) -> Result<Duration, String> {
 /// Publishes everything and waits for it.
 pub(crate) fn run(args: Args) -> Outcome {
     let plan = args.check()?;
-    println!("{plan:?}");
-    Ok(ExitCode::SUCCESS)
+    block_on(async move {
+        let signals = StopSignals::new()?;
+        Publisher::new(plan)?.run(signals).await
+    })
 }

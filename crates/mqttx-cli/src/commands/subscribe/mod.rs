@@ -1,13 +1,18 @@
 //! `mqttx sub`: subscribe and print what arrives.
 
-use std::process::ExitCode;
+mod printer;
+mod subscriber;
+
 use std::time::Duration;
 
 use mqttx::proto::{QoS, RetainHandling, SubscribeOptions, Version, split_shared, validate_filter};
 
+use crate::commands::block_on;
 use crate::exit::{Failure, Outcome};
 use crate::flags::{Connection, ConnectionFlags, Packet, PersistFlags, parse_qos, parse_seconds};
 use crate::output::{Format, Style};
+use crate::signal::StopSignals;
+use subscriber::Subscriber;
 
 /// Subscribe and print what arrives
 ///
@@ -163,6 +168,17 @@ impl Args {
     }
 }
 
+impl StyleFlags {
+    fn style(&self) -> Style {
+        match &self.format {
+            Some(format) => Style::Format(format.clone()),
+            None if self.json => Style::Json,
+            None if self.verbose => Style::Verbose,
+            None => Style::Payload,
+        }
+    }
+}
+
 impl OptionFlags {
     fn resolve(self, qos: QoS, version: Version) -> Result<SubscribeOptions, Failure> {
         let asked = self.no_local || self.retain_as_published || self.retain_handling.is_some();
@@ -196,6 +212,8 @@ struct Plan {
 /// Prints messages until it is told to end.
 pub(crate) fn run(args: Args) -> Outcome {
     let plan = args.check()?;
-    println!("{plan:?}");
-    Ok(ExitCode::SUCCESS)
+    block_on(async move {
+        let signals = StopSignals::new()?;
+        Subscriber::new(plan)?.run(signals).await
+    })
 }
