@@ -4,9 +4,11 @@ mod error;
 pub mod packet;
 mod property;
 mod reason;
+mod session;
 mod topic;
 mod types;
 pub mod wire;
+mod write_queue;
 
 pub use error::{DecodeError, EncodeError, PropertyError, TopicError};
 pub use packet::{
@@ -20,9 +22,16 @@ pub use property::{
     WireType,
 };
 pub use reason::ReasonCode;
+pub use session::{
+    Accepted, AckTicket, CloseCause, Completion, Config, Connected, DropReason, Event, Inbound,
+    Limits, Lsn, NO_TOKEN, OutboxLimits, OutboxStatus, Outcome, Outgoing, Phase, PublishError,
+    Record, Refusal, SendTotals, Session, StoredMessage, SubscribeError, Subscription, Token,
+    WillMessage,
+};
 pub use topic::{
     Filter, SharedFilter, Topic, captures, has_wildcard, matches, split_shared, validate_filter,
     validate_topic,
 };
 pub use types::{KeepAlive, PacketId, ParseVersionError, QoS, SessionExpiry, Version};
 pub use wire::{MAX_REMAINING_LENGTH, Reader, varint_len};
+pub use write_queue::Transmit;

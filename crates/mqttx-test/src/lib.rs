@@ -1,1 +1,25 @@
-//! Test peers.
+//! Private test peers for mqttx: brokers to test against, none of which shares code with mqttx.
+//!
+//! | peer | for |
+//! |---|---|
+//! | [`ScriptedBroker`] | byte for byte what a broker sends and expects |
+//! | [`Mosquitto`] | the widespread broker, as a process that can be killed and restarted |
+//! | `InProcessBroker` (feature `in-process`) | a second, independent broker without a process |
+//! | [`LoadPeer`] | counting and flooding at the speed of the socket |
+
+#[cfg(feature = "in-process")]
+mod in_process;
+mod load;
+mod mosquitto;
+mod notation;
+mod scripted;
+mod temp_dir;
+mod wire;
+
+#[cfg(feature = "in-process")]
+pub use in_process::InProcessBroker;
+pub use load::{Counters, Flood, LoadOptions, LoadPeer};
+pub use mosquitto::{Mosquitto, MosquittoBuilder};
+pub use notation::{hex, shown};
+pub use scripted::{Peer, ScriptedBroker};
+pub use temp_dir::TempDir;

@@ -135,6 +135,26 @@ impl<'a> PropertiesRef<'a> {
         Properties(self.0.to_vec())
     }
 
+    /// Checks that this packet may carry the properties.
+    ///
+    /// # Errors
+    /// The first property that it may not carry, or not twice.
+    pub fn check(self, context: PropertyContext) -> Result<(), PropertyError> {
+        let mut seen = 0_u64;
+        for property in self {
+            let id = property.id();
+            if !id.allowed_in(context) {
+                return Err(PropertyError::NotAllowed { id, context });
+            }
+            let bit = 1 << (id as u8);
+            if seen & bit != 0 && !id.repeatable_in(context) {
+                return Err(PropertyError::Duplicate(id));
+            }
+            seen |= bit;
+        }
+        Ok(())
+    }
+
     /// The first property of this kind.
     #[inline]
     pub(super) fn find(self, wanted: PropertyId) -> Option<Property<'a>> {
@@ -287,19 +307,7 @@ impl Properties {
     /// # Errors
     /// The first property that it may not carry, or not twice.
     pub fn check(&self, context: PropertyContext) -> Result<(), PropertyError> {
-        let mut seen = 0_u64;
-        for property in self.as_ref() {
-            let id = property.id();
-            if !id.allowed_in(context) {
-                return Err(PropertyError::NotAllowed { id, context });
-            }
-            let bit = 1 << (id as u8);
-            if seen & bit != 0 && !id.repeatable_in(context) {
-                return Err(PropertyError::Duplicate(id));
-            }
-            seen |= bit;
-        }
-        Ok(())
+        self.as_ref().check(context)
     }
 }
 

@@ -1,0 +1,48 @@
+//! Topic aliases that the server uses towards us, valid for one connection `[MQTT-3.3.2-7]`.
+
+use std::sync::Arc;
+
+use crate::{DecodeError, ReasonCode};
+
+#[derive(Debug, Default)]
+pub(crate) struct InboundAliases {
+    maximum: u16,
+    topics: Vec<Option<Arc<str>>>,
+}
+
+impl InboundAliases {
+    pub(crate) fn new(maximum: u16) -> Self {
+        Self { maximum, topics: Vec::new() }
+    }
+
+    /// The topic of a PUBLISH with `alias`: what `topic` sets, or what was set before when it is empty.
+    pub(crate) fn resolve(
+        &mut self,
+        alias: u16,
+        topic: &str,
+    ) -> Result<Option<Arc<str>>, DecodeError> {
+        if alias == 0 || alias > self.maximum {
+            return Err(DecodeError {
+                reason: ReasonCode::TOPIC_ALIAS_INVALID,
+                detail: "topic alias is 0 or above our topic alias maximum",
+            });
+        }
+        let index = usize::from(alias) - 1;
+        if topic.is_empty() {
+            let known = self.topics.get(index).and_then(Option::as_ref);
+            return known.map(|t| Some(Arc::clone(t))).ok_or(DecodeError {
+                reason: ReasonCode::PROTOCOL_ERROR,
+                detail: "topic alias was not set on this connection",
+            });
+        }
+        if self.topics.len() <= index {
+            self.topics.resize(index + 1, None);
+        }
+        if let Some(place) = self.topics.get_mut(index)
+            && place.as_deref() != Some(topic)
+        {
+            *place = Some(Arc::from(topic));
+        }
+        Ok(None)
+    }
+}

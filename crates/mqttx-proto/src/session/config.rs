@@ -1,0 +1,111 @@
+//! What the application asks for: outlives sessions and connections.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{KeepAlive, Properties, QoS, SessionExpiry, Version};
+
+/// Everything that decides how a session behaves on the wire.
+///
+/// A change through [`Session::config_mut`](crate::Session::config_mut) takes effect at the next connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The protocol version of every connection of this session.
+    pub version: Version,
+    /// The client identifier; empty lets the server choose one, which is kept for reconnects `[MQTT-3.1.3-6]`.
+    pub client_id: String,
+    /// Clean start (clean session in 3.1.1): the server forgets the earlier session at *every* connect. Default: true.
+    pub clean_start: bool,
+    /// Default: 60 s.
+    pub keep_alive: KeepAlive,
+    /// How long the server keeps the session after a disconnect; `None` sends nothing, which means zero. v5 only.
+    pub session_expiry: Option<SessionExpiry>,
+    /// How many unacknowledged QoS 1 and 2 messages the server may have on its way to us; `None` sends nothing (65 535). v5 only.
+    pub receive_maximum: Option<u16>,
+    /// The largest packet that we accept, in bytes; enforced in both versions, announced in v5.
+    pub maximum_packet_size: Option<u32>,
+    /// How many topic aliases the server may use towards us; `None` means none. v5 only.
+    pub topic_alias_maximum: Option<u16>,
+    /// The user name.
+    pub username: Option<String>,
+    /// The password: any bytes.
+    pub password: Option<Vec<u8>>,
+    /// What the server publishes when this client disappears.
+    pub will: Option<WillMessage>,
+    /// Further properties of CONNECT, sent as given. v5 only.
+    pub connect_properties: Properties,
+    /// The longest time from the transport's connect to CONNACK. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Our own limit of unfinished QoS 1 and 2 messages, beside the server's Receive Maximum. Default: 65 535.
+    pub max_in_flight: u16,
+    /// The bound of everything that is accepted and not finished. Default: 10 000 messages, 64 MiB.
+    pub outbox: OutboxLimits,
+    /// Above this many encoded bytes that the socket has not taken, further PUBLISHes wait in the outbox. Default: 1 MiB.
+    pub write_buffer_limit: usize,
+    /// Whether records for a store are produced. Without, the session lives as long as this value. Default: false.
+    pub journal: bool,
+    /// The most filters in one SUBSCRIBE. Default: 256.
+    pub subscribe_batch: usize,
+    /// All broker addresses are one cluster that shares sessions: session present counts from any of them. Default: false.
+    pub shared_session: bool,
+}
+
+impl Config {
+    /// The defaults stated at each field.
+    #[must_use]
+    pub fn new(version: Version) -> Self {
+        Self {
+            version,
+            client_id: String::new(),
+            clean_start: true,
+            keep_alive: KeepAlive::default(),
+            session_expiry: None,
+            receive_maximum: None,
+            maximum_packet_size: None,
+            topic_alias_maximum: None,
+            username: None,
+            password: None,
+            will: None,
+            connect_properties: Properties::new(),
+            handshake_timeout: Duration::from_secs(10),
+            max_in_flight: u16::MAX,
+            outbox: OutboxLimits::default(),
+            write_buffer_limit: 1024 * 1024,
+            journal: false,
+            subscribe_batch: 256,
+            shared_session: false,
+        }
+    }
+}
+
+/// The bound of the outbox: queued and in flight, QoS 0 that waits for the socket included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxLimits {
+    /// In messages. Default: 10 000.
+    pub messages: usize,
+    /// In bytes of encoded packets; a single larger message is accepted when nothing else waits. Default: 64 MiB.
+    pub bytes: usize,
+}
+
+impl Default for OutboxLimits {
+    fn default() -> Self {
+        Self { messages: 10_000, bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// The message that the server publishes for a client that disappeared `[MQTT-3.1.2-8]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WillMessage {
+    /// Where it is published.
+    pub topic: String,
+    /// What is published; may be empty.
+    pub payload: Bytes,
+    /// At which level.
+    pub qos: QoS,
+    /// Whether the server retains it.
+    pub retain: bool,
+    /// Will delay, content type and so on; v5 only.
+    pub properties: Properties,
+}

@@ -1,0 +1,277 @@
+//! Received QoS 1 and 2 messages: duplicates, the order of acknowledgements, our Receive Maximum.
+//!
+//! ```text
+//! QoS 1, valid for one connection            QoS 2, by packet id, survives connections
+//!
+//!   PUBLISH ─▶ Delivering ─ack()─▶ PUBACK      PUBLISH ─▶ Delivering ─ack()─▶ Received ─PUBREL─▶ gone
+//!                                                 ▲ │ PUBLISH again: not         │ ▲ PUBLISH again:
+//!                                                 └─┘ delivered again            └─┘ PUBREC again
+//! ```
+//!
+//! Acknowledgements leave in the order in which the messages came `[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`: each message has a place in
+//! `owed`, and only a finished front leaves.
+
+use std::collections::VecDeque;
+
+use crate::{Ack, DecodeError, PacketId, PacketType, PropertiesRef, QoS, ReasonCode};
+
+use super::Context;
+use super::event::AckTicket;
+use super::link::Link;
+use super::record::{Lsn, Record};
+
+/// What to do with a received message.
+pub(crate) enum Admission {
+    Deliver(AckTicket),
+    /// It was delivered, or is being delivered.
+    Duplicate,
+}
+
+/// An acknowledgement that this connection owes.
+#[derive(Debug)]
+struct Owed {
+    id: PacketId,
+    /// PUBACK or PUBREC; `None` when the server released the message before we answered.
+    answer: Option<PacketType>,
+    /// `None` while the message is being delivered; then the record that must be durable first.
+    done: Option<Lsn>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Flow {
+    /// With the routes; the place in `owed` of its last PUBLISH, if that came on this connection.
+    Delivering { delivery: u64, place: Option<u64> },
+    /// PUBREC is sent or owed; PUBREL is awaited.
+    Received { lsn: Lsn },
+}
+
+#[derive(Debug)]
+struct ExactlyOnce {
+    id: PacketId,
+    flow: Flow,
+    /// Whether this connection's Receive Maximum counts it.
+    counted: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    owed: VecDeque<Owed>,
+    /// The place of the first element of `owed`.
+    base: u64,
+    /// Sorted by id: ids rise, so that nearly every change is at an end.
+    flows: VecDeque<ExactlyOnce>,
+    /// Messages seen again and not delivered again.
+    pub(crate) duplicates: u64,
+}
+
+impl Incoming {
+    /// A QoS 1 or 2 PUBLISH arrived.
+    pub(crate) fn on_publish(
+        &mut self,
+        cx: &mut Context,
+        id: PacketId,
+        qos: QoS,
+    ) -> Result<Admission, DecodeError> {
+        let place = self.base + self.owed.len() as u64;
+        if qos == QoS::ExactlyOnce {
+            match self.flows.binary_search_by_key(&id, |known| known.id) {
+                Ok(index) => return self.on_repeated(cx, index, place),
+                Err(index) => {
+                    count(cx, &mut false)?;
+                    let flow = Flow::Delivering { delivery: place, place: Some(place) };
+                    self.flows.insert(index, ExactlyOnce { id, flow, counted: true });
+                }
+            }
+            self.owed.push_back(Owed { id, answer: Some(PacketType::PubRec), done: None });
+        } else {
+            count(cx, &mut false)?;
+            self.owed.push_back(Owed { id, answer: Some(PacketType::PubAck), done: None });
+        }
+        Ok(Admission::Deliver(AckTicket { delivery: place, id, qos }))
+    }
+
+    /// A QoS 2 PUBLISH whose id is in use: not delivered again, answered again `[MQTT-4.3.3-10]`.
+    fn on_repeated(
+        &mut self,
+        cx: &mut Context,
+        index: usize,
+        place: u64,
+    ) -> Result<Admission, DecodeError> {
+        self.duplicates += 1;
+        let Some(known) = self.flows.get_mut(index) else { return Ok(Admission::Duplicate) };
+        count(cx, &mut known.counted)?;
+        let done = match &mut known.flow {
+            // A second copy on the same connection: one PUBREC answers both.
+            Flow::Delivering { place: Some(_), .. } => return Ok(Admission::Duplicate),
+            Flow::Delivering { place: last, .. } => {
+                *last = Some(place);
+                None
+            }
+            Flow::Received { lsn } => Some(*lsn),
+        };
+        let id = known.id;
+        self.owed.push_back(Owed { id, answer: Some(PacketType::PubRec), done });
+        self.flush(cx);
+        Ok(Admission::Duplicate)
+    }
+
+    /// Every route is done with the message. A ticket of an earlier connection has no effect for QoS 1: the server sends again.
+    pub(crate) fn on_delivered(&mut self, cx: &mut Context, ticket: AckTicket) {
+        let (place, lsn) = match ticket.qos {
+            QoS::ExactlyOnce => {
+                let Some(known) = self.flow_mut(ticket.id) else { return };
+                let Flow::Delivering { delivery, place } = known.flow else { return };
+                if delivery != ticket.delivery {
+                    return;
+                }
+                let lsn = cx.journal.push(|| Record::Received { id: ticket.id });
+                known.flow = Flow::Received { lsn };
+                (place, lsn)
+            }
+            _ => (Some(ticket.delivery), 0),
+        };
+        let Some(index) = place.and_then(|p| p.checked_sub(self.base)) else { return };
+        if let Some(owed) = self.owed.get_mut(index as usize) {
+            owed.done = Some(lsn);
+        }
+        if index == 0 {
+            self.flush(cx);
+        }
+    }
+
+    /// PUBREL: the id is free again. Answered whether or not it is known, never punished.
+    pub(crate) fn on_pubrel(&mut self, cx: &mut Context, id: PacketId) {
+        let index = self.flows.binary_search_by_key(&id, |known| known.id);
+        let known = index.ok().and_then(|index| self.flows.remove(index));
+        let reason = match &known {
+            Some(_) => ReasonCode::SUCCESS,
+            None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+        };
+        if let Some(ExactlyOnce { flow, counted, .. }) = known {
+            cx.journal.push(|| Record::Forgotten { id });
+            if let (true, Some(link)) = (counted, cx.link.as_mut()) {
+                link.unfinished_inbound = link.unfinished_inbound.saturating_sub(1);
+            }
+            if let Flow::Delivering { place: Some(place), .. } = flow {
+                // The server released a message without our PUBREC: none is owed any more.
+                self.void(place);
+            }
+        }
+        if let Some(link) = cx.link.as_mut() {
+            encode_ack(link, cx.config.version, PacketType::PubComp, id, reason);
+        }
+    }
+
+    /// Sends every acknowledgement that is due: done, durable, and nothing before it outstanding.
+    pub(crate) fn flush(&mut self, cx: &mut Context) {
+        let Some(link) = cx.link.as_mut().filter(|link| link.is_online()) else { return };
+        while let Some(front) = self.owed.front() {
+            let Some(lsn) = front.done else { return };
+            if !cx.journal.is_synced(lsn) {
+                return;
+            }
+            if front.answer == Some(PacketType::PubAck) {
+                link.unfinished_inbound = link.unfinished_inbound.saturating_sub(1);
+            }
+            if let Some(answer) = front.answer {
+                encode_ack(link, cx.config.version, answer, front.id, ReasonCode::SUCCESS);
+            }
+            self.owed.pop_front();
+            self.base += 1;
+        }
+    }
+
+    /// The connection is gone: what it owed is void, ids of QoS 2 stay.
+    pub(crate) fn on_disconnected(&mut self) {
+        self.base += self.owed.len() as u64;
+        self.owed.clear();
+        for known in &mut self.flows {
+            known.counted = false;
+            if let Flow::Delivering { place, .. } = &mut known.flow {
+                *place = None;
+            }
+        }
+    }
+
+    /// The server has no session: the ids of the old one are void.
+    pub(crate) fn on_session_lost(&mut self) {
+        self.flows.clear();
+    }
+
+    /// A store remembered that this id was received.
+    pub(crate) fn restore(&mut self, id: PacketId) {
+        if let Err(index) = self.flows.binary_search_by_key(&id, |known| known.id) {
+            let flow = Flow::Received { lsn: 0 };
+            self.flows.insert(index, ExactlyOnce { id, flow, counted: false });
+        }
+    }
+
+    /// A store remembered that this id was released.
+    pub(crate) fn restore_forgotten(&mut self, id: PacketId) {
+        if let Ok(index) = self.flows.binary_search_by_key(&id, |known| known.id) {
+            self.flows.remove(index);
+        }
+    }
+
+    /// Messages that are with the routes, or whose acknowledgement waits for an earlier one.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Whether a QoS 2 flow waits for PUBREL.
+    pub(crate) fn awaits_release(&self) -> bool {
+        self.flows.iter().any(|known| matches!(known.flow, Flow::Received { .. }))
+    }
+
+    pub(crate) fn shrink(&mut self) {
+        if self.owed.is_empty() {
+            self.owed = VecDeque::new();
+        }
+        if self.flows.is_empty() {
+            self.flows = VecDeque::new();
+        }
+    }
+
+    fn flow_mut(&mut self, id: PacketId) -> Option<&mut ExactlyOnce> {
+        let index = self.flows.binary_search_by_key(&id, |known| known.id).ok()?;
+        self.flows.get_mut(index)
+    }
+
+    fn void(&mut self, place: u64) {
+        let index = place.checked_sub(self.base);
+        if let Some(owed) = index.and_then(|index| self.owed.get_mut(index as usize)) {
+            owed.answer = None;
+            owed.done = Some(0);
+        }
+    }
+}
+
+/// Counts a message against our Receive Maximum, once per connection `[MQTT-3.3.4-9]`.
+fn count(cx: &mut Context, counted: &mut bool) -> Result<(), DecodeError> {
+    let Some(link) = cx.link.as_mut() else { return Ok(()) };
+    if *counted {
+        return Ok(());
+    }
+    if link.receive_maximum.is_some_and(|maximum| link.unfinished_inbound >= usize::from(maximum)) {
+        return Err(DecodeError::new(
+            ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+            "more unacknowledged messages than our receive maximum",
+        ));
+    }
+    *counted = true;
+    link.unfinished_inbound += 1;
+    Ok(())
+}
+
+/// Appends PUBACK, PUBREC, PUBREL or PUBCOMP in its shortest form.
+pub(crate) fn encode_ack(
+    link: &mut Link,
+    version: crate::Version,
+    packet: PacketType,
+    packet_id: PacketId,
+    reason: ReasonCode,
+) {
+    let ack = Ack { packet_id, reason, properties: PropertiesRef::EMPTY };
+    // Four bytes without properties cannot be too long.
+    let _ = ack.encode(packet, version, link.writes.bytes_mut());
+}

@@ -1,0 +1,198 @@
+//! Everything that is valid for ONE network connection; dropped with it, so that nothing stale survives.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::write_queue::WriteQueue;
+use crate::{KeepAlive, QoS, ReasonCode, SessionExpiry};
+
+use super::alias::InboundAliases;
+use super::config::Config;
+use super::event::Token;
+use super::handshake;
+use super::timer::Timer;
+
+/// What the server allows on this connection, from CONNACK; the defaults of the specification where it says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Unfinished QoS 1 and 2 messages that the server accepts at once.
+    pub receive_maximum: u16,
+    /// The highest level that may be published.
+    pub maximum_qos: QoS,
+    /// Whether messages may be published with retain.
+    pub retain_available: bool,
+    /// The largest packet that the server accepts, in bytes.
+    pub maximum_packet_size: u32,
+    /// The highest topic alias that may be sent; 0: none.
+    pub topic_alias_maximum: u16,
+    /// Whether filters may contain wildcards.
+    pub wildcard_subscriptions: bool,
+    /// Whether SUBSCRIBE may carry a subscription identifier; never in 3.1.1.
+    pub subscription_identifiers: bool,
+    /// Whether `$share` filters are served. True in 3.1.1, which cannot say.
+    pub shared_subscriptions: bool,
+    /// In effect: the server's, when it set one.
+    pub keep_alive: KeepAlive,
+    /// In effect: the server's, when it set one.
+    pub session_expiry: SessionExpiry,
+    /// The client id that the server chose.
+    pub assigned_client_id: Option<String>,
+    /// Basis for response topics.
+    pub response_information: Option<String>,
+    /// Another server to use.
+    pub server_reference: Option<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            receive_maximum: u16::MAX,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            maximum_packet_size: u32::MAX,
+            topic_alias_maximum: 0,
+            wildcard_subscriptions: true,
+            subscription_identifiers: true,
+            shared_subscriptions: true,
+            keep_alive: KeepAlive::OFF,
+            session_expiry: SessionExpiry::ZERO,
+            assigned_client_id: None,
+            response_information: None,
+            server_reference: None,
+        }
+    }
+}
+
+/// How far the connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// CONNECT is sent.
+    Handshake,
+    /// CONNACK accepted.
+    Online,
+    /// Only what is encoded already may still be written.
+    Closing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) stage: Stage,
+    /// The broker address, as the driver numbers them.
+    pub(crate) broker: u64,
+    pub(crate) limits: Limits,
+    pub(crate) timer: Timer,
+    pub(crate) aliases: InboundAliases,
+    pub(crate) writes: WriteQueue,
+    /// Packets carry reason codes and properties, so that a fault of the server is answered with DISCONNECT and a code.
+    pub(crate) has_reasons: bool,
+    /// Our own maximum packet size, in bytes.
+    pub(crate) accepts_packets_up_to: u32,
+    /// Our own Receive Maximum; `None`: not announced, so never exceeded.
+    pub(crate) receive_maximum: Option<u16>,
+    /// QoS 1 and 2 messages of the server that are not finished on this connection.
+    pub(crate) unfinished_inbound: usize,
+    /// Bytes handed to the driver so far.
+    taken: u64,
+    /// Bytes that the socket took so far.
+    written: u64,
+    write_limit: u64,
+    /// QoS 0 messages whose last byte has that position in the stream, and who waits.
+    unwritten: VecDeque<(u64, Token)>,
+}
+
+impl Link {
+    pub(crate) fn new(config: &Config, now: Instant, broker: u64) -> Self {
+        let limits_of_ours = handshake::announced(config);
+        Self {
+            stage: Stage::Handshake,
+            broker,
+            limits: Limits::default(),
+            timer: Timer::new(now, config.handshake_timeout),
+            aliases: InboundAliases::new(limits_of_ours.topic_alias_maximum),
+            writes: WriteQueue::default(),
+            has_reasons: limits_of_ours.has_reasons,
+            accepts_packets_up_to: limits_of_ours.maximum_packet_size,
+            receive_maximum: limits_of_ours.receive_maximum,
+            unfinished_inbound: 0,
+            taken: 0,
+            written: 0,
+            write_limit: config.write_buffer_limit as u64,
+            unwritten: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.stage == Stage::Online
+    }
+
+    /// The position in the stream behind everything encoded so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.taken + self.writes.len() as u64
+    }
+
+    /// Whether the socket keeps up, so that another PUBLISH may be encoded.
+    pub(crate) fn has_room(&self) -> bool {
+        self.position() - self.written < self.write_limit
+    }
+
+    pub(crate) fn everything_written(&self) -> bool {
+        self.position() == self.written
+    }
+
+    /// A QoS 0 message was encoded last.
+    pub(crate) fn on_qos0_encoded(&mut self, token: Token) {
+        self.unwritten.push_back((self.position(), token));
+    }
+
+    pub(crate) fn on_taken(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+    }
+
+    pub(crate) fn on_written(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+
+    /// The next QoS 0 message that the socket took completely.
+    pub(crate) fn next_written(&mut self) -> Option<Token> {
+        let (position, token) = *self.unwritten.front()?;
+        if position > self.written {
+            return None;
+        }
+        self.unwritten.pop_front();
+        Some(token)
+    }
+
+    /// The QoS 0 messages that the socket did not take completely.
+    pub(crate) fn take_unwritten(&mut self) -> VecDeque<(u64, Token)> {
+        std::mem::take(&mut self.unwritten)
+    }
+
+    pub(crate) fn has_unwritten_messages(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// Gives memory that bursts needed back.
+    pub(crate) fn shrink(&mut self) {
+        if self.unwritten.is_empty() {
+            self.unwritten = VecDeque::new();
+        }
+        if self.writes.is_empty() {
+            self.writes = WriteQueue::default();
+        }
+    }
+
+    /// The reason codes of CONNACK that rule a filter out, before it is sent.
+    pub(crate) fn refuses_filter(&self, filter: &str, has_identifier: bool) -> Option<ReasonCode> {
+        let limits = &self.limits;
+        if !limits.wildcard_subscriptions && crate::has_wildcard(filter) {
+            Some(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED)
+        } else if !limits.shared_subscriptions && filter.starts_with("$share/") {
+            Some(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
+        } else if !limits.subscription_identifiers && has_identifier {
+            Some(ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
+        } else {
+            None
+        }
+    }
+}

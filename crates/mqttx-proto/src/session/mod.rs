@@ -1,0 +1,676 @@
+//! The client side of one MQTT session: a state machine without I/O and without a clock.
+//!
+//! The driver tells what happened (`handle_*`), the application what it wants ([`publish`](Session::publish), …), and the driver
+//! asks what to do next (`poll_*`). This file only dispatches; each concern has a file of its own.
+
+mod alias;
+mod arena;
+mod config;
+mod event;
+mod handshake;
+mod id_guard;
+mod incoming;
+mod link;
+mod outgoing;
+mod packet_ids;
+mod record;
+mod restore;
+mod subscriptions;
+mod timer;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::packet::{FrameStatus, PINGREQ, Packet, decode, frame};
+use crate::write_queue::Transmit;
+use crate::{
+    Ack, ConnAck, DecodeError, Disconnect, PacketId, PacketType, PropertiesRef, Publish, QoS,
+    ReasonCode, SubAck,
+};
+
+pub use config::{Config, OutboxLimits, WillMessage};
+pub use event::{
+    Accepted, AckTicket, CloseCause, Completion, Connected, DropReason, Event, Inbound, NO_TOKEN,
+    Outcome, PublishError, Refusal, SubscribeError, Token,
+};
+pub use link::Limits;
+pub use outgoing::{OutboxStatus, Outgoing, SendTotals};
+pub use record::{Lsn, Record, StoredMessage};
+pub use subscriptions::Subscription;
+
+use incoming::{Admission, Incoming, encode_ack};
+use link::{Link, Stage};
+use outgoing::Outbox;
+use packet_ids::{Owner, PacketIds};
+use record::Journal;
+use subscriptions::Subscriptions;
+use timer::Expired;
+
+/// How far the session's connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// No transport.
+    Offline,
+    /// CONNECT is on its way, CONNACK awaited.
+    Handshake,
+    /// CONNACK accepted.
+    Online,
+    /// The last bytes are to be flushed, then the transport is to be closed.
+    Closing,
+}
+
+/// What every component may need: the connection, ids, records, and what is to be told.
+#[derive(Debug)]
+struct Context {
+    config: Box<Config>,
+    /// `Some` between `handle_connected` and `handle_disconnected`.
+    link: Option<Box<Link>>,
+    ids: PacketIds,
+    journal: Journal,
+    events: VecDeque<Event>,
+    completions: VecDeque<Completion>,
+}
+
+impl Context {
+    fn complete(&mut self, token: Token, outcome: Outcome) {
+        if token != NO_TOKEN {
+            self.completions.push_back(Completion { token, outcome });
+        }
+    }
+
+    /// Ends the connection; with something on its way the driver flushes first.
+    fn close(&mut self, cause: CloseCause) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.stage != Stage::Closing) {
+            link.stage = Stage::Closing;
+            self.events.push_back(Event::Closing(cause));
+        }
+    }
+
+    fn disconnect(&mut self, reason: ReasonCode, properties: PropertiesRef<'_>, cause: CloseCause) {
+        let version = self.config.version;
+        if let Some(link) = self.link.as_mut().filter(|link| link.stage != Stage::Closing) {
+            // Too long a reason string is left out rather than the whole packet.
+            let full = Disconnect { reason, properties };
+            if full.encode(version, link.writes.bytes_mut()).is_err() {
+                let _ = Disconnect::new(reason).encode(version, link.writes.bytes_mut());
+            }
+        }
+        self.close(cause);
+    }
+
+    /// The peer broke the protocol `[MQTT-4.13.1-1]`.
+    fn fault(&mut self, error: DecodeError) {
+        let cause = CloseCause::Protocol(error);
+        if self.link.as_ref().is_some_and(|link| link.has_reasons) {
+            self.disconnect(error.reason, PropertiesRef::EMPTY, cause);
+        } else {
+            self.close(cause);
+        }
+    }
+}
+
+/// Which server session our state belongs to.
+#[derive(Debug, Default)]
+struct Continuity {
+    /// A server has, as far as we know, a session that fits our state.
+    known: bool,
+    broker: u64,
+    epoch: u64,
+    /// A CONNECT got no CONNACK: the server may have begun a session that we were not told of.
+    unanswered: bool,
+    /// Assigned by the server, else empty.
+    assigned_client_id: String,
+}
+
+/// One MQTT session: what the application wants, what is in flight, and at most one connection.
+///
+/// ```
+/// use mqttx_proto::{Config, Session, Transmit, Version};
+/// use std::time::Instant;
+///
+/// let mut session = Session::new(Config::new(Version::V311));
+/// session.handle_connected(Instant::now(), 0);
+/// let mut out = Transmit::new();
+/// assert!(session.poll_transmit(&mut out));
+/// assert_eq!(out.remaining(), 14); // CONNECT with a zero-length client id
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    cx: Context,
+    outbox: Outbox,
+    incoming: Incoming,
+    subscriptions: Subscriptions,
+    continuity: Continuity,
+}
+
+/// Getters.
+impl Session {
+    /// A session without a past.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let journal = Journal::new(config.journal);
+        Self {
+            cx: Context {
+                config: Box::new(config),
+                link: None,
+                ids: PacketIds::default(),
+                journal,
+                events: VecDeque::new(),
+                completions: VecDeque::new(),
+            },
+            outbox: Outbox::default(),
+            incoming: Incoming::default(),
+            subscriptions: Subscriptions::default(),
+            continuity: Continuity::default(),
+        }
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.cx.config
+    }
+
+    /// For changes, which take effect at the next connection.
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut self.cx.config
+    }
+
+    /// What the server allows; `None` unless online.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Limits> {
+        self.cx.link.as_ref().filter(|link| link.is_online()).map(|link| &link.limits)
+    }
+
+    /// How far the connection has come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.cx.link.as_ref().map(|link| link.stage) {
+            None => Phase::Offline,
+            Some(Stage::Handshake) => Phase::Handshake,
+            Some(Stage::Online) => Phase::Online,
+            Some(Stage::Closing) => Phase::Closing,
+        }
+    }
+
+    /// The client id of the next CONNECT: the configured one, or the one that the server assigned.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        if self.cx.config.client_id.is_empty() {
+            &self.continuity.assigned_client_id
+        } else {
+            &self.cx.config.client_id
+        }
+    }
+
+    /// What waits and what is in flight.
+    #[must_use]
+    pub fn outbox(&self) -> OutboxStatus {
+        self.outbox.status()
+    }
+
+    /// Totals of what was sent.
+    #[must_use]
+    pub fn send_totals(&self) -> SendTotals {
+        self.outbox.totals
+    }
+
+    /// Received messages that were known already and not delivered again.
+    #[must_use]
+    pub fn received_duplicates(&self) -> u64 {
+        self.incoming.duplicates
+    }
+
+    /// QoS 1 and 2 messages that are accepted and not finished.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.outbox.unfinished()
+    }
+
+    /// Received QoS 1 and 2 messages that are with the application, or wait behind one that is.
+    #[must_use]
+    pub fn undelivered(&self) -> usize {
+        self.incoming.owed()
+    }
+
+    /// Whether a received QoS 2 message still waits for the server's PUBREL.
+    #[must_use]
+    pub fn awaits_release(&self) -> bool {
+        self.incoming.awaits_release()
+    }
+
+    /// How many filters are desired.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Whether all that was accepted is finished and all that was encoded is with the socket.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.outbox.status().messages == 0
+            && self.subscriptions.is_settled()
+            && self
+                .cx
+                .link
+                .as_ref()
+                .is_none_or(|link| link.everything_written() && !link.has_unwritten_messages())
+    }
+}
+
+/// What happened.
+impl Session {
+    /// The transport is connected to the broker address that the driver calls `broker`: CONNECT is encoded.
+    pub fn handle_connected(&mut self, now: Instant, broker: u64) {
+        let mut link = Box::new(Link::new(&self.cx.config, now, broker));
+        let encoded =
+            handshake::encode_connect(&self.cx.config, self.client_id(), link.writes.bytes_mut());
+        self.cx.link = Some(link);
+        if let Err(error) = encoded {
+            self.cx.close(CloseCause::InvalidConnect(error.to_string()));
+        }
+    }
+
+    /// Takes whole packets from `input`, appends the messages to deliver to `inbound`, and returns how many bytes are done with.
+    ///
+    /// The rest, part of a packet, is to be offered again with more bytes behind it. After a fault everything is done with.
+    pub fn handle_input<'a>(
+        &mut self,
+        now: Instant,
+        input: &'a [u8],
+        inbound: &mut Vec<Inbound<'a>>,
+    ) -> usize {
+        let version = self.cx.config.version;
+        let mut rest = input;
+        while let Some(link) = self.cx.link.as_mut().filter(|link| link.stage != Stage::Closing) {
+            let found = match frame(rest, version, link.accepts_packets_up_to) {
+                Ok(FrameStatus::Complete(found)) => found,
+                Ok(FrameStatus::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.cx.fault(error);
+                    break;
+                }
+            };
+            link.timer.on_received(now);
+            let (Some(body), Some(after)) =
+                (rest.get(found.header_len..found.total_len), rest.get(found.total_len..))
+            else {
+                break;
+            };
+            rest = after;
+            if let Err(error) =
+                self.on_packet(now, found.first_byte, body, found.total_len, inbound)
+            {
+                self.cx.fault(error);
+            }
+        }
+        if self.phase() == Phase::Closing {
+            return input.len();
+        }
+        self.outbox.pump(&mut self.cx, now);
+        if !self.subscriptions.is_settled() {
+            self.subscriptions.pump(&mut self.cx);
+        }
+        input.len() - rest.len()
+    }
+
+    /// The socket took `bytes` more of what [`poll_transmit`](Self::poll_transmit) gave.
+    pub fn handle_written(&mut self, now: Instant, bytes: usize) {
+        let Some(link) = self.cx.link.as_mut() else { return };
+        let had_room = link.has_room();
+        link.on_written(bytes);
+        link.timer.on_sent(now);
+        while let Some(token) = self.cx.link.as_mut().and_then(|link| link.next_written()) {
+            self.cx.complete(token, Outcome::Written);
+        }
+        if !had_room {
+            self.outbox.pump(&mut self.cx, now);
+        }
+    }
+
+    /// A deadline of [`poll_timeout`](Self::poll_timeout) is over.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.outbox.on_timeout(&mut self.cx, now);
+        let Some(link) = self.cx.link.as_mut().filter(|link| link.stage != Stage::Closing) else {
+            return;
+        };
+        match link.timer.expired(now) {
+            None => {}
+            Some(Expired::Handshake) => self.cx.close(CloseCause::HandshakeTimeout),
+            Some(Expired::PingResponse) => self.cx.close(CloseCause::KeepAliveTimeout),
+            Some(Expired::Ping) => {
+                link.writes.bytes_mut().extend_from_slice(&PINGREQ);
+                link.timer.on_ping(now);
+                self.shrink();
+            }
+        }
+    }
+
+    /// The store has all records up to `written`, and can no longer lose those up to `synced`.
+    pub fn handle_stored(&mut self, now: Instant, written: Lsn, synced: Lsn) {
+        self.cx.journal.handle_stored(written, synced);
+        self.incoming.flush(&mut self.cx);
+        self.subscriptions.on_stored(&mut self.cx);
+        self.outbox.on_stored(&mut self.cx, now);
+    }
+
+    /// The transport is gone. What is in flight is kept for the next connection.
+    pub fn handle_disconnected(&mut self) {
+        let Some(mut link) = self.cx.link.take() else { return };
+        self.continuity.unanswered |= link.stage == Stage::Handshake;
+        self.outbox.on_disconnected(&mut self.cx, &mut link);
+        self.incoming.on_disconnected();
+        self.subscriptions.on_disconnected(&mut self.cx);
+    }
+
+    /// The session ends for good: everybody who waits is told [`Outcome::Closed`].
+    pub fn handle_closed(&mut self) {
+        self.handle_disconnected();
+        self.outbox.close(&mut self.cx);
+        self.subscriptions.close(&mut self.cx);
+    }
+}
+
+/// What the application wants.
+impl Session {
+    /// Accepts a message, in every phase; sends it as soon as the connection, the quota and the store allow.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed: the outbox is full, the message is not valid, or this connection does not allow it.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        message: &Outgoing<'_>,
+        token: Token,
+    ) -> Result<Accepted, PublishError> {
+        self.outbox.publish(&mut self.cx, now, message, token)
+    }
+
+    /// Adds filters to the desired set, or replaces them, and asks the server for them now or at the next connection.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed: a filter or property is not valid.
+    pub fn subscribe(
+        &mut self,
+        subscriptions: &[Subscription<'_>],
+        properties: PropertiesRef<'_>,
+        token: Token,
+    ) -> Result<(), SubscribeError> {
+        self.subscriptions.subscribe(&mut self.cx, subscriptions, properties, token)
+    }
+
+    /// Removes filters from the desired set and tells the server, now or at the next connection.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed: a filter or property is not valid.
+    pub fn unsubscribe(
+        &mut self,
+        filters: &[&str],
+        properties: PropertiesRef<'_>,
+        token: Token,
+    ) -> Result<(), SubscribeError> {
+        self.subscriptions.unsubscribe(&mut self.cx, filters, properties, token)
+    }
+
+    /// Every route is done with the message: its acknowledgement may leave. A ticket that is not valid any more has no effect.
+    pub fn ack(&mut self, ticket: AckTicket) {
+        self.incoming.on_delivered(&mut self.cx, ticket);
+    }
+
+    /// Ends the connection with DISCONNECT, behind what is encoded already.
+    pub fn disconnect(&mut self, reason: ReasonCode, properties: PropertiesRef<'_>) {
+        self.cx.disconnect(reason, properties, CloseCause::Requested);
+    }
+
+    /// Gives up the oldest message that was never sent; `false`: there is none.
+    pub fn drop_oldest(&mut self) -> bool {
+        self.outbox.drop_oldest(&mut self.cx)
+    }
+
+    /// Gives the memory that bursts needed back; done by itself when a ping is due.
+    pub fn shrink(&mut self) {
+        self.outbox.shrink();
+        self.incoming.shrink();
+        self.cx.ids.shrink();
+        if let Some(link) = self.cx.link.as_mut() {
+            link.shrink();
+        }
+        if self.cx.events.is_empty() {
+            self.cx.events = VecDeque::new();
+        }
+        if self.cx.completions.is_empty() {
+            self.cx.completions = VecDeque::new();
+        }
+    }
+}
+
+/// What the driver must do next.
+impl Session {
+    /// Moves the encoded bytes to `out`; `false`: there are none.
+    pub fn poll_transmit(&mut self, out: &mut Transmit) -> bool {
+        match self.cx.link.as_mut() {
+            Some(link) if !link.writes.is_empty() => {
+                link.on_taken(link.writes.len());
+                out.take(&mut link.writes);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) has bytes.
+    #[must_use]
+    pub fn has_transmit(&self) -> bool {
+        self.cx.link.as_ref().is_some_and(|link| !link.writes.is_empty())
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let link = self.cx.link.as_ref().filter(|link| link.stage != Stage::Closing);
+        let deadline = link.and_then(|link| link.timer.deadline());
+        match (deadline, self.outbox.next_expiry()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.cx.events.pop_front()
+    }
+
+    /// The end of a command that somebody waits for.
+    pub fn poll_completion(&mut self) -> Option<Completion> {
+        self.cx.completions.pop_front()
+    }
+
+    /// Moves the records to store to `out` and returns the position of the last one ever.
+    pub fn poll_store(&mut self, out: &mut Vec<Record>) -> Lsn {
+        self.cx.journal.take(out)
+    }
+}
+
+/// Dispatch of received packets.
+impl Session {
+    fn on_packet<'a>(
+        &mut self,
+        now: Instant,
+        first_byte: u8,
+        body: &'a [u8],
+        packet_len: usize,
+        inbound: &mut Vec<Inbound<'a>>,
+    ) -> Result<(), DecodeError> {
+        let version = self.cx.config.version;
+        let online = self.cx.link.as_ref().is_some_and(|link| link.is_online());
+        let packet = decode(version, first_byte, body)?;
+        if !online {
+            return match packet {
+                Packet::ConnAck(connack) => self.on_connack(&connack),
+                _ => Err(DecodeError::protocol("the first packet is not CONNACK")),
+            };
+        }
+        match packet {
+            Packet::Publish(publish) => self.on_publish(publish, packet_len, inbound),
+            Packet::PubAck(ack) => self.on_ack(now, PacketType::PubAck, &ack),
+            Packet::PubRec(ack) => self.on_ack(now, PacketType::PubRec, &ack),
+            Packet::PubComp(ack) => self.on_ack(now, PacketType::PubComp, &ack),
+            Packet::PubRel(ack) => {
+                self.incoming.on_pubrel(&mut self.cx, ack.packet_id);
+                Ok(())
+            }
+            Packet::SubAck(ack) => self.on_suback(&ack, false),
+            Packet::UnsubAck(ack) => self.on_suback(&ack, true),
+            Packet::PingResp => {
+                if let Some(link) = self.cx.link.as_mut() {
+                    link.timer.on_ping_response();
+                }
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(&disconnect),
+            Packet::Auth(_) => Err(DecodeError::protocol("AUTH without enhanced authentication")),
+            Packet::ConnAck(_) => Err(DecodeError::protocol("a second CONNACK")),
+            _ => Err(DecodeError::protocol("a packet that only clients send")),
+        }
+    }
+
+    fn on_connack(&mut self, connack: &ConnAck<'_>) -> Result<(), DecodeError> {
+        if connack.reason.is_error() {
+            let refusal = Refusal::new(
+                connack.reason,
+                connack.properties.reason_string(),
+                connack.properties.server_reference(),
+            );
+            self.cx.close(CloseCause::Refused(refusal));
+            return Ok(());
+        }
+        let limits = handshake::accept(&self.cx.config, connack)?;
+        let Some(link) = self.cx.link.as_mut() else { return Ok(()) };
+        link.stage = Stage::Online;
+        link.timer.start_keep_alive(limits.keep_alive.as_duration());
+        if let Some(id) = &limits.assigned_client_id {
+            self.continuity.assigned_client_id.clone_from(id);
+        }
+        link.limits = limits.clone();
+        let broker = link.broker;
+        self.cx.events.push_back(Event::Connected(Box::new(Connected {
+            session_present: connack.session_present,
+            limits,
+            properties: connack.properties.to_owned(),
+        })));
+        self.resume(connack.session_present, broker);
+        Ok(())
+    }
+
+    /// Decides whether the server's session is ours, and goes on accordingly.
+    ///
+    /// Session present counts only from the broker that gave the session, unless all of them share it. A session of which we
+    /// know nothing is kept (ending it would lose what the server queued), but nothing of ours is in it.
+    fn resume(&mut self, session_present: bool, broker: u64) {
+        let same = self.cx.config.shared_session || self.continuity.broker == broker;
+        let kept = session_present && self.continuity.known && same;
+        if kept {
+            self.outbox.on_session_resumed();
+        } else {
+            let requeued = self.outbox.on_session_lost(&mut self.cx, session_present);
+            self.incoming.on_session_lost();
+            if self.continuity.known {
+                self.cx.events.push_back(Event::SessionLost { requeued });
+            }
+            self.continuity.epoch += 1;
+            let (epoch, client_id) = (self.continuity.epoch, self.client_id().to_owned());
+            self.cx.journal.push(|| Record::Epoch { epoch, broker, client_id });
+        }
+        self.continuity.known = true;
+        self.continuity.broker = broker;
+        // After a CONNECT without an answer "session present" may mean a session without our filters: ask for them again.
+        let unanswered = std::mem::take(&mut self.continuity.unanswered);
+        self.subscriptions.on_connected(&mut self.cx, kept && !unanswered);
+    }
+
+    fn on_publish<'a>(
+        &mut self,
+        publish: Publish<'a>,
+        packet_len: usize,
+        inbound: &mut Vec<Inbound<'a>>,
+    ) -> Result<(), DecodeError> {
+        let mut topic = None;
+        if !publish.properties.is_empty()
+            && let Some(alias) = publish.properties.topic_alias()
+            && let Some(link) = self.cx.link.as_mut()
+        {
+            topic = link.aliases.resolve(alias, publish.topic)?;
+        }
+        let ticket = match (publish.qos, publish.packet_id) {
+            (QoS::AtMostOnce, _) | (_, None) => None,
+            (qos, Some(id)) => match self.incoming.on_publish(&mut self.cx, id, qos)? {
+                Admission::Deliver(ticket) => Some(ticket),
+                Admission::Duplicate => return Ok(()),
+            },
+        };
+        inbound.push(Inbound { ticket, packet_len, publish, topic });
+        Ok(())
+    }
+
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        packet: PacketType,
+        ack: &Ack<'_>,
+    ) -> Result<(), DecodeError> {
+        let Some(owner) = self.cx.ids.owner(ack.packet_id) else {
+            self.on_unknown_ack(packet, ack.packet_id);
+            return Ok(());
+        };
+        let fits = match owner {
+            Owner::Operation(_) => false,
+            Owner::Publish(sequence) => match packet {
+                PacketType::PubAck => self.outbox.on_puback(&mut self.cx, sequence, ack),
+                PacketType::PubRec => self.outbox.on_pubrec(&mut self.cx, sequence, ack),
+                _ => self.outbox.on_pubcomp(&mut self.cx, now, sequence, ack),
+            },
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(DecodeError::protocol("an acknowledgement that does not fit its packet id"))
+        }
+    }
+
+    /// An acknowledgement of nothing that we know. A PUBREC is answered, so that the server can finish; the others ask for nothing.
+    fn on_unknown_ack(&mut self, packet: PacketType, id: PacketId) {
+        let version = self.cx.config.version;
+        if let (PacketType::PubRec, Some(link)) = (packet, self.cx.link.as_mut()) {
+            let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
+            encode_ack(link, version, PacketType::PubRel, id, reason);
+        }
+    }
+
+    fn on_suback(&mut self, ack: &SubAck<'_>, unsubscribed: bool) -> Result<(), DecodeError> {
+        match self.cx.ids.owner(ack.packet_id) {
+            Some(Owner::Operation(number)) => {
+                self.subscriptions.on_suback(&mut self.cx, number, ack, unsubscribed)
+            }
+            Some(Owner::Publish(_)) => {
+                Err(DecodeError::protocol("an acknowledgement that does not fit its packet id"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn on_disconnect(&mut self, disconnect: &Disconnect<'_>) -> Result<(), DecodeError> {
+        if !self.cx.link.as_ref().is_some_and(|link| link.has_reasons) {
+            return Err(DecodeError::protocol("DISCONNECT from the server"));
+        }
+        let refusal = Refusal::new(
+            disconnect.reason,
+            disconnect.properties.reason_string(),
+            disconnect.properties.server_reference(),
+        );
+        self.cx.close(CloseCause::ServerDisconnect(refusal));
+        Ok(())
+    }
+}

@@ -1,0 +1,536 @@
+//! The desired set of subscriptions and the requests that bring the server there.
+//!
+//! A filter that was asked for stays *desired* until it is unsubscribed. When the server has no session, all of them are asked for
+//! again; when it kept the session, only those that it has not confirmed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::{
+    DecodeError, PacketId, Properties, PropertiesRef, Property, PropertyContext, ReasonCode,
+    SubAck, SubscribeOptions, encode_subscribe, encode_unsubscribe, validate_filter,
+};
+
+use super::Context;
+use super::event::{Event, NO_TOKEN, Outcome, SubscribeError, Token};
+use super::packet_ids::Owner;
+use super::record::{Lsn, Record};
+
+/// One filter of a subscribe call.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscription<'a> {
+    /// A topic filter, `$share/group/filter` included.
+    pub filter: &'a str,
+    /// How messages are to be sent.
+    pub options: SubscribeOptions,
+    /// What messages of this subscription carry back, 1 to 268 435 455; left out where the server cannot (and in 3.1.1).
+    pub identifier: Option<u32>,
+}
+
+/// What the server knows of a desired filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Unconfirmed,
+    Granted,
+    Refused,
+}
+
+#[derive(Debug)]
+struct Desired {
+    order: u64,
+    options: SubscribeOptions,
+    identifier: Option<u32>,
+    properties: Arc<Properties>,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Subscribe,
+    Unsubscribe,
+}
+
+#[derive(Debug)]
+struct Item {
+    filter: String,
+    options: SubscribeOptions,
+    identifier: Option<u32>,
+    code: Option<ReasonCode>,
+}
+
+/// A call of the application, or our own subscribing again. It may take several packets.
+#[derive(Debug)]
+struct Request {
+    number: u64,
+    kind: Kind,
+    items: Vec<Item>,
+    properties: Arc<Properties>,
+    token: Token,
+    lsn: Lsn,
+    /// Ours: made anew at each connection.
+    internal: bool,
+    /// The first item that has not been sent on this connection.
+    unsent: usize,
+}
+
+/// One packet on its way: the items `from..to` of a request, without those that have a code.
+#[derive(Debug)]
+struct Operation {
+    number: u64,
+    id: PacketId,
+    request: u64,
+    from: usize,
+    to: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    desired: BTreeMap<String, Desired>,
+    requests: VecDeque<Request>,
+    operations: Vec<Operation>,
+    /// Completions that wait for their record.
+    waiting: VecDeque<(Lsn, Token, Outcome)>,
+    numbers: u64,
+    ready: bool,
+}
+
+impl Subscriptions {
+    pub(crate) fn len(&self) -> usize {
+        self.desired.len()
+    }
+
+    /// Whether every request was answered.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        cx: &mut Context,
+        subscriptions: &[Subscription<'_>],
+        properties: PropertiesRef<'_>,
+        token: Token,
+    ) -> Result<(), SubscribeError> {
+        if subscriptions.is_empty() {
+            return Err(SubscribeError::Empty);
+        }
+        for Subscription { filter, options, .. } in subscriptions {
+            check(filter)?;
+            if options.no_local && filter.starts_with("$share/") {
+                return Err(SubscribeError::NoLocalShared { filter: (*filter).to_owned() });
+            }
+        }
+        properties.check(PropertyContext::Subscribe).map_err(SubscribeError::Property)?;
+        let properties = Arc::new(properties.to_owned());
+        let mut lsn = 0;
+        let mut items = Vec::with_capacity(subscriptions.len());
+        for &Subscription { filter, options, identifier } in subscriptions {
+            let order = self.number();
+            lsn = cx.journal.push(|| Record::Subscribe {
+                filter: filter.to_owned(),
+                options,
+                identifier,
+            });
+            self.desired.insert(
+                filter.to_owned(),
+                Desired {
+                    order,
+                    options,
+                    identifier,
+                    properties: Arc::clone(&properties),
+                    standing: Standing::Unconfirmed,
+                },
+            );
+            items.push(Item { filter: filter.to_owned(), options, identifier, code: None });
+        }
+        self.request(Kind::Subscribe, items, properties, token, lsn, false);
+        self.pump(cx);
+        Ok(())
+    }
+
+    pub(crate) fn unsubscribe(
+        &mut self,
+        cx: &mut Context,
+        filters: &[&str],
+        properties: PropertiesRef<'_>,
+        token: Token,
+    ) -> Result<(), SubscribeError> {
+        if filters.is_empty() {
+            return Err(SubscribeError::Empty);
+        }
+        for filter in filters {
+            check(filter)?;
+        }
+        properties.check(PropertyContext::Unsubscribe).map_err(SubscribeError::Property)?;
+        let mut lsn = 0;
+        let mut items = Vec::with_capacity(filters.len());
+        for &filter in filters {
+            if self.desired.remove(filter).is_some() {
+                lsn = cx.journal.push(|| Record::Unsubscribe { filter: filter.to_owned() });
+            }
+            let options = SubscribeOptions::default();
+            items.push(Item { filter: filter.to_owned(), options, identifier: None, code: None });
+        }
+        let properties = Arc::new(properties.to_owned());
+        self.request(Kind::Unsubscribe, items, properties, token, lsn, false);
+        self.pump(cx);
+        Ok(())
+    }
+
+    /// CONNACK: ask for what the server does not have.
+    pub(crate) fn on_connected(&mut self, cx: &mut Context, session_kept: bool) {
+        self.ready = false;
+        if !session_kept {
+            self.on_session_lost();
+        }
+        self.ask_again();
+        self.pump(cx);
+    }
+
+    /// The server has none of the filters.
+    pub(crate) fn on_session_lost(&mut self) {
+        for desired in self.desired.values_mut() {
+            desired.standing = Standing::Unconfirmed;
+        }
+    }
+
+    /// The connection is gone: what was not answered is asked again, with new packet ids.
+    pub(crate) fn on_disconnected(&mut self, cx: &mut Context) {
+        for operation in self.operations.drain(..) {
+            cx.ids.free(operation.id);
+        }
+        self.requests.retain_mut(|request| {
+            request.unsent = 0;
+            !request.internal
+        });
+        self.ready = false;
+    }
+
+    /// SUBACK or UNSUBACK.
+    pub(crate) fn on_suback(
+        &mut self,
+        cx: &mut Context,
+        number: u64,
+        ack: &SubAck<'_>,
+        unsubscribed: bool,
+    ) -> Result<(), DecodeError> {
+        let Some(index) = self.operations.iter().position(|o| o.number == number) else {
+            return Ok(());
+        };
+        let operation = self.operations.swap_remove(index);
+        cx.ids.free(operation.id);
+        let Some(request) = self.requests.iter_mut().find(|r| r.number == operation.request) else {
+            return Ok(());
+        };
+        let expected = match request.kind {
+            Kind::Subscribe => false,
+            Kind::Unsubscribe => true,
+        };
+        if expected != unsubscribed {
+            return Err(DecodeError::protocol("SUBACK and UNSUBACK do not fit their request"));
+        }
+        let reason_string = ack.properties.reason_string();
+        let mut codes = ack.reasons();
+        let range = operation.from..operation.to;
+        for item in request.items.get_mut(range).unwrap_or_default() {
+            if item.code.is_some() {
+                continue;
+            }
+            // UNSUBACK of 3.1.1 carries no codes: it means success.
+            let code = match (codes.next(), unsubscribed && ack.codes.is_empty()) {
+                (Some(code), _) => code,
+                (None, true) => ReasonCode::SUCCESS,
+                (None, false) => {
+                    return Err(DecodeError::protocol(
+                        "fewer codes than filters in the acknowledgement",
+                    ));
+                }
+            };
+            item.code = Some(code);
+            if request.kind == Kind::Subscribe {
+                settle(cx, &mut self.desired, &item.filter, code, reason_string);
+            }
+        }
+        if codes.next().is_some() {
+            return Err(DecodeError::protocol("more codes than filters in the acknowledgement"));
+        }
+        self.finish(cx);
+        Ok(())
+    }
+
+    /// Sends what was asked for and not sent on this connection.
+    pub(crate) fn pump(&mut self, cx: &mut Context) {
+        if !cx.link.as_ref().is_some_and(|link| link.is_online()) {
+            return;
+        }
+        for request in &mut self.requests {
+            while request.unsent < request.items.len() {
+                if !send_next(
+                    cx,
+                    &mut self.desired,
+                    request,
+                    &mut self.operations,
+                    &mut self.numbers,
+                ) {
+                    return;
+                }
+            }
+        }
+        self.finish(cx);
+    }
+
+    /// Records became durable: completions that waited for them are told.
+    pub(crate) fn on_stored(&mut self, cx: &mut Context) {
+        while let Some((lsn, _, _)) = self.waiting.front() {
+            if !cx.journal.is_synced(*lsn) {
+                return;
+            }
+            if let Some((_, token, outcome)) = self.waiting.pop_front() {
+                cx.complete(token, outcome);
+            }
+        }
+    }
+
+    /// A store remembered that this filter is desired.
+    pub(crate) fn restore(
+        &mut self,
+        filter: String,
+        options: SubscribeOptions,
+        identifier: Option<u32>,
+    ) {
+        let order = self.number();
+        let properties = Arc::default();
+        let standing = Standing::Unconfirmed;
+        self.desired.insert(filter, Desired { order, options, identifier, properties, standing });
+    }
+
+    /// A store remembered that the server granted this filter.
+    pub(crate) fn restore_granted(&mut self, filter: &str) {
+        if let Some(desired) = self.desired.get_mut(filter) {
+            desired.standing = Standing::Granted;
+        }
+    }
+
+    /// A store remembered that this filter is not desired any more.
+    pub(crate) fn restore_removal(&mut self, filter: &str) {
+        self.desired.remove(filter);
+    }
+
+    pub(crate) fn close(&mut self, cx: &mut Context) {
+        for request in self.requests.drain(..) {
+            cx.complete(request.token, Outcome::Closed);
+        }
+        for (_, token, _) in self.waiting.drain(..) {
+            cx.complete(token, Outcome::Closed);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn request(
+        &mut self,
+        kind: Kind,
+        items: Vec<Item>,
+        properties: Arc<Properties>,
+        token: Token,
+        lsn: Lsn,
+        internal: bool,
+    ) {
+        let number = self.number();
+        self.requests.push_back(Request {
+            number,
+            kind,
+            items,
+            properties,
+            token,
+            lsn,
+            internal,
+            unsent: 0,
+        });
+    }
+
+    /// Our own requests for desired filters that no request of the application covers, in the order in which they came.
+    fn ask_again(&mut self) {
+        let covered: Vec<&str> = self
+            .requests
+            .iter()
+            .filter(|r| r.kind == Kind::Subscribe)
+            .flat_map(|r| r.items.iter().filter(|i| i.code.is_none()).map(|i| i.filter.as_str()))
+            .collect();
+        let mut missing: Vec<_> = self
+            .desired
+            .iter()
+            .filter(|(filter, d)| {
+                d.standing == Standing::Unconfirmed && !covered.contains(&filter.as_str())
+            })
+            .collect();
+        missing.sort_by_key(|(_, d)| d.order);
+        let mut groups: Vec<(Arc<Properties>, Vec<Item>)> = Vec::new();
+        for (filter, d) in missing {
+            let item = Item {
+                filter: filter.clone(),
+                options: d.options,
+                identifier: d.identifier,
+                code: None,
+            };
+            match groups.last_mut() {
+                Some((properties, items)) if *properties == d.properties => items.push(item),
+                _ => groups.push((Arc::clone(&d.properties), vec![item])),
+            }
+        }
+        for (properties, items) in groups {
+            self.request(Kind::Subscribe, items, properties, NO_TOKEN, 0, true);
+        }
+    }
+
+    /// Completes the requests that are answered in full, and says "ready" once nothing is left to ask.
+    fn finish(&mut self, cx: &mut Context) {
+        let waiting = &mut self.waiting;
+        self.requests.retain(|request| {
+            if request.items.iter().any(|item| item.code.is_none()) {
+                return true;
+            }
+            let codes = request.items.iter().filter_map(|item| item.code).collect();
+            let outcome = match request.kind {
+                Kind::Subscribe => Outcome::Subscribed(codes),
+                Kind::Unsubscribe => Outcome::Unsubscribed(codes),
+            };
+            if cx.journal.is_synced(request.lsn) {
+                cx.complete(request.token, outcome);
+            } else {
+                waiting.push_back((request.lsn, request.token, outcome));
+            }
+            false
+        });
+        if self.requests.is_empty()
+            && !self.ready
+            && cx.link.as_ref().is_some_and(|l| l.is_online())
+        {
+            self.ready = true;
+            cx.events.push_back(Event::Ready);
+        }
+    }
+}
+
+fn check(filter: &str) -> Result<(), SubscribeError> {
+    validate_filter(filter)
+        .map_err(|error| SubscribeError::Filter { filter: filter.to_owned(), error })
+}
+
+/// Notes what the server said of a filter.
+fn settle(
+    cx: &mut Context,
+    desired: &mut BTreeMap<String, Desired>,
+    filter: &str,
+    code: ReasonCode,
+    reason_string: Option<&str>,
+) {
+    if let Some(desired) = desired.get_mut(filter) {
+        desired.standing = if code.is_error() {
+            Standing::Refused
+        } else {
+            cx.journal.push(|| Record::Granted { filter: filter.to_owned() });
+            Standing::Granted
+        };
+    }
+    let filter = filter.to_owned();
+    cx.events.push_back(if code.is_error() {
+        let reason_string = reason_string.map(str::to_owned);
+        Event::SubscriptionRefused { filter, reason: code, reason_string }
+    } else {
+        Event::Subscribed { filter, granted: code }
+    });
+}
+
+/// Encodes the next packet of a request; `false` when no packet id is free.
+fn send_next(
+    cx: &mut Context,
+    desired: &mut BTreeMap<String, Desired>,
+    request: &mut Request,
+    operations: &mut Vec<Operation>,
+    numbers: &mut u64,
+) -> bool {
+    if request.kind == Kind::Subscribe {
+        refuse_ruled_out(cx, desired, request);
+    }
+    let from = request.unsent;
+    let to = end_of_packet(cx, request);
+    let items = request.items.get(from..to).unwrap_or_default();
+    let open = items.iter().filter(|item| item.code.is_none());
+    if open.clone().next().is_none() {
+        request.unsent = to;
+        return true;
+    }
+    *numbers += 1;
+    let number = *numbers;
+    let Some(id) = cx.ids.allocate(Owner::Operation(number)) else { return false };
+    let Some(link) = cx.link.as_mut() else { return false };
+    let version = cx.config.version;
+    let out = link.writes.bytes_mut();
+    let encoded = match request.kind {
+        Kind::Subscribe => {
+            let mut properties = (*request.properties).clone();
+            let identifier = items.iter().find_map(|item| item.identifier);
+            if let Some(identifier) = identifier
+                && link.limits.subscription_identifiers
+                && properties.as_ref().subscription_identifiers().next().is_none()
+            {
+                let _ = properties.push(Property::SubscriptionIdentifier(identifier));
+            }
+            let filters = open.map(|item| (item.filter.as_str(), item.options));
+            encode_subscribe(version, id, properties.as_ref(), filters, out)
+        }
+        Kind::Unsubscribe => {
+            let filters = open.map(|item| item.filter.as_str());
+            encode_unsubscribe(version, id, request.properties.as_ref().as_ref(), filters, out)
+        }
+    };
+    if encoded.is_err() {
+        // A batch is far below the largest remaining length; only one filter of 64 KiB times the batch could reach it.
+        cx.ids.free(id);
+        for item in request.items.get_mut(from..to).unwrap_or_default() {
+            item.code = Some(ReasonCode::PACKET_TOO_LARGE);
+        }
+    } else {
+        operations.push(Operation { number, id, request: request.number, from, to });
+    }
+    request.unsent = to;
+    true
+}
+
+/// Filters that CONNACK rules out get their refusal here and are not sent.
+fn refuse_ruled_out(
+    cx: &mut Context,
+    desired: &mut BTreeMap<String, Desired>,
+    request: &mut Request,
+) {
+    let explicit = request.properties.as_ref().as_ref().subscription_identifiers().next().is_some();
+    for item in request.items.iter_mut().filter(|item| item.code.is_none()) {
+        let Some(link) = cx.link.as_ref() else { return };
+        let code = link.refuses_filter(&item.filter, explicit && link.has_reasons);
+        if let Some(code) = code {
+            item.code = Some(code);
+            settle(cx, desired, &item.filter, code, None);
+        }
+    }
+}
+
+/// Where the packet that begins at the first unsent item ends: one identifier, at most the batch, within the server's maximum.
+fn end_of_packet(cx: &Context, request: &Request) -> usize {
+    let from = request.unsent;
+    let limit = cx.link.as_ref().map_or(u32::MAX, |link| link.limits.maximum_packet_size) as usize;
+    let mut size = 16 + request.properties.as_ref().as_ref().as_bytes().len();
+    let mut identifier = None;
+    let items = request.items.get(from..).unwrap_or_default();
+    for (count, item) in items.iter().enumerate() {
+        size += item.filter.len() + 3;
+        let same = *identifier.get_or_insert(item.identifier) == item.identifier;
+        if count > 0 && (!same || count >= cx.config.subscribe_batch || size > limit) {
+            return from + count;
+        }
+    }
+    request.items.len()
+}

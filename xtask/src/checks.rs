@@ -1,0 +1,97 @@
+//! `cargo xtask test`: every check of the project in order, stopping at the first that fails.
+
+use crate::process::Task;
+use crate::{system, tidy};
+use std::path::Path;
+use std::time::Instant;
+
+/// Runs every check.
+///
+/// # Errors
+/// The first check that failed, and the line that runs just this one.
+pub(crate) fn run(root: &Path) -> Result<(), String> {
+    let started = Instant::now();
+    let mosquitto = step("system packages", "cargo xtask test", || {
+        system::components(root)?;
+        let path = system::mosquitto(root)?;
+        println!("mosquitto: {}", path.display());
+        Ok(path)
+    })?;
+    for (name, task) in static_checks() {
+        step(name, &task.shown(), || task.run(root))?;
+    }
+    step("tidy", "cargo xtask tidy", || tidy::run(root))?;
+    let tests = Task::cargo(&["test", "--workspace"]).env_remove(MOSQUITTO);
+    step("tests, without servers", &tests.shown(), || tests.run(root))?;
+    let interop = Task::cargo(&["test", "--workspace", "--test", "interop*"])
+        .env(MOSQUITTO, &mosquitto.to_string_lossy());
+    step("interop tests", &interop.shown(), || interop.run(root))?;
+    let demo = Task::cargo(&["run", "--release", "--", "demo", "--seconds", "5", "--json"]);
+    step("smoke: the demo", &demo.shown(), || smoke(root, &demo))?;
+    println!("\n== all checks passed in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Where the tests that need Mosquitto look for it; without it they say so and pass.
+const MOSQUITTO: &str = "MQTTX_TEST_MOSQUITTO";
+
+fn static_checks() -> [(&'static str, Task); 3] {
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    [
+        ("format", Task::cargo(&["fmt", "--all", "--check"])),
+        ("clippy", Task::cargo(&clippy)),
+        (
+            "documentation",
+            Task::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+        ),
+    ]
+}
+
+/// One check under a heading, with its time; its failure says how to run it alone.
+fn step<T>(name: &str, alone: &str, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    println!("\n== {name}");
+    let started = Instant::now();
+    let outcome = work();
+    let seconds = started.elapsed().as_secs_f64();
+    match outcome {
+        Ok(value) => {
+            println!("-- {name}: ok, {seconds:.1} s");
+            Ok(value)
+        }
+        Err(error) => {
+            println!("-- {name}: FAILED, {seconds:.1} s");
+            Err(format!("{name} failed: {error}\nto run just this: {alone}"))
+        }
+    }
+}
+
+/// The demo must end with success and an object that reports neither loss nor duplicates.
+fn smoke(root: &Path, demo: &Task) -> Result<(), String> {
+    let help = Task::cargo(&["run", "--release", "--", "demo", "--help"]);
+    if !help.output(root).is_ok_and(|text| text.contains("--seconds")) {
+        println!("skipped: this tree's mqttx has no demo");
+        return Ok(());
+    }
+    let output = demo.output(root)?;
+    print!("{output}");
+    let summary = output.lines().last().unwrap_or_default();
+    for wanted in ["\"lost\":0", "\"duplicates\":0"] {
+        if !summary.replace(' ', "").contains(wanted) {
+            return Err(format!("the summary lacks {wanted}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_step_says_what_failed_and_how_to_run_it_alone() {
+        let failed = step::<()>("format", "cargo fmt", || Err("status 1".to_owned()));
+        let message = failed.unwrap_err();
+        assert!(message.starts_with("format failed: status 1"), "{message}");
+        assert!(message.ends_with("to run just this: cargo fmt"), "{message}");
+    }
+}

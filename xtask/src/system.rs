@@ -1,0 +1,71 @@
+//! What the checks need from the machine, installed when it is missing and can be.
+
+use crate::process::Task;
+use std::path::{Path, PathBuf};
+
+/// Where Mosquitto is, installed first when it is not there.
+///
+/// # Errors
+/// A sentence that says what to install by hand.
+pub(crate) fn mosquitto(root: &Path) -> Result<PathBuf, String> {
+    if let Some(found) = find_mosquitto() {
+        return Ok(found);
+    }
+    println!("mosquitto is missing: installing the system's package");
+    let by_hand = "install the broker `mosquitto` (2.0 or later) and run this again";
+    let Some(apt) = find_program("apt-get") else {
+        return Err(format!("there is no mosquitto and no apt-get on this machine: {by_hand}"));
+    };
+    let Some(prefix) = root_prefix(root) else {
+        return Err(format!(
+            "installing mosquitto needs root, and neither root nor sudo is here: {by_hand}"
+        ));
+    };
+    let apt = apt.to_string_lossy();
+    for step in [&["update"][..], &["install", "-y", "--no-install-recommends", "mosquitto"]] {
+        let mut line = prefix.clone();
+        line.extend(["env", "DEBIAN_FRONTEND=noninteractive", &apt]);
+        line.extend(step);
+        let task = Task::new(line[0], &line[1..]);
+        task.run(root).map_err(|error| format!("{error}: {by_hand}"))?;
+    }
+    find_mosquitto().ok_or_else(|| format!("apt-get ran, but there is no mosquitto: {by_hand}"))
+}
+
+/// Makes sure that cargo has rustfmt and clippy, which a minimal toolchain lacks.
+///
+/// # Errors
+/// A sentence that names the missing component.
+pub(crate) fn components(root: &Path) -> Result<(), String> {
+    for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if Task::cargo(&[command, "--version"]).succeeds(root) {
+            continue;
+        }
+        Task::new("rustup", &["component", "add", component])
+            .run(root)
+            .map_err(|error| format!("this toolchain has no {component}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn find_mosquitto() -> Option<PathBuf> {
+    find_program("mosquitto")
+}
+
+/// A program in `PATH`, or in the system directories that a user's `PATH` often lacks.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")])
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+/// What must stand before a command that needs root: nothing for root itself.
+fn root_prefix(root: &Path) -> Option<Vec<&'static str>> {
+    let user = Task::new("id", &["-u"]).output(root).ok()?;
+    if user.trim() == "0" {
+        return Some(Vec::new());
+    }
+    find_program("sudo").map(|_| vec!["sudo"])
+}
