@@ -245,6 +245,18 @@ impl Session {
         self.subscriptions.len()
     }
 
+    /// Whether an answer of the server to something of ours is outstanding: CONNACK, an acknowledgement, SUBACK, PINGRESP. A
+    /// driver that does not read now would wait for ever.
+    #[must_use]
+    pub fn awaits_server(&self) -> bool {
+        self.cx.link.as_ref().is_some_and(|link| {
+            !link.is_online()
+                || link.timer.is_waiting_for_ping()
+                || !self.subscriptions.is_settled()
+                || self.outbox.status().in_flight > 0
+        })
+    }
+
     /// Whether all that was accepted is finished and all that was encoded is with the socket.
     #[must_use]
     pub fn is_drained(&self) -> bool {

@@ -62,6 +62,10 @@ impl Timer {
         self.ping_response = None;
     }
 
+    pub(crate) fn is_waiting_for_ping(&self) -> bool {
+        self.ping_response.is_some()
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.handshake.or(self.ping_response).or_else(|| {
             self.interval.map(|interval| self.last_sent.min(self.last_received) + interval)

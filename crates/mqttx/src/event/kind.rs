@@ -1,0 +1,256 @@
+//! The list of events: one row gives the variant, its data and its name.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqttx_proto::ReasonCode;
+
+use crate::error::Error;
+use crate::metrics::DropReason;
+use crate::session::SessionStatus;
+
+macro_rules! event_kinds {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident = $name:literal $({ $( $(#[$field_doc:meta])* $field:ident: $ty:ty, )* })?
+    )*) => {
+        /// What happened, with its data.
+        #[derive(Debug)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $( $(#[$doc])* $variant $({ $( $(#[$field_doc])* $field: $ty, )* })?, )*
+        }
+
+        /// The names of the [`EventKind`]s, without their data.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[non_exhaustive]
+        pub enum EventName {
+            $( $(#[$doc])* $variant, )*
+        }
+
+        impl EventKind {
+            /// The name of the kind.
+            #[must_use]
+            pub const fn name(&self) -> EventName {
+                match self { $( Self::$variant { .. } => EventName::$variant, )* }
+            }
+        }
+
+        impl EventName {
+            /// Every name.
+            pub const ALL: &[Self] = &[ $( Self::$variant, )* ];
+
+            /// The name as text, for example `session_ready`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $name, )* }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    /// An attempt to connect starts.
+    SessionConnecting = "session_connecting" {
+        /// The broker's address, without credentials.
+        broker: String,
+        /// Counts from 1 since the last connection that proved stable.
+        attempt: u32,
+    }
+    /// The server accepted the connection.
+    SessionConnected = "session_connected" {
+        /// The broker's address, without credentials.
+        broker: String,
+        /// The server kept the session of an earlier connection.
+        session_present: bool,
+        /// The client id in use, assigned by the server or ours.
+        client_id: String,
+    }
+    /// Connected, and every desired subscription is granted or refused.
+    SessionReady = "session_ready" {
+        /// How many filters are subscribed.
+        subscriptions: usize,
+    }
+    /// The connection ended.
+    SessionDisconnected = "session_disconnected" {
+        /// Why; `None` when it was asked for.
+        error: Option<Error>,
+        /// The reason code, when the server sent one.
+        reason: Option<ReasonCode>,
+    }
+    /// The next attempt to connect is scheduled.
+    SessionReconnecting = "session_reconnecting" {
+        /// The number of the attempt to come.
+        attempt: u32,
+        /// How long until it starts.
+        delay: Duration,
+    }
+    /// The session was added to the manager.
+    SessionAdded = "session_added"
+    /// The session was removed from the manager.
+    SessionRemoved = "session_removed" {
+        /// Accepted publishes that were not finished.
+        unacknowledged: usize,
+    }
+    /// The status of the session changed.
+    SessionStateChanged = "session_state_changed" {
+        /// Before.
+        old: SessionStatus,
+        /// Now.
+        new: SessionStatus,
+    }
+    /// The server has no session of ours any more although there was one.
+    SessionLost = "session_lost" {
+        /// Publishes that go out again as new messages.
+        requeued: usize,
+    }
+    /// The server sent the session to another address.
+    SessionRedirected = "session_redirected" {
+        /// The address that it named.
+        server_reference: String,
+    }
+    /// The server refused a subscription.
+    SubscriptionRefused = "subscription_refused" {
+        /// The filter as subscribed.
+        filter: String,
+        /// Why.
+        reason: ReasonCode,
+        /// The server's explanation.
+        reason_string: Option<String>,
+    }
+    /// Messages were given up. Many drops of one cause within a second make one event.
+    MessageDropped = "message_dropped" {
+        /// Why.
+        reason: DropReason,
+        /// How many since the last event of this cause.
+        count: u64,
+        /// The topic of the last one, when it is known.
+        topic: Option<String>,
+        /// The filter of the route that dropped them.
+        route: Option<String>,
+    }
+    /// A message matched no route until `unrouted_hold` was over; it was acknowledged.
+    MessageUnrouted = "message_unrouted" {
+        /// Its topic.
+        topic: String,
+        /// How many since the last event.
+        count: u64,
+    }
+    /// A handler panicked at every attempt; the message counts as handled.
+    HandlerFailed = "handler_failed" {
+        /// The filter of the route.
+        route: String,
+        /// The topic of the message.
+        topic: String,
+        /// The message itself, so that it can be kept elsewhere.
+        payload: Bytes,
+        /// What the handler panicked with, if it was text.
+        panic: String,
+        /// How often it was handed over.
+        attempts: u32,
+    }
+    /// A route was added.
+    RouteAdded = "route_added" {
+        /// Its filter.
+        filter: Arc<str>,
+    }
+    /// A route was stopped.
+    RouteStopped = "route_stopped" {
+        /// Its filter.
+        filter: Arc<str>,
+    }
+    /// A forwarder started.
+    ForwarderStarted = "forwarder_started" {
+        /// Its name.
+        forwarder: Arc<str>,
+    }
+    /// A forwarder stopped.
+    ForwarderStopped = "forwarder_stopped" {
+        /// Its name.
+        forwarder: Arc<str>,
+        /// Messages that were not acknowledged by their target; the source sends them again.
+        unacknowledged: usize,
+    }
+    /// A forwarder gave messages up. Many drops of one cause within a second make one event.
+    ForwarderMessageDropped = "forwarder_message_dropped" {
+        /// Its name.
+        forwarder: Arc<str>,
+        /// Why, as in the metrics label.
+        reason: &'static str,
+        /// How many since the last event of this cause.
+        count: u64,
+        /// The source topic of the last one.
+        topic: String,
+    }
+    /// A store failed.
+    StoreError = "store_error" {
+        /// What failed.
+        error: Error,
+    }
+    /// This subscriber was too slow and lost its oldest events.
+    EventsLagged = "events_lagged" {
+        /// How many.
+        missed: u64,
+    }
+}
+
+impl EventName {
+    pub(super) const fn bit(self) -> u64 {
+        1 << self as u32
+    }
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text names no event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ParseEventNameError(String);
+
+impl fmt::Display for ParseEventNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown event '{}': allowed are", self.0)?;
+        for (i, name) in EventName::ALL.iter().enumerate() {
+            write!(f, "{} {name}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ParseEventNameError {}
+
+impl FromStr for EventName {
+    type Err = ParseEventNameError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.iter().find(|name| name.as_str() == s);
+        known.copied().ok_or_else(|| ParseEventNameError(s.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_back_and_fit_the_bit_set() {
+        assert!(EventName::ALL.len() <= 64);
+        for name in EventName::ALL {
+            assert_eq!(name.as_str().parse(), Ok(*name));
+        }
+        let bits = EventName::ALL.iter().fold(0, |bits, name| bits | name.bit());
+        assert_eq!(bits.count_ones() as usize, EventName::ALL.len());
+    }
+
+    #[test]
+    fn unknown_name_lists_the_allowed_ones() {
+        let error = "session_raedy".parse::<EventName>().unwrap_err().to_string();
+        assert!(error.contains("'session_raedy'") && error.contains(" session_ready,"), "{error}");
+    }
+}

@@ -1,0 +1,549 @@
+//! Many sessions under one roof: names, routes over all of them, events, one shutdown.
+
+mod near;
+mod shutdown;
+
+pub use shutdown::ShutdownReport;
+
+pub(crate) use near::near;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqttx_proto::{QoS, ReasonCode};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::error::{Error, PublishError};
+use crate::event::{Event, EventBus, EventFilter, EventHandler, EventKind, EventStream};
+use crate::message::{Message, Publish};
+use crate::metrics::ManagerMetrics;
+use crate::options::SessionOptions;
+use crate::router::{MessageStream, Route, RouteBuilder, RouteHost, Target};
+use crate::session::{ConnectGate, Published, Services, Session, SessionStatus};
+
+/// Holds sessions by name, and what they share: routes over all of them, the event bus and the
+/// limit of connection attempts.
+///
+/// Clones are handles to the same manager. Every method may be called from anywhere, event
+/// handlers and message handlers included; none waits for a connection unless its name says so.
+/// When the last handle is dropped the sessions end without ceremony: call
+/// [`shutdown`](Self::shutdown) to lose nothing.
+///
+/// ```no_run
+/// use mqttx::{QoS, SessionManager, SessionOptions};
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), mqttx::Error> {
+/// let manager = SessionManager::new();
+/// let plant = manager.add_session(SessionOptions::quick_connect("plant", "localhost:1883").build()?)?;
+/// manager.wait_for_session("plant", Duration::from_secs(10)).await?;
+/// let _route = manager.handle("sensors/+/temperature", |m| println!("{} {:?}", m.topic(), m.payload()))?;
+/// plant.publish("sensors/7/temperature", "21.5", QoS::AtLeastOnce, false).await?;
+/// manager.shutdown(Duration::from_secs(5)).await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct SessionManager {
+    inner: Arc<Inner>,
+}
+
+/// The options of a [`SessionManager`].
+#[derive(Clone, Debug)]
+pub struct ManagerBuilder {
+    connect_rate: u32,
+    event_capacity: usize,
+}
+
+pub(crate) struct Inner {
+    registry: Mutex<Registry>,
+    events: Arc<EventBus>,
+    gate: Arc<ConnectGate>,
+    runtime: OnceLock<Handle>,
+}
+
+#[derive(Default)]
+struct Registry {
+    sessions: BTreeMap<Arc<str>, Session>,
+    /// Routes over all sessions, those added later included.
+    routes: Vec<Arc<Target>>,
+    closed: bool,
+}
+
+impl Default for ManagerBuilder {
+    fn default() -> Self {
+        Self { connect_rate: 500, event_capacity: 1024 }
+    }
+}
+
+impl ManagerBuilder {
+    /// CONNECTs per second over all sessions, with a burst of a tenth of a second. Default 500; 0
+    /// is no limit. It spreads the load of thousands of sessions that come up at once.
+    #[must_use]
+    pub fn connect_rate(mut self, per_second: u32) -> Self {
+        self.connect_rate = per_second;
+        self
+    }
+
+    /// Events kept for each subscriber that is behind; default 1024, at least 1. Beyond it the
+    /// oldest are dropped and an [`EventKind::EventsLagged`] says how many.
+    #[must_use]
+    pub fn event_capacity(mut self, events: usize) -> Self {
+        self.event_capacity = events;
+        self
+    }
+
+    /// A manager without sessions.
+    #[must_use]
+    pub fn build(self) -> SessionManager {
+        SessionManager {
+            inner: Arc::new(Inner {
+                registry: Mutex::default(),
+                events: EventBus::new(self.event_capacity),
+                gate: Arc::new(ConnectGate::new(self.connect_rate)),
+                runtime: OnceLock::new(),
+            }),
+        }
+    }
+}
+
+/// Sessions: adding, finding, removing.
+impl SessionManager {
+    /// A manager with default options and no sessions.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Options first.
+    #[must_use]
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder::default()
+    }
+
+    /// Adds a session and starts connecting it, unless its options say `manual_connect` or not
+    /// `enabled`. Returns at once, whether or not a broker can be reached.
+    ///
+    /// # Errors
+    /// The name is taken, the manager has shut down, or no Tokio runtime is running.
+    pub fn add_session(&self, options: SessionOptions) -> Result<Session, Error> {
+        let runtime = self.inner.runtime()?;
+        let mut registry = self.inner.registry();
+        registry.check_open()?;
+        if registry.sessions.contains_key(options.name.as_str()) {
+            let text = format!("a session called '{}' exists already", options.name);
+            return Err(Error::session_error(text).with_session(options.name));
+        }
+        let services = Services {
+            events: Arc::clone(&self.inner.events),
+            gate: Arc::clone(&self.inner.gate),
+            runtime,
+        };
+        let session = Session::start(options, services)?;
+        let name: Arc<str> = session.name().into();
+        for target in &registry.routes {
+            // A new session rules nothing out that passed when the route was made.
+            session.attach(target)?;
+        }
+        registry.sessions.insert(Arc::clone(&name), session.clone());
+        // Before the lock is gone, so that no other event of the session is earlier.
+        self.inner.events.emit(Some(&name), EventKind::SessionAdded);
+        Ok(session)
+    }
+
+    /// Disconnects a session and forgets it. What it had accepted and not finished is given up:
+    /// each `Delivery` resolves with an error, and
+    /// [`SessionRemoved`](EventKind::SessionRemoved) tells how many.
+    ///
+    /// # Errors
+    /// No session has that name.
+    pub async fn remove_session(&self, name: &str) -> Result<(), Error> {
+        let session = {
+            let mut registry = self.inner.registry();
+            let removed = registry.sessions.remove(name);
+            removed.ok_or_else(|| registry.unknown(name))?
+        };
+        let unacknowledged = session.unacknowledged();
+        session.close().await;
+        self.inner
+            .events
+            .emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
+        Ok(())
+    }
+
+    /// The session called `name`.
+    ///
+    /// # Errors
+    /// No session has that name; the error lists near ones.
+    pub fn session(&self, name: &str) -> Result<Session, Error> {
+        let registry = self.inner.registry();
+        registry.sessions.get(name).cloned().ok_or_else(|| registry.unknown(name))
+    }
+
+    /// The names of all sessions, in order.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<String> {
+        self.inner.registry().sessions.keys().map(ToString::to_string).collect()
+    }
+
+    /// The status of every session, by name.
+    #[must_use]
+    pub fn statuses(&self) -> BTreeMap<String, SessionStatus> {
+        self.all().into_iter().map(|s| (s.name().to_owned(), s.status())).collect()
+    }
+
+    /// Connects every session that is at rest; returns at once.
+    pub fn connect_all(&self) {
+        self.all().iter().for_each(Session::connect);
+    }
+
+    /// Sends DISCONNECT on every session and leaves them at rest until they are connected again.
+    pub async fn disconnect_all(&self) {
+        each(self.all(), |session| async move { session.disconnect().await }).await;
+    }
+
+    /// Waits until a session is connected and its subscriptions are answered.
+    ///
+    /// # Errors
+    /// No session has that name, it failed or was removed meanwhile, or the time is over.
+    pub async fn wait_for_session(&self, name: &str, timeout: Duration) -> Result<(), Error> {
+        self.session(name)?.wait_ready(timeout).await
+    }
+
+    /// Waits until every enabled session is connected and its subscriptions are answered.
+    ///
+    /// # Errors
+    /// Names the sessions that were not ready in time, or that failed.
+    pub async fn wait_for_all_sessions(&self, timeout: Duration) -> Result<(), Error> {
+        let enabled = self.all().into_iter().filter(|s| s.options().enabled).collect();
+        let results = each(enabled, move |s| async move { s.wait_ready(timeout).await }).await;
+        let failed: Vec<_> =
+            results.into_iter().filter_map(|(name, r)| Some((name, r.err()?))).collect();
+        let Some((_, first)) = failed.first() else { return Ok(()) };
+        let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
+        let text = format!("{} sessions are not ready: {}", names.len(), names.join(", "));
+        let error = if failed.iter().any(|(_, e)| e.is_timeout()) {
+            Error::timeout(text)
+        } else {
+            Error::session_error(text)
+        };
+        Err(error.with_source(first.clone()))
+    }
+
+    fn all(&self) -> Vec<Session> {
+        self.inner.registry().sessions.values().cloned().collect()
+    }
+}
+
+/// Publishing and subscribing by session name.
+impl SessionManager {
+    /// [`Session::publish`] on the session called `name`.
+    ///
+    /// # Errors
+    /// No session has that name, or as [`Session::publish`]; the error holds the message.
+    pub async fn publish_to(
+        &self,
+        name: &str,
+        topic: impl Into<Arc<str>>,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Published, PublishError> {
+        let message = Publish::new(topic, payload).qos(qos).retain(retain);
+        match self.session(name) {
+            Ok(session) => session.publish_message(message).await,
+            Err(error) => Err(PublishError::new(error, message)),
+        }
+    }
+
+    /// Publishes on every session at once and waits for all acknowledgements.
+    pub async fn publish_to_all(
+        &self,
+        message: Publish,
+    ) -> Vec<(String, Result<Published, PublishError>)> {
+        each(self.all(), move |session| {
+            let message = message.clone();
+            async move { session.publish_message(message).await }
+        })
+        .await
+    }
+
+    /// [`Session::subscribe`] on the session called `name`.
+    ///
+    /// # Errors
+    /// No session has that name, or as [`Session::subscribe`].
+    pub async fn subscribe_to(
+        &self,
+        name: &str,
+        filter: &str,
+        qos: QoS,
+    ) -> Result<ReasonCode, Error> {
+        self.session(name)?.subscribe(filter, qos).await
+    }
+
+    /// Subscribes on every session there is now and waits for their answers.
+    pub async fn subscribe_all(
+        &self,
+        filter: &str,
+        qos: QoS,
+    ) -> Vec<(String, Result<ReasonCode, Error>)> {
+        let filter: Arc<str> = filter.into();
+        each(self.all(), move |session| {
+            let filter = Arc::clone(&filter);
+            async move { session.subscribe(&filter, qos).await }
+        })
+        .await
+    }
+
+    /// [`Session::unsubscribe`] on the session called `name`.
+    ///
+    /// # Errors
+    /// No session has that name, or as [`Session::unsubscribe`].
+    pub async fn unsubscribe_to(&self, name: &str, filter: &str) -> Result<ReasonCode, Error> {
+        self.session(name)?.unsubscribe(filter).await
+    }
+
+    /// Unsubscribes on every session and waits for their answers.
+    pub async fn unsubscribe_all(&self, filter: &str) -> Vec<(String, Result<ReasonCode, Error>)> {
+        let filter: Arc<str> = filter.into();
+        each(self.all(), move |session| {
+            let filter = Arc::clone(&filter);
+            async move { session.unsubscribe(&filter).await }
+        })
+        .await
+    }
+}
+
+/// Routes over all sessions, those added later included.
+impl SessionManager {
+    /// Options first; see [`RouteBuilder`].
+    pub fn route(&self, filter: &str) -> RouteBuilder {
+        RouteBuilder::new(Arc::clone(&self.inner) as Arc<dyn RouteHost>, filter)
+    }
+
+    /// Calls `handler` with each message that matches, from any session; see
+    /// [`RouteBuilder::handle`].
+    ///
+    /// # Errors
+    /// As [`RouteBuilder::handle`].
+    pub fn handle<F>(&self, filter: &str, handler: F) -> Result<Route, Error>
+    where
+        F: Fn(&Message) + Send + Sync + 'static,
+    {
+        self.route(filter).handle(handler)
+    }
+
+    /// Awaits `handler` with each message that matches, from any session; see
+    /// [`RouteBuilder::handle_async`].
+    ///
+    /// # Errors
+    /// As [`RouteBuilder::handle`].
+    pub fn handle_async<F, Fut>(&self, filter: &str, handler: F) -> Result<Route, Error>
+    where
+        F: Fn(Message) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.route(filter).handle_async(handler)
+    }
+
+    /// The messages that match, from any session; see [`RouteBuilder::listen`].
+    ///
+    /// # Errors
+    /// As [`RouteBuilder::handle`].
+    pub fn listen(&self, filter: &str) -> Result<MessageStream, Error> {
+        self.route(filter).listen()
+    }
+
+    /// [`Session::handle`] on the session called `name`.
+    ///
+    /// # Errors
+    /// No session has that name, or as [`RouteBuilder::handle`].
+    pub fn handle_to<F>(&self, name: &str, filter: &str, handler: F) -> Result<Route, Error>
+    where
+        F: Fn(&Message) + Send + Sync + 'static,
+    {
+        self.session(name)?.route(filter).handle(handler)
+    }
+
+    /// [`Session::listen`] on the session called `name`.
+    ///
+    /// # Errors
+    /// No session has that name, or as [`RouteBuilder::handle`].
+    pub fn listen_to(&self, name: &str, filter: &str) -> Result<MessageStream, Error> {
+        self.session(name)?.route(filter).listen()
+    }
+}
+
+/// Events and metrics.
+impl SessionManager {
+    /// Calls `handler` with each event that passes `filter`, one at a time and in order, on
+    /// Tokio's blocking pool: it may block and may call back into the manager. Dropping the guard
+    /// ends the calls.
+    ///
+    /// # Errors
+    /// No Tokio runtime is running.
+    pub fn on_event<F>(
+        &self,
+        filter: impl Into<EventFilter>,
+        handler: F,
+    ) -> Result<EventHandler, Error>
+    where
+        F: Fn(&Event) + Send + Sync + 'static,
+    {
+        let runtime = self.inner.runtime()?;
+        Ok(self.inner.events.on_event(filter.into(), &runtime, handler))
+    }
+
+    /// Awaits `handler` with each event that passes `filter`, one at a time and in order.
+    ///
+    /// # Errors
+    /// No Tokio runtime is running.
+    pub fn on_event_async<F, Fut>(
+        &self,
+        filter: impl Into<EventFilter>,
+        handler: F,
+    ) -> Result<EventHandler, Error>
+    where
+        F: Fn(Arc<Event>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = self.inner.runtime()?;
+        Ok(self.inner.events.on_event_async(filter.into(), &runtime, handler))
+    }
+
+    /// All events from now on; [`events_matching`](Self::events_matching) takes a filter.
+    #[must_use]
+    pub fn events(&self) -> EventStream {
+        self.events_matching(EventFilter::all())
+    }
+
+    /// The events from now on that pass `filter`.
+    #[must_use]
+    pub fn events_matching(&self, filter: impl Into<EventFilter>) -> EventStream {
+        self.inner.events.subscribe(filter.into())
+    }
+
+    /// The sums over all sessions.
+    #[must_use]
+    pub fn metrics(&self) -> ManagerMetrics {
+        let mut sum = ManagerMetrics::default();
+        for session in self.all() {
+            sum.add(&session.metrics());
+        }
+        sum
+    }
+}
+
+impl Default for SessionManager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for SessionManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionManager").field("sessions", &self.sessions()).finish()
+    }
+}
+
+impl Inner {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registry {
+    fn check_open(&self) -> Result<(), Error> {
+        if self.closed { Err(Error::closed()) } else { Ok(()) }
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let near = near(name, self.sessions.keys().map(|k| &**k));
+        let text = match near.as_slice() {
+            [] if self.sessions.is_empty() => format!("no session is called '{name}': there is none"),
+            [] => format!("no session is called '{name}'"),
+            [only] => format!("no session is called '{name}': did you mean '{only}'?"),
+            several => {
+                format!("no session is called '{name}': did you mean one of '{}'?", several.join("', '"))
+            }
+        };
+        Error::session_error(text).with_session(name)
+    }
+}
+
+/// What a route over all sessions needs.
+impl RouteHost for Inner {
+    fn attach(&self, target: &Arc<Target>) -> Result<(), Error> {
+        let mut registry = self.registry();
+        registry.check_open()?;
+        for (done, session) in registry.sessions.values().enumerate() {
+            if let Err(error) = session.attach(target) {
+                for session in registry.sessions.values().take(done) {
+                    session.detach(target);
+                }
+                return Err(error);
+            }
+        }
+        registry.routes.push(Arc::clone(target));
+        Ok(())
+    }
+
+    fn detach(&self, target: &Target) {
+        let mut registry = self.registry();
+        registry.routes.retain(|route| route.id() != target.id());
+        for session in registry.sessions.values() {
+            session.detach(target);
+        }
+    }
+
+    fn session_name(&self) -> Option<&Arc<str>> {
+        None
+    }
+
+    fn events(&self) -> &Arc<EventBus> {
+        &self.events
+    }
+
+    fn runtime(&self) -> Result<Handle, Error> {
+        if let Some(handle) = self.runtime.get() {
+            return Ok(handle.clone());
+        }
+        let handle = Handle::try_current().map_err(|source| {
+            Error::config("call this inside a Tokio runtime").with_source(source)
+        })?;
+        Ok(self.runtime.get_or_init(|| handle).clone())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let sessions = std::mem::take(&mut self.registry().sessions);
+        let events = Arc::clone(&self.events);
+        let Some(runtime) = self.runtime.get() else { return };
+        runtime.spawn(async move {
+            each(sessions.into_values().collect(), |s| async move { s.close().await }).await;
+            events.close();
+        });
+    }
+}
+
+/// Runs `job` for all sessions at once; the results come in the order of the sessions.
+async fn each<F, Fut, T>(sessions: Vec<Session>, job: F) -> Vec<(String, T)>
+where
+    F: Fn(Session) -> Fut,
+    Fut: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut jobs = JoinSet::new();
+    for (i, session) in sessions.into_iter().enumerate() {
+        let name = session.name().to_owned();
+        let future = job(session);
+        jobs.spawn(async move { (i, name, future.await) });
+    }
+    let mut results = jobs.join_all().await;
+    results.sort_unstable_by_key(|(i, ..)| *i);
+    results.into_iter().map(|(_, name, result)| (name, result)).collect()
+}

@@ -1,0 +1,61 @@
+//! The end of a manager: everything accepted is finished, then the sessions close.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{SessionManager, each};
+use crate::event::EventKind;
+
+/// What [`SessionManager::shutdown`] left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Everything accepted was acknowledged, and every handler was done, within the deadline.
+    pub clean: bool,
+    /// Accepted publishes that were not finished.
+    pub unacknowledged: usize,
+    /// The sessions that were not done in time, by name.
+    pub unfinished: Vec<String>,
+    /// Sessions closed.
+    pub sessions: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl SessionManager {
+    /// Ends the manager gracefully: from now on messages that arrive stay unacknowledged (a
+    /// persistent session gets them again), handlers finish what they have, publishes are sent
+    /// and acknowledged, then each session sends DISCONNECT without unsubscribing. After
+    /// `deadline` the rest is given up: each `Delivery` resolves with an error.
+    ///
+    /// Event streams end after the last event. A second call finds nothing to do.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let (start, sessions) = {
+            let mut registry = self.inner.registry();
+            registry.closed = true;
+            (Instant::now(), std::mem::take(&mut registry.sessions))
+        };
+        let count = sessions.len();
+        let until = start + deadline;
+        let sessions = sessions.into_values().collect();
+        let left = each(sessions, move |s| async move { s.shut_down(until).await }).await;
+        for (name, unacknowledged) in &left {
+            self.inner.events.emit(
+                Some(&name.as_str().into()),
+                EventKind::SessionRemoved { unacknowledged: unacknowledged.unwrap_or_default() },
+            );
+        }
+        self.inner.registry().routes.clear();
+        self.inner.events.close();
+        let unfinished: Vec<(String, usize)> =
+            left.into_iter().filter_map(|(name, left)| Some((name, left?))).collect();
+        ShutdownReport {
+            clean: unfinished.is_empty(),
+            unacknowledged: unfinished.iter().map(|(_, left)| left).sum(),
+            unfinished: unfinished.into_iter().map(|(name, _)| name).collect(),
+            sessions: count,
+            elapsed: start.elapsed(),
+        }
+    }
+}

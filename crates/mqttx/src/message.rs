@@ -1,0 +1,418 @@
+//! Messages received ([`Message`], [`MessageRef`]) and messages to send ([`Publish`]).
+
+use std::fmt;
+use std::str::Utf8Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use mqttx_proto::packet;
+use mqttx_proto::{
+    PacketId, Properties, PropertiesRef, Property, PropertyContext, PropertyError, QoS,
+};
+
+use crate::router::{Acker, InboundMeta, Origin};
+
+/// A message that arrived.
+///
+/// Topic, properties and payload share one allocation of exactly their size, so a kept message
+/// never pins a read buffer; a clone copies no bytes.
+#[derive(Clone)]
+pub struct Message {
+    body: Bytes,
+    topic_len: usize,
+    payload_at: usize,
+    meta: Meta,
+    origin: Arc<Origin>,
+    acker: Option<Acker>,
+}
+
+/// What is known of a message besides its bytes.
+#[derive(Clone, Copy)]
+struct Meta {
+    qos: QoS,
+    retain: bool,
+    dup: bool,
+    packet_id: Option<PacketId>,
+    received_at: Instant,
+}
+
+impl Message {
+    pub(crate) fn new(
+        publish: &packet::Publish<'_>,
+        inbound: &InboundMeta,
+        origin: &Arc<Origin>,
+    ) -> Self {
+        let properties = publish.properties.as_bytes();
+        let payload_at = publish.topic.len() + properties.len();
+        let mut body = Vec::with_capacity(payload_at + publish.payload.len());
+        body.extend_from_slice(publish.topic.as_bytes());
+        body.extend_from_slice(properties);
+        body.extend_from_slice(publish.payload);
+        Self {
+            body: Bytes::from(body),
+            topic_len: publish.topic.len(),
+            payload_at,
+            meta: Meta {
+                qos: publish.qos,
+                retain: publish.retain,
+                dup: publish.dup,
+                packet_id: publish.packet_id,
+                received_at: inbound.received_at,
+            },
+            origin: Arc::clone(origin),
+            acker: None,
+        }
+    }
+
+    pub(crate) fn with_acker(mut self, acker: Option<Acker>) -> Self {
+        self.acker = acker;
+        self
+    }
+
+    /// The message as the packet that it came in.
+    pub(crate) fn as_packet(&self) -> packet::Publish<'_> {
+        packet::Publish {
+            dup: self.meta.dup,
+            qos: self.meta.qos,
+            retain: self.meta.retain,
+            topic: self.topic(),
+            packet_id: self.meta.packet_id,
+            properties: self.properties(),
+            payload: self.payload(),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Bytes of topic, properties and payload together.
+    pub(crate) fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The topic name, topic aliases resolved.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        // Valid since decoding; checked again only because the crate forbids `unsafe`.
+        self.body.get(..self.topic_len).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or("")
+    }
+
+    /// The payload; may be empty.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.body.get(self.payload_at..).unwrap_or(&[])
+    }
+
+    /// The payload as a cheap handle to the same bytes.
+    #[must_use]
+    pub fn payload_bytes(&self) -> Bytes {
+        self.body.slice(self.payload_at.min(self.body.len())..)
+    }
+
+    /// The payload as text.
+    ///
+    /// # Errors
+    /// The payload is not UTF-8.
+    pub fn payload_str(&self) -> Result<&str, Utf8Error> {
+        std::str::from_utf8(self.payload())
+    }
+
+    /// The level at which the server delivered the message.
+    #[must_use]
+    pub fn qos(&self) -> QoS {
+        self.meta.qos
+    }
+
+    /// The retain flag: a stored message sent at subscription, unless Retain As Published was
+    /// asked for `[MQTT-3.3.1-8]`.
+    #[must_use]
+    pub fn retain(&self) -> bool {
+        self.meta.retain
+    }
+
+    /// The server may have sent this message before.
+    #[must_use]
+    pub fn dup(&self) -> bool {
+        self.meta.dup
+    }
+
+    /// The packet identifier; `None` at QoS 0.
+    #[must_use]
+    pub fn packet_id(&self) -> Option<PacketId> {
+        self.meta.packet_id
+    }
+
+    /// The properties of the message; empty in MQTT 3.1.1.
+    #[must_use]
+    pub fn properties(&self) -> PropertiesRef<'_> {
+        let raw = self.body.get(self.topic_len..self.payload_at).unwrap_or(&[]);
+        if raw.is_empty() {
+            return PropertiesRef::EMPTY;
+        }
+        // They were checked when the packet was decoded.
+        PropertiesRef::parse(raw, PropertyContext::Publish).unwrap_or(PropertiesRef::EMPTY)
+    }
+
+    /// The name of the session that received the message.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.origin.name
+    }
+
+    /// When the driver read the message from the socket (all messages of one read share a time).
+    #[must_use]
+    pub fn received_at(&self) -> Instant {
+        self.meta.received_at
+    }
+
+    /// [`received_at`](Self::received_at) as wall-clock time, computed from the age of the
+    /// message.
+    #[must_use]
+    pub fn received_system(&self) -> SystemTime {
+        let now = SystemTime::now();
+        now.checked_sub(self.meta.received_at.elapsed()).unwrap_or(now)
+    }
+
+    /// Says that this route is done with the message; the server gets its acknowledgement once
+    /// every other matching route is done too, in the order in which messages arrived.
+    ///
+    /// Only routes with [`manual_ack`](crate::RouteOptions::manual_ack) need it: elsewhere, at
+    /// QoS 0, and when called again (on a clone too) it does nothing. A message that is never
+    /// acknowledged holds back the acknowledgements of all later ones of its session and is sent
+    /// again by the server after the next reconnect.
+    pub fn ack(&self) {
+        if let Some(acker) = &self.acker {
+            acker.ack();
+        }
+    }
+
+    /// Whether nothing is owed for this message any more: QoS 0, acknowledged, or its route is
+    /// not a manual one.
+    #[must_use]
+    pub fn is_acked(&self) -> bool {
+        self.acker.as_ref().is_none_or(Acker::is_acked)
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("payload_len", &self.payload().len())
+            .field("qos", &self.meta.qos)
+            .field("retain", &self.meta.retain)
+            .field("dup", &self.meta.dup)
+            .field("session", &self.origin.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message as an inline handler sees it: borrowed from the read buffer, valid during the call.
+#[derive(Clone, Copy)]
+pub struct MessageRef<'a> {
+    publish: &'a packet::Publish<'a>,
+    inbound: &'a InboundMeta,
+    origin: &'a Arc<Origin>,
+    acker: Option<&'a Acker>,
+}
+
+impl<'a> MessageRef<'a> {
+    pub(crate) fn new(
+        publish: &'a packet::Publish<'a>,
+        inbound: &'a InboundMeta,
+        origin: &'a Arc<Origin>,
+        acker: Option<&'a Acker>,
+    ) -> Self {
+        Self { publish, inbound, origin, acker }
+    }
+
+    /// The topic name, topic aliases resolved.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        self.publish.topic
+    }
+
+    /// The payload; may be empty.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        self.publish.payload
+    }
+
+    /// The payload as text.
+    ///
+    /// # Errors
+    /// The payload is not UTF-8.
+    pub fn payload_str(&self) -> Result<&'a str, Utf8Error> {
+        std::str::from_utf8(self.publish.payload)
+    }
+
+    /// The level at which the server delivered the message.
+    #[must_use]
+    pub fn qos(&self) -> QoS {
+        self.publish.qos
+    }
+
+    /// See [`Message::retain`].
+    #[must_use]
+    pub fn retain(&self) -> bool {
+        self.publish.retain
+    }
+
+    /// The server may have sent this message before.
+    #[must_use]
+    pub fn dup(&self) -> bool {
+        self.publish.dup
+    }
+
+    /// The packet identifier; `None` at QoS 0.
+    #[must_use]
+    pub fn packet_id(&self) -> Option<PacketId> {
+        self.publish.packet_id
+    }
+
+    /// The properties of the message; empty in MQTT 3.1.1.
+    #[must_use]
+    pub fn properties(&self) -> PropertiesRef<'a> {
+        self.publish.properties
+    }
+
+    /// The name of the session that received the message.
+    #[must_use]
+    pub fn session(&self) -> &'a str {
+        &self.origin.name
+    }
+
+    /// See [`Message::received_at`].
+    #[must_use]
+    pub fn received_at(&self) -> Instant {
+        self.inbound.received_at
+    }
+
+    /// See [`Message::ack`].
+    pub fn ack(&self) {
+        if let Some(acker) = self.acker {
+            acker.ack();
+        }
+    }
+
+    /// An owned copy: one allocation. With manual acknowledgement it carries the right to
+    /// acknowledge, so a handler may keep it and answer later.
+    #[must_use]
+    pub fn to_message(&self) -> Message {
+        Message::new(self.publish, self.inbound, self.origin).with_acker(self.acker.cloned())
+    }
+}
+
+impl fmt::Debug for MessageRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageRef")
+            .field("topic", &self.publish.topic)
+            .field("payload_len", &self.publish.payload.len())
+            .field("qos", &self.publish.qos)
+            .field("session", &self.origin.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message to send, with everything that MQTT lets a publisher say.
+///
+/// ```
+/// use mqttx::{Publish, QoS};
+/// use std::time::Duration;
+///
+/// let message = Publish::new("plant/7/state", "on")
+///     .qos(QoS::AtLeastOnce)
+///     .retain(true)
+///     .ttl(Duration::from_secs(30));
+/// assert_eq!(&*message.topic, "plant/7/state");
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publish {
+    /// Where to: a topic name, without `+` and `#`, 1 to 65 535 bytes `[MQTT-3.3.2-2]`.
+    pub topic: Arc<str>,
+    /// What: any bytes, up to what the server's maximum packet size leaves.
+    pub payload: Bytes,
+    /// The delivery guarantee; default 0.
+    pub qos: QoS,
+    /// The server keeps the message for later subscribers; default off `[MQTT-3.3.1-5]`.
+    pub retain: bool,
+    /// MQTT 5 properties; ignored by 3.1.1 sessions. Default none.
+    pub properties: Properties,
+    /// How long the message may wait in the outbox before it is dropped as expired; default no
+    /// limit. Independent of the property `message-expiry-interval`, which counts at the server.
+    pub ttl: Option<Duration>,
+    /// 0 (default) to 3: a higher priority leaves the outbox earlier. Only among messages that
+    /// were not sent yet; order within one priority is kept.
+    pub priority: u8,
+}
+
+impl Publish {
+    /// A QoS 0 message without properties. The topic is checked when the message is published.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: Properties::new(),
+            ttl: None,
+            priority: 0,
+        }
+    }
+
+    /// Sets the delivery guarantee.
+    #[must_use]
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Sets the retain flag.
+    #[must_use]
+    pub fn retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// Adds one property.
+    ///
+    /// # Errors
+    /// A second property of a kind that may stand once, or a value that the specification
+    /// forbids.
+    pub fn property(mut self, property: Property<'_>) -> Result<Self, PropertyError> {
+        self.properties.push(property)?;
+        Ok(self)
+    }
+
+    /// Adds a user property; keys may repeat.
+    ///
+    /// # Errors
+    /// Key or value is longer than 65 535 bytes or contains NUL.
+    pub fn user_property(self, key: &str, value: &str) -> Result<Self, PropertyError> {
+        self.property(Property::UserProperty(key, value))
+    }
+
+    /// Replaces all properties.
+    #[must_use]
+    pub fn properties(mut self, properties: Properties) -> Self {
+        self.properties = properties;
+        self
+    }
+
+    /// Drops the message if it could not be sent within `ttl`.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the priority in the outbox; values above 3 count as 3.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority.min(3);
+        self
+    }
+}

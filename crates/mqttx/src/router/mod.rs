@@ -1,0 +1,337 @@
+//! From an arrived PUBLISH to the routes that want it.
+//!
+//! The router knows nothing of sessions: what it needs from the one a message came from is the
+//! trait [`MessageSource`], and what a route needs from its session or manager is [`RouteHost`].
+//!
+//! # The dispatch contract
+//!
+//! The driver calls [`Router::dispatch`] for each PUBLISH, outside its own locks. Each matching
+//! route gets the message: an inline handler runs at once, any other route gets an owned copy in
+//! its bounded queue. Then:
+//!
+//! - [`Dispatched::DoneNow`]: every route is done; the driver acknowledges the ticket itself (it
+//!   can do so in one batch with others). `MessageSource::ack` is not called.
+//! - [`Dispatched::Pending`]: `MessageSource::ack` will be called exactly once, from any thread,
+//!   possibly before `dispatch` returned. (Or never, if a manual handler never acknowledges.)
+//! - [`Dispatched::Unrouted`]: nothing matched; the driver decides (hold, then acknowledge). A
+//!   message held is an owned [`Message`]: `router.dispatch(&held.as_packet(), ..)` again.
+//!
+//! A message that a full route may not drop is *parked*: it stays in that route's queue beyond
+//! its capacity, in order, and its bytes are reported with `MessageSource::park` until room
+//! appears (`unpark`). So no route delays another, and the driver never retries: it only looks at
+//! its own sum of parked bytes before it reads more, and sets [`InboundMeta::shed`] when QoS 0
+//! messages must be dropped instead of parked.
+
+mod consumer;
+mod done;
+mod options;
+mod route;
+mod stream;
+mod subscription;
+mod target;
+mod trie;
+
+pub use options::{Overflow, RouteBuilder, RouteOptions};
+pub use route::{Route, RouteStats};
+pub use stream::MessageStream;
+
+pub(crate) use done::Acker;
+pub(crate) use target::{RouteId, Target};
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use mqttx_proto::packet::Publish;
+use mqttx_proto::{AckTicket, SubscribeOptions};
+use tokio::runtime::Handle;
+
+use crate::error::Error;
+use crate::event::EventBus;
+use crate::message::{Message, MessageRef};
+use crate::metrics::SessionCounters;
+
+use done::{Countdown, Owed};
+use trie::Trie;
+
+/// The session that a message came from, as far as routes need it.
+pub(crate) trait MessageSource: Send + Sync {
+    /// Its name and counters.
+    fn origin(&self) -> &Arc<Origin>;
+    /// Every route is done with the message. Called outside all locks of the router.
+    fn ack(&self, ticket: AckTicket);
+    /// `bytes` more wait beyond the capacity of a route. Called under a route's lock: an atomic
+    /// addition, nothing else.
+    fn park(&self, bytes: usize);
+    /// `bytes` that were parked moved into a queue or left it. Called outside all locks.
+    fn unpark(&self, bytes: usize);
+}
+
+/// What outlives a session: messages keep it, and nothing else of the session they came from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) name: Arc<str>,
+    pub(crate) counters: SessionCounters,
+}
+
+impl Origin {
+    pub(crate) fn new(name: Arc<str>, now: Instant) -> Self {
+        Self { name, counters: SessionCounters::new(now) }
+    }
+}
+
+/// Where a route lives: a session, or a manager for routes over all its sessions.
+pub(crate) trait RouteHost: Send + Sync {
+    /// Puts the target into the router(s), then, unless `subscribe` is off, adds its filter to
+    /// the desired set on behalf of the owner `target.id()`.
+    ///
+    /// # Errors
+    /// The host is closed, or the filter is ruled out. Nothing stays behind then.
+    fn attach(&self, target: &Arc<Target>) -> Result<(), Error>;
+    /// Undoes `attach`: the last owner of a filter unsubscribes it.
+    fn detach(&self, target: &Target);
+    /// The session's name; `None` for a manager.
+    fn session_name(&self) -> Option<&Arc<str>>;
+    fn events(&self) -> &Arc<EventBus>;
+    /// Runs the handlers.
+    fn runtime(&self) -> Result<Handle, Error>;
+}
+
+/// What the driver knows of an arrived PUBLISH besides the packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InboundMeta {
+    /// `None` for QoS 0.
+    pub(crate) ticket: Option<AckTicket>,
+    /// The time of the driver's turn.
+    pub(crate) received_at: Instant,
+    /// Receive Maximum bounds what the server sends (MQTT 5): messages of QoS > 0 are then never
+    /// dropped by a route, whatever its policy.
+    pub(crate) flow_controlled: bool,
+    /// The inbound buffer is full: QoS 0 messages that would be parked are dropped instead.
+    pub(crate) shed: bool,
+}
+
+/// What became of a message; see the module's contract.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dispatched {
+    DoneNow,
+    Pending,
+    Unrouted,
+}
+
+/// The routes of one session, by filter and by subscription identifier.
+#[derive(Default)]
+pub(crate) struct Router {
+    table: RwLock<Table>,
+}
+
+/// Reused by a driver from message to message, so that matching allocates nothing.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    target: Arc<Target>,
+    /// The subscription identifier of its filter; 0 without one `[MQTT-3.8.2.1.2]`.
+    subscription: u32,
+}
+
+#[derive(Default)]
+struct Table {
+    trie: Trie<Entry>,
+    by_id: HashMap<u32, Vec<Entry>>,
+    /// Entries without an identifier: while there are any, identifiers alone do not find all.
+    unbound: usize,
+}
+
+impl Router {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a route; `subscription` is the identifier under which its filter is, or will be,
+    /// subscribed, or 0. A server that sends no identifiers needs no change here.
+    pub(crate) fn add(&self, target: &Arc<Target>, subscription: u32) {
+        let mut table = self.write();
+        table.add(Entry { target: Arc::clone(target), subscription });
+    }
+
+    /// `false` if the route is not here.
+    pub(crate) fn remove(&self, target: &Target) -> bool {
+        self.write().remove(target).is_some()
+    }
+
+    /// Hands a message to every route that wants it; see the module's contract.
+    pub(crate) fn dispatch(
+        &self,
+        publish: &Publish<'_>,
+        inbound: &InboundMeta,
+        source: &Arc<dyn MessageSource>,
+        scratch: &mut Scratch,
+    ) -> Dispatched {
+        scratch.entries.clear();
+        self.find(publish, &mut scratch.entries);
+        let arrival = Arrival { publish, inbound, source };
+        let outcome = match scratch.entries.as_slice() {
+            [] => Dispatched::Unrouted,
+            [only] => {
+                let owed = inbound.ticket.map_or(Owed::Nothing, Owed::One);
+                Dispatched::of(only.target.deliver(&arrival, owed, None))
+            }
+            many => arrival.deliver_to_many(many),
+        };
+        // The table lock is not held here: this may drop the last handle of a stopped route.
+        scratch.entries.clear();
+        outcome
+    }
+
+    /// Whether any route wants messages of this topic.
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        let mut found = Vec::new();
+        self.read().trie.matches(topic, &mut found);
+        !found.is_empty()
+    }
+
+    /// The connection is gone: QoS 1 acknowledgements of it have no meaning any more, and the
+    /// server sends those messages again. Forgets the ones that manual handlers still hold.
+    pub(crate) fn link_lost(&self, source: &Arc<dyn MessageSource>) {
+        for target in self.targets() {
+            target.forget_unacked(source);
+        }
+    }
+
+    /// The session is removed: its own routes end (streams after their last message); routes
+    /// over all sessions only lose this one.
+    pub(crate) fn close(&self) {
+        let targets = self.targets();
+        *self.write() = Table::default();
+        for target in targets {
+            if target.session().is_some() {
+                target.end();
+            }
+        }
+    }
+
+    /// Every route once.
+    pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
+        let mut targets = Vec::new();
+        self.read().trie.for_each(|entry| targets.push(Arc::clone(&entry.target)));
+        targets
+    }
+
+    fn find(&self, publish: &Publish<'_>, out: &mut Vec<Entry>) {
+        let table = self.read();
+        if publish.properties.is_empty() {
+            return table.trie.matches(publish.topic, out);
+        }
+        let mut ids = publish.properties.subscription_identifiers().peekable();
+        if ids.peek().is_none() {
+            return table.trie.matches(publish.topic, out);
+        }
+        // An identifier of an earlier process may mean another filter today: only filters that
+        // match the topic count.
+        if table.unbound == 0 {
+            for entry in ids.filter_map(|id| table.by_id.get(&id)).flatten() {
+                if mqttx_proto::matches(entry.target.filter(), publish.topic) {
+                    out.push(entry.clone());
+                }
+            }
+        } else {
+            table.trie.matches(publish.topic, out);
+            let bound = out.iter().any(|e| carries(publish, e.subscription));
+            out.retain(|e| e.subscription == 0 || !bound || carries(publish, e.subscription));
+        }
+        if out.is_empty() {
+            table.trie.matches(publish.topic, out);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn add(&mut self, entry: Entry) {
+        if entry.subscription == 0 {
+            self.unbound += 1;
+        } else {
+            self.by_id.entry(entry.subscription).or_default().push(entry.clone());
+        }
+        let target = Arc::clone(&entry.target);
+        self.trie.insert(target.filter(), entry);
+    }
+
+    fn remove(&mut self, target: &Target) -> Option<Entry> {
+        let entry = self.trie.remove(target.filter(), |e| e.target.id() == target.id())?;
+        if entry.subscription == 0 {
+            self.unbound -= 1;
+        } else if let Some(entries) = self.by_id.get_mut(&entry.subscription) {
+            entries.retain(|e| e.target.id() != target.id());
+            if entries.is_empty() {
+                self.by_id.remove(&entry.subscription);
+            }
+        }
+        Some(entry)
+    }
+}
+
+fn carries(publish: &Publish<'_>, subscription: u32) -> bool {
+    publish.properties.subscription_identifiers().any(|id| id == subscription)
+}
+
+/// A message on its way to the routes.
+struct Arrival<'a> {
+    publish: &'a Publish<'a>,
+    inbound: &'a InboundMeta,
+    source: &'a Arc<dyn MessageSource>,
+}
+
+impl Arrival<'_> {
+    fn to_message(&self) -> Message {
+        Message::new(self.publish, self.inbound, self.source.origin())
+    }
+
+    fn borrow<'a>(&'a self, acker: Option<&'a Acker>) -> MessageRef<'a> {
+        MessageRef::new(self.publish, self.inbound, self.source.origin(), acker)
+    }
+
+    fn deliver_to_many(&self, entries: &[Entry]) -> Dispatched {
+        let countdown = self.inbound.ticket.map(|ticket| Countdown::new(self.source, ticket));
+        let owed = countdown.as_ref().map_or(Owed::Nothing, Owed::Shared);
+        let mut owned: Option<Message> = None;
+        for entry in entries {
+            let copy = entry
+                .target
+                .keeps_messages()
+                .then(|| owned.get_or_insert_with(|| self.to_message()).clone());
+            entry.target.deliver(self, owed, copy);
+        }
+        Dispatched::of(countdown.is_none_or(|countdown| countdown.release()))
+    }
+}
+
+impl Dispatched {
+    fn of(done: bool) -> Self {
+        if done { Self::DoneNow } else { Self::Pending }
+    }
+}
+
+/// What a subscription of a route asks the server for.
+pub(crate) fn subscribe_options(options: &RouteOptions) -> SubscribeOptions {
+    SubscribeOptions {
+        qos: options.qos,
+        no_local: options.no_local,
+        retain_as_published: options.retain_as_published,
+        retain_handling: options.retain_handling,
+    }
+}
+
+#[cfg(test)]
+mod tests;

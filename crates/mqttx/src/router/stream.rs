@@ -1,0 +1,76 @@
+//! A route as a stream of messages.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::Route;
+use super::done::Completion;
+use crate::message::Message;
+
+/// The messages of a route, in order; dropping it stops the route.
+///
+/// A message counts as done, and may be acknowledged, when the *next* one is asked for,
+/// [`done`](Self::done) is called, or the stream is dropped: a process that dies in between gets
+/// it again. With manual acknowledgement only [`Message::ack`] counts. The stream ends when its
+/// session is removed, after the messages that were waiting.
+pub struct MessageStream {
+    route: Route,
+    current: Option<Completion>,
+}
+
+impl MessageStream {
+    pub(super) fn new(route: Route) -> Self {
+        Self { route, current: None }
+    }
+
+    /// The next message; `None` once the session is removed. Cancel safe: a message is never
+    /// lost, but the one before counts as done as soon as this is polled.
+    pub async fn next(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// Says that the message handed out last is done, without asking for another.
+    pub fn done(&mut self) {
+        if let Some(completion) = self.current.take() {
+            self.route.target().finish_handled(completion);
+        }
+    }
+
+    /// The route behind it: filter and counters.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.done();
+        self.route.target().poll_take(cx).map(|taken| {
+            let taken = taken?;
+            self.current = Some(taken.completion);
+            Some(taken.message)
+        })
+    }
+}
+
+impl Stream for MessageStream {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.get_mut().poll_message(cx)
+    }
+}
+
+impl Drop for MessageStream {
+    /// A stopped route owes nothing.
+    fn drop(&mut self) {
+        self.done();
+    }
+}
+
+impl std::fmt::Debug for MessageStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MessageStream").field("route", &self.route).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,369 @@
+//! A route's inner side: the queue that dispatch fills and a consumer empties.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use mqttx_proto::QoS;
+
+use super::consumer::{Consumer, InlineHandler, Taken};
+use super::done::{Acker, Completion, Owed, Slot, Unacked};
+use super::subscription::{Item, Pushed, Queue};
+use super::{Arrival, MessageSource, RouteOptions, RouteStats};
+use crate::event::{EventBus, EventKind, EventName};
+use crate::message::Message;
+use crate::metrics::DropReason;
+
+/// Drops of one route within this time make one event.
+const DROP_EVENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The identity of a route, also as an owner of desired subscriptions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub(crate) struct RouteId(pub(crate) u64);
+
+/// One route: shared by its handle, the routers it is in, and its consumer.
+pub(crate) struct Target {
+    id: RouteId,
+    filter: Arc<str>,
+    options: RouteOptions,
+    session: Option<Arc<str>>,
+    pub(super) consumer: Consumer,
+    pub(super) events: Arc<EventBus>,
+    pub(super) counts: Counts,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) queue: Queue,
+    /// The message whose handler panicked, waiting to be handed over again.
+    pub(super) retry: Option<Taken>,
+    pub(super) unacked: Unacked,
+    pub(super) phase: Phase,
+    /// A blocking job is running or scheduled.
+    pub(super) running: bool,
+    pub(super) waker: Option<Waker>,
+    pub(super) drops: DropReport,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Takes nothing more; what waits is still handed out.
+    Ending,
+    Stopped,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    received: AtomicU64,
+    pub(super) handled: AtomicU64,
+    dropped: AtomicU64,
+    pub(super) failed: AtomicU64,
+}
+
+/// Drops that no event told of yet.
+#[derive(Default)]
+pub(super) struct DropReport {
+    untold: u64,
+    reason: Option<DropReason>,
+    last: Option<Instant>,
+}
+
+impl DropReport {
+    /// One more drop; the number to tell now, if it is time.
+    fn add(&mut self, reason: DropReason, now: Instant) -> Option<(DropReason, u64)> {
+        self.untold += 1;
+        self.reason = Some(reason);
+        self.due(now)
+    }
+
+    /// What nobody told of yet, once the last event is old enough.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(DropReason, u64)> {
+        let early = |last| now.saturating_duration_since(last) < DROP_EVENT_INTERVAL;
+        if self.last.is_some_and(early) {
+            return None;
+        }
+        let reason = self.reason.take()?;
+        self.last = Some(now);
+        Some((reason, std::mem::take(&mut self.untold)))
+    }
+
+    /// [`due`](Self::due) without a look at the clock while there is nothing to tell.
+    pub(super) fn due_now(&mut self) -> Option<(DropReason, u64)> {
+        self.reason.and_then(|_| self.due(Instant::now()))
+    }
+
+    fn rest(&mut self) -> Option<(DropReason, u64)> {
+        self.last = None;
+        self.due_now()
+    }
+}
+
+impl Target {
+    pub(crate) fn new(
+        filter: Arc<str>,
+        options: RouteOptions,
+        consumer: Consumer,
+        session: Option<Arc<str>>,
+        events: Arc<EventBus>,
+    ) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let queue = Queue::new(options.capacity, options.overflow);
+        Arc::new(Self {
+            id: RouteId(NEXT.fetch_add(1, Relaxed)),
+            filter,
+            options,
+            session,
+            consumer,
+            events,
+            counts: Counts::default(),
+            state: Mutex::new(State {
+                queue,
+                retry: None,
+                unacked: Unacked::default(),
+                phase: Phase::Open,
+                running: false,
+                waker: None,
+                drops: DropReport::default(),
+            }),
+        })
+    }
+
+    pub(crate) fn id(&self) -> RouteId {
+        self.id
+    }
+
+    pub(crate) fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    pub(super) fn shared_filter(&self) -> &Arc<str> {
+        &self.filter
+    }
+
+    pub(crate) fn options(&self) -> &RouteOptions {
+        &self.options
+    }
+
+    /// `None`: a route over all sessions of a manager.
+    pub(crate) fn session(&self) -> Option<&Arc<str>> {
+        self.session.as_ref()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state().phase == Phase::Open
+    }
+
+    pub(super) fn stats(&self) -> RouteStats {
+        let (queued, unacked) = {
+            let state = self.state();
+            (state.queue.len() + usize::from(state.retry.is_some()), state.unacked.len())
+        };
+        RouteStats {
+            received: self.counts.received.load(Relaxed),
+            handled: self.counts.handled.load(Relaxed),
+            dropped: self.counts.dropped.load(Relaxed),
+            failed: self.counts.failed.load(Relaxed),
+            queued,
+            unacked,
+        }
+    }
+
+    /// Whether `deliver` keeps a copy of the message.
+    pub(super) fn keeps_messages(&self) -> bool {
+        !matches!(self.consumer, Consumer::Inline(_))
+    }
+
+    /// Hands a message over; `true` if the route is done with it at once, in which case nothing
+    /// of `owed` was kept. `copy` saves building the message again.
+    pub(super) fn deliver(
+        self: &Arc<Self>,
+        arrival: &Arrival<'_>,
+        owed: Owed<'_>,
+        copy: Option<Message>,
+    ) -> bool {
+        self.counts.received.fetch_add(1, Relaxed);
+        if let Consumer::Inline(handler) = &self.consumer {
+            return self.call_inline(handler, arrival, owed);
+        }
+        let message = copy.unwrap_or_else(|| arrival.to_message());
+        let item = Item::new(message, owed.keep(arrival.source), arrival.inbound);
+        self.enqueue(item, arrival)
+    }
+
+    fn enqueue(self: &Arc<Self>, item: Item, arrival: &Arrival<'_>) -> bool {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            drop(state);
+            item.completion.forgo();
+            return true;
+        }
+        let (reason, dropped) = match state.queue.push(item, arrival.source, arrival.inbound.shed) {
+            Pushed::Queued => {
+                let start = !std::mem::replace(&mut state.running, true);
+                let waker = state.waker.take();
+                drop(state);
+                self.wake_consumer(start, waker);
+                return false;
+            }
+            Pushed::DroppedNewest(item) => (DropReason::RouteFull, Err(item)),
+            Pushed::DroppedOldest(item, unpark) => (DropReason::RouteFull, Ok((item, unpark))),
+            Pushed::Shed(item) => (DropReason::InboundFull, Err(item)),
+        };
+        let told = state.drops.add(reason, arrival.inbound.received_at);
+        drop(state);
+        self.counts.dropped.fetch_add(1, Relaxed);
+        arrival.source.origin().counters.record_dropped(reason, 1);
+        self.tell_of_drops(told, Some((&arrival.source.origin().name, arrival.publish.topic)));
+        match dropped {
+            Err(newest) => {
+                newest.completion.forgo();
+                true
+            }
+            Ok((oldest, unpark)) => {
+                if let Some(unpark) = unpark {
+                    unpark.tell();
+                }
+                oldest.completion.finish();
+                false
+            }
+        }
+    }
+
+    /// `last`: session and topic of the message dropped just now.
+    pub(super) fn tell_of_drops(
+        &self,
+        told: Option<(DropReason, u64)>,
+        last: Option<(&Arc<str>, &str)>,
+    ) {
+        if let Some((reason, count)) = told
+            && self.events.wants(EventName::MessageDropped)
+        {
+            let session = last.map(|(session, _)| session).or(self.session.as_ref());
+            let topic = last.map(|(_, topic)| topic.to_owned());
+            let route = Some(self.filter.to_string());
+            self.events.emit(session, EventKind::MessageDropped { reason, count, topic, route });
+        }
+    }
+
+    fn call_inline(
+        self: &Arc<Self>,
+        handler: &InlineHandler,
+        arrival: &Arrival<'_>,
+        owed: Owed<'_>,
+    ) -> bool {
+        let acker = match self.hold_inline(arrival, owed) {
+            Ok(acker) => acker,
+            Err(Closed) => return true,
+        };
+        let message = arrival.borrow(acker.as_ref());
+        let mut attempts = 0;
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(&message))) {
+            attempts += 1;
+            if attempts > self.options.retries {
+                self.report_failure(&arrival.to_message(), attempts, &*panic);
+                if let Some(acker) = &acker {
+                    acker.ack();
+                }
+                return acker.is_none();
+            }
+        }
+        self.counts.handled.fetch_add(1, Relaxed);
+        acker.is_none()
+    }
+
+    /// A manual route holds what needs an acknowledgement before its handler sees it.
+    fn hold_inline(
+        self: &Arc<Self>,
+        arrival: &Arrival<'_>,
+        owed: Owed<'_>,
+    ) -> Result<Option<Acker>, Closed> {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return Err(Closed);
+        }
+        if !self.options.manual_ack || matches!(owed, Owed::Nothing) {
+            return Ok(None);
+        }
+        let completion = owed.keep(arrival.source);
+        let slot = state.unacked.insert(completion, arrival.publish.qos == QoS::AtLeastOnce);
+        Ok(Some(Acker::new(self, slot)))
+    }
+
+    /// Takes nothing more; what waits is still handed out, then streams end.
+    pub(super) fn end(&self) {
+        let waker = {
+            let mut state = self.state();
+            if state.phase == Phase::Open {
+                state.phase = Phase::Ending;
+            }
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Hands out nothing more and counts everything held as done; `false` if it was stopped
+    /// before.
+    pub(super) fn stop(&self) -> bool {
+        let (waiting, retry, unacked, waker, told) = {
+            let mut state = self.state();
+            if state.phase == Phase::Stopped {
+                return false;
+            }
+            state.phase = Phase::Stopped;
+            (
+                state.queue.drain(),
+                state.retry.take(),
+                state.unacked.take_where(|_, _| true),
+                state.waker.take(),
+                state.drops.rest(),
+            )
+        };
+        for (item, unpark) in waiting {
+            if let Some(unpark) = unpark {
+                unpark.tell();
+            }
+            item.completion.finish();
+        }
+        if let Some(taken) = retry {
+            taken.completion.finish();
+        }
+        unacked.into_iter().for_each(Completion::finish);
+        self.tell_of_drops(told, None);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    pub(super) fn finish_unacked(&self, slot: Slot) {
+        let completion = self.state().unacked.take(slot);
+        if let Some(completion) = completion {
+            completion.finish();
+        }
+    }
+
+    pub(super) fn is_unacked(&self, slot: Slot) -> bool {
+        self.state().unacked.contains(slot)
+    }
+
+    /// See [`Router::link_lost`](super::Router::link_lost).
+    pub(super) fn forget_unacked(&self, source: &Arc<dyn MessageSource>) {
+        let forgotten = self
+            .state()
+            .unacked
+            .take_where(|completion, sent_again| sent_again && completion.is_owed_to(source));
+        drop(forgotten);
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The route was stopped while the message was on its way.
+struct Closed;

@@ -1,0 +1,207 @@
+//! Topic filters as a tree of levels: finds all values whose filter matches a topic.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Filters and their values; a filter may have several.
+///
+/// A match visits only the branches that the topic can take: at each level the literal child,
+/// the `+` child and the `#` values. It allocates nothing besides what it appends to `out`.
+pub(crate) struct Trie<T> {
+    root: Node<T>,
+    len: usize,
+}
+
+struct Node<T> {
+    literal: HashMap<Box<str>, Self, BuildHasherDefault<LevelHasher>>,
+    plus: Option<Box<Self>>,
+    /// Filters that end with `#` below this node.
+    rest: Vec<T>,
+    /// Filters that end at this node.
+    here: Vec<T>,
+}
+
+impl<T> Default for Trie<T> {
+    fn default() -> Self {
+        Self { root: Node::default(), len: 0 }
+    }
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Self {
+        Self { literal: HashMap::default(), plus: None, rest: Vec::new(), here: Vec::new() }
+    }
+}
+
+impl<T> Trie<T> {
+    /// Levels of the longest filter that may be inserted; bounds the recursion.
+    pub(crate) const MAX_LEVELS: usize = 1024;
+
+    /// Adds a value under a valid filter. The `$share/{name}/` prefix does not count: the server
+    /// sends what matches the rest of it `[MQTT-4.8.2-3]`.
+    pub(crate) fn insert(&mut self, filter: &str, value: T) {
+        let mut node = &mut self.root;
+        self.len += 1;
+        for level in unshared(filter).split('/') {
+            match level {
+                "#" => return node.rest.push(value),
+                "+" => node = node.plus.get_or_insert_default(),
+                name => {
+                    if !node.literal.contains_key(name) {
+                        node.literal.insert(name.into(), Node::default());
+                    }
+                    let Some(next) = node.literal.get_mut(name) else { return };
+                    node = next;
+                }
+            }
+        }
+        node.here.push(value);
+    }
+
+    /// Takes out the first value under `filter` for which `which` holds.
+    pub(crate) fn remove(&mut self, filter: &str, which: impl Fn(&T) -> bool) -> Option<T> {
+        let removed = self.root.remove(unshared(filter), &which)?;
+        self.len -= 1;
+        Some(removed)
+    }
+
+    /// Calls `visit` with every value.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
+        self.root.for_each(&mut visit);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<T: Clone> Trie<T> {
+    /// Appends the values of all filters that match the topic name. A wildcard at the first
+    /// level does not match a topic that starts with `$` `[MQTT-4.7.2-1]`.
+    pub(crate) fn matches(&self, topic: &str, out: &mut Vec<T>) {
+        if topic.starts_with('$') {
+            let (first, rest) = split_level(topic);
+            if let Some(next) = self.root.literal.get(first) {
+                next.collect(rest, out);
+            }
+        } else {
+            self.root.collect(Some(topic), out);
+        }
+    }
+}
+
+impl<T: Clone> Node<T> {
+    /// `topic`: the levels below this node; `None` after the last one.
+    fn collect(&self, topic: Option<&str>, out: &mut Vec<T>) {
+        // `a/#` matches `a` too `[MQTT-4.7.1.2]`.
+        out.extend_from_slice(&self.rest);
+        let Some(topic) = topic else {
+            out.extend_from_slice(&self.here);
+            return;
+        };
+        if self.literal.is_empty() && self.plus.is_none() {
+            return;
+        }
+        let (level, rest) = split_level(topic);
+        if let Some(next) = self.literal.get(level) {
+            next.collect(rest, out);
+        }
+        if let Some(next) = &self.plus {
+            next.collect(rest, out);
+        }
+    }
+}
+
+impl<T> Node<T> {
+    fn remove(&mut self, filter: &str, which: &impl Fn(&T) -> bool) -> Option<T> {
+        let (level, rest) = split_level(filter);
+        if level == "#" {
+            return take(&mut self.rest, which);
+        }
+        let next = match level {
+            "+" => self.plus.as_deref_mut()?,
+            name => self.literal.get_mut(name)?,
+        };
+        let removed = match rest {
+            Some(rest) => next.remove(rest, which)?,
+            None => take(&mut next.here, which)?,
+        };
+        if next.is_empty() {
+            match level {
+                "+" => self.plus = None,
+                name => drop(self.literal.remove(name)),
+            }
+        }
+        Some(removed)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.literal.is_empty()
+            && self.plus.is_none()
+            && self.rest.is_empty()
+            && self.here.is_empty()
+    }
+
+    fn for_each(&self, visit: &mut impl FnMut(&T)) {
+        self.rest.iter().chain(&self.here).for_each(&mut *visit);
+        for child in self.literal.values().chain(self.plus.as_deref()) {
+            child.for_each(visit);
+        }
+    }
+}
+
+fn take<T>(values: &mut Vec<T>, which: &impl Fn(&T) -> bool) -> Option<T> {
+    let at = values.iter().position(which)?;
+    Some(values.remove(at))
+}
+
+/// The first level, and the rest if there is one.
+fn split_level(topic: &str) -> (&str, Option<&str>) {
+    match topic.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (topic, None),
+    }
+}
+
+fn unshared(filter: &str) -> &str {
+    mqttx_proto::split_shared(filter).map_or(filter, |shared| shared.filter)
+}
+
+/// A multiplicative hash of eight bytes at a time. Only the application inserts levels, so a
+/// peer cannot build collisions.
+#[derive(Default)]
+struct LevelHasher(u64);
+
+impl LevelHasher {
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
+
+impl Hasher for LevelHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut words = bytes.chunks_exact(8);
+        for word in &mut words {
+            self.mix(u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        }
+        let mut last = [0; 8];
+        let rest = words.remainder();
+        if let Some(head) = last.get_mut(..rest.len()) {
+            head.copy_from_slice(rest);
+        }
+        self.mix(u64::from_le_bytes(last) ^ ((bytes.len() as u64) << 56));
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.mix(u64::from(byte));
+    }
+
+    fn finish(&self) -> u64 {
+        // The table takes its tag from the top and its index from the bottom bits.
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
+#[cfg(test)]
+#[path = "trie_tests.rs"]
+mod tests;

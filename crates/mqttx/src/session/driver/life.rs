@@ -1,0 +1,309 @@
+//! The life of connections: begun, accepted, ended, and what comes next.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use mqttx_proto::{Connected, PropertiesRef, ReasonCode};
+
+use super::link::{End, Link};
+use super::{Driver, Phase};
+use crate::error::{Error, ErrorKind};
+use crate::event::EventKind;
+use crate::options::OnRefusal;
+use crate::router::MessageSource;
+use crate::session::refusal::{Verdict, error_of, judge};
+use crate::session::shared::Wish;
+use crate::session::status::SessionStatus;
+use crate::transport::{self, Endpoint, Stream, TransportOptions};
+
+impl Driver {
+    /// The application changed its mind.
+    pub(super) fn on_wish(&mut self, now: Instant, wish: &Wish) {
+        let at_rest = matches!(self.phase, Phase::Resting);
+        match (wish, &self.phase) {
+            (Wish::Idle, _) => {}
+            (Wish::Connected, _) if at_rest => {
+                self.plan.start_over();
+                self.wait(now, Duration::ZERO, false);
+            }
+            (Wish::Connected, _) => {}
+            (Wish::Reconnected, Phase::Open(_)) => {
+                self.send_disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
+            }
+            (Wish::Reconnected, _) => {
+                self.plan.start_over();
+                self.wait(now, Duration::ZERO, false);
+            }
+            (Wish::Disconnected(with), Phase::Open(_)) => {
+                self.send_disconnect(with.0, with.1.as_ref());
+            }
+            (Wish::Removed, Phase::Open(_)) => {
+                self.send_disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
+            }
+            (Wish::Disconnected(_), _) => self.rest(SessionStatus::Disconnected),
+            (Wish::Removed, _) => self.phase = Phase::Finished,
+        }
+    }
+
+    fn send_disconnect(&self, reason: ReasonCode, properties: PropertiesRef<'_>) {
+        self.shared.lock().core.disconnect(reason, properties);
+    }
+
+    /// Waits for `delay` before the next attempt, and for the buffer if `drained` says so.
+    fn wait(&mut self, now: Instant, delay: Duration, drained: bool) {
+        self.phase = Phase::Waiting { until: now + delay, admitted: false, drained };
+    }
+
+    fn rest(&mut self, status: SessionStatus) {
+        self.phase = Phase::Resting;
+        self.shared.set_status(status);
+    }
+
+    /// The delay is over: the process-wide gate says when the attempt may start.
+    pub(super) fn drive_waiting(&mut self, now: Instant) -> bool {
+        let Phase::Waiting { until, admitted, drained } = &mut self.phase else { return false };
+        if *until > now || (*drained && self.over) {
+            return false;
+        }
+        if !*admitted {
+            *admitted = true;
+            *drained = false;
+            *until = self.shared.services.gate.reserve(now);
+            if *until > now {
+                return false;
+            }
+        }
+        self.begin();
+        true
+    }
+
+    fn begin(&mut self) {
+        let options = &self.shared.options;
+        let endpoint = match self.plan.begin(options) {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                let error = Error::config(error.to_string()).with_source(error);
+                return self.fail(Some(error));
+            }
+        };
+        let attempt = self.plan.attempt();
+        let status = if self.plan.connected_before || attempt > 1 {
+            SessionStatus::Reconnecting { attempt }
+        } else {
+            SessionStatus::Connecting
+        };
+        let transport = TransportOptions { bind: options.bind };
+        let timeout = options.connect_timeout;
+        self.broker = endpoint.to_string().into_boxed_str();
+        self.phase =
+            Phase::Connecting(Box::pin(transport::connect(endpoint.clone(), transport, timeout)));
+        self.endpoint = Some(Box::new(endpoint));
+        self.shared.set_status(status);
+        let broker = self.broker.to_string();
+        self.shared.emit(EventKind::SessionConnecting { broker, attempt });
+    }
+
+    pub(super) fn drive_connecting(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Phase::Connecting(connect) = &mut self.phase else { return false };
+        match connect.as_mut().poll(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(stream)) => self.open(now, stream),
+            Poll::Ready(Err(error)) => {
+                let error = self.transport_error("cannot connect", error);
+                self.after_failure(now, Some(error));
+            }
+        }
+        true
+    }
+
+    /// The transport is up: CONNECT goes out.
+    fn open(&mut self, now: Instant, stream: Box<dyn Stream>) {
+        self.phase = Phase::Open(Box::new(Link::new(stream, now)));
+        let mut state = self.shared.lock();
+        let id = match self.endpoint.take() {
+            Some(endpoint) => {
+                self.apply_credentials(&mut state.core, &endpoint);
+                endpoint.id()
+            }
+            None => 0,
+        };
+        state.core.handle_connected(now, id);
+    }
+
+    /// A URL's user and password count where the options have none.
+    fn apply_credentials(&self, core: &mut mqttx_proto::Session, endpoint: &Endpoint) {
+        let options = &self.shared.options;
+        let config = core.config_mut();
+        if options.username.is_none() {
+            config.username = endpoint.username().map(str::to_owned);
+        }
+        if options.password.is_none() && options.password_file.is_none() {
+            config.password = endpoint.password().map(|secret| secret.expose().to_vec());
+        }
+    }
+
+    /// CONNACK accepted the connection.
+    pub(super) fn on_connected(&mut self, now: Instant, connected: &Connected) {
+        let Phase::Open(link) = &mut self.phase else { return };
+        link.online_since = Some(now);
+        let options = &self.shared.options;
+        self.held.start(now.checked_add(options.unrouted_hold));
+        if self.plan.connected_before {
+            self.shared.origin.counters.record_reconnect();
+        }
+        self.plan.connected();
+        let client_id = {
+            let mut state = self.shared.lock();
+            state.last_error = None;
+            state.core.client_id().to_owned()
+        };
+        self.shared.set_status(SessionStatus::Connected);
+        self.shared.emit(EventKind::SessionConnected {
+            broker: self.broker.to_string(),
+            session_present: connected.session_present,
+            client_id,
+        });
+    }
+
+    /// The connection is over.
+    pub(super) fn end_link(&mut self, now: Instant, end: End) {
+        let Phase::Open(link) = std::mem::replace(&mut self.phase, Phase::Resting) else { return };
+        let wish = {
+            let mut state = self.shared.lock();
+            if link.written > 0 {
+                state.core.handle_written(now, link.written);
+            }
+            state.core.handle_disconnected();
+            state.wish.clone()
+        };
+        let lasted = link.online_since.map(|since| now.saturating_duration_since(since));
+        drop(link);
+        self.shared.router.link_lost(&self.source);
+        let freed = self.held.link_lost();
+        self.shared.unpark(freed);
+        self.shared.unhandled.store(self.held.len(), Ordering::Release);
+        let (verdict, error) = match end {
+            End::Closed(cause) => (judge(&cause, self.plan.hops), error_of(&cause)),
+            End::Lost(error) => {
+                (Verdict::Retry, Some(self.transport_error("connection lost", error)))
+            }
+        };
+        let error = error.map(|error| self.located(error));
+        let asked = !matches!(wish, Wish::Idle | Wish::Connected);
+        self.report_end(error.as_ref().filter(|_| !asked));
+        match wish {
+            Wish::Removed => self.phase = Phase::Finished,
+            Wish::Disconnected(_) => self.rest(SessionStatus::Disconnected),
+            Wish::Reconnected => {
+                self.shared.lock().wish = Wish::Connected;
+                self.plan.start_over();
+                self.wait(now, Duration::ZERO, false);
+            }
+            Wish::Idle | Wish::Connected => self.after_end(now, verdict, error, lasted),
+        }
+    }
+
+    /// What comes after a connection that nobody wanted to end.
+    fn after_end(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        error: Option<Error>,
+        lasted: Option<Duration>,
+    ) {
+        let options = &self.shared.options;
+        match verdict {
+            Verdict::Follow(endpoint) => {
+                let server_reference = endpoint.to_string();
+                self.plan.follow(endpoint);
+                self.shared.emit(EventKind::SessionRedirected { server_reference });
+                if options.auto_reconnect {
+                    self.reconnect_after(now, Duration::ZERO, false);
+                } else {
+                    self.fail(error);
+                }
+            }
+            Verdict::GiveUp if options.on_refusal == OnRefusal::Retry => {
+                if options.auto_reconnect {
+                    let delay = options.reconnect.max;
+                    self.reconnect_after(now, delay, false);
+                } else {
+                    self.fail(error);
+                }
+            }
+            Verdict::GiveUp | Verdict::TakenOver => self.fail(error),
+            // Ours without a wish: the inbound buffer has to be emptied first.
+            Verdict::Requested => self.reconnect_after(now, Duration::ZERO, true),
+            Verdict::Retry => match lasted {
+                Some(lasted) if options.auto_reconnect => {
+                    let delay = self.plan.lost(options, lasted);
+                    self.reconnect_after(now, delay, false);
+                }
+                _ => self.after_failure(now, error),
+            },
+        }
+    }
+
+    /// An attempt failed, or a connection was lost that is not to come back.
+    fn after_failure(&mut self, now: Instant, error: Option<Error>) {
+        let opened = matches!(self.phase, Phase::Connecting(_));
+        if opened {
+            // The end of a link was reported already.
+            self.report_end(error.as_ref());
+        }
+        if self.shared.options.auto_reconnect {
+            let delay = self.plan.failed(&self.shared.options);
+            self.reconnect_after(now, delay, false);
+        } else {
+            self.fail(error);
+        }
+    }
+
+    fn reconnect_after(&mut self, now: Instant, delay: Duration, drained: bool) {
+        let attempt = self.plan.attempt() + 1;
+        self.wait(now, delay, drained);
+        self.shared.set_status(SessionStatus::Reconnecting { attempt });
+        self.shared.emit(EventKind::SessionReconnecting { attempt, delay });
+    }
+
+    /// The session stays down until somebody calls.
+    fn fail(&mut self, error: Option<Error>) {
+        let mut state = self.shared.lock();
+        if error.is_some() {
+            state.last_error = error;
+        }
+        state.wish = Wish::Idle;
+        drop(state);
+        self.rest(SessionStatus::Failed);
+    }
+
+    /// Counts and tells the end of a connection or attempt.
+    fn report_end(&self, error: Option<&Error>) {
+        if let Some(error) = error {
+            self.shared.origin.counters.record_error();
+            self.shared.lock().last_error = Some(error.clone());
+            tracing::debug!(session = %self.shared.name, %error, "connection ended");
+        }
+        let reason = error.and_then(Error::reason_code);
+        self.shared.emit(EventKind::SessionDisconnected { error: error.cloned(), reason });
+    }
+
+    fn transport_error(&self, what: &str, error: io::Error) -> Error {
+        let code = if error.kind() == io::ErrorKind::TimedOut {
+            "connection.timeout"
+        } else {
+            "connection.failed"
+        };
+        let text = format!("{what}: {error}");
+        self.located(Error::new(ErrorKind::Connection, text).with_code(code).with_source(error))
+    }
+
+    fn located(&self, error: Error) -> Error {
+        if error.session().is_some() {
+            return error;
+        }
+        error.with_session(&*self.shared.name).with_context("broker", &self.broker)
+    }
+}

@@ -1,0 +1,233 @@
+//! The input and output of one connection.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use mqttx_proto::{CloseCause, Transmit};
+use tokio::io::ReadBuf;
+
+use crate::options::SessionOptions;
+use crate::transport::Stream;
+
+/// Pieces of one vectored write.
+const SLICES: usize = 32;
+/// How long the last bytes may take.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+/// How long the peer may take to close after we did. Closing with unread input would reset the
+/// connection, and the peer could lose our last bytes.
+const LINGER_TIME: Duration = Duration::from_millis(250);
+
+/// A transport with what belongs to it.
+pub(super) struct Link {
+    stream: Box<dyn Stream>,
+    pub(super) transmit: Transmit,
+    /// The beginning of a packet, until the rest arrives; no memory when empty.
+    pub(super) partial: Vec<u8>,
+    /// Bytes that the core does not know to be written yet.
+    pub(super) written: usize,
+    /// `transmit` was not touched since it was filled.
+    untouched: bool,
+    needs_flush: bool,
+    /// Since when the socket takes nothing.
+    stalled: Option<Instant>,
+    last_read: Instant,
+    /// When the server accepted the connection.
+    pub(super) online_since: Option<Instant>,
+    /// Nothing is read: slow routes hold too many bytes.
+    pub(super) paused: bool,
+    /// QoS 0 messages that slow routes cannot take are dropped.
+    pub(super) shedding: bool,
+    closing: Option<Box<Closing>>,
+}
+
+/// The last moments of a connection.
+struct Closing {
+    cause: CloseCause,
+    until: Instant,
+    shut: bool,
+}
+
+/// How the connection stands after a step.
+pub(super) enum Step {
+    Moved,
+    Stuck,
+    /// It ended: by the core's decision, or by the transport.
+    Ended(End),
+}
+
+/// Why a connection ended.
+pub(super) enum End {
+    Closed(CloseCause),
+    Lost(io::Error),
+}
+
+impl Link {
+    pub(super) fn new(stream: Box<dyn Stream>, now: Instant) -> Self {
+        Self {
+            stream,
+            transmit: Transmit::new(),
+            partial: Vec::new(),
+            written: 0,
+            untouched: true,
+            needs_flush: false,
+            stalled: None,
+            last_read: now,
+            online_since: None,
+            paused: false,
+            shedding: false,
+            closing: None,
+        }
+    }
+
+    /// The core wants the connection closed, once the last bytes are out.
+    pub(super) fn close(&mut self, now: Instant, cause: CloseCause) {
+        if self.closing.is_none() {
+            let until = now + FLUSH_TIME;
+            self.closing = Some(Box::new(Closing { cause, until, shut: false }));
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// When something is over: a stalled write, silence, the last moments.
+    pub(super) fn deadline(&self, options: &SessionOptions) -> Option<Instant> {
+        let performance = &options.performance;
+        let stalled = self.stalled.map(|since| since + performance.write_timeout);
+        let silent = performance.read_timeout.filter(|_| !self.paused).map(|t| self.last_read + t);
+        let closing = self.closing.as_ref().map(|closing| closing.until);
+        [stalled, silent, closing].into_iter().flatten().min()
+    }
+
+    /// The error of a deadline that is over.
+    pub(super) fn overdue(&self, now: Instant, options: &SessionOptions) -> Option<io::Error> {
+        let performance = &options.performance;
+        let over = |since: Instant, limit: Duration| now >= since + limit;
+        if self.stalled.is_some_and(|since| over(since, performance.write_timeout)) {
+            let text = "the socket took no byte within performance.write_timeout";
+            return Some(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        let limit = performance.read_timeout.filter(|_| !self.paused)?;
+        over(self.last_read, limit).then(|| {
+            let text = "nothing arrived within performance.read_timeout";
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        })
+    }
+
+    /// Writes what the socket takes; `true` if it took some.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+        let mut moved = false;
+        while !self.transmit.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.transmit.io_slices(&mut slices);
+            let slices = slices.get(..filled).unwrap_or_default();
+            match Pin::new(&mut *self.stream).poll_write_vectored(cx, slices) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => {
+                    self.transmit.advance(n);
+                    self.written += n;
+                    self.untouched = self.transmit.is_empty();
+                    self.needs_flush = true;
+                    self.stalled = None;
+                    moved = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.stalled.get_or_insert(now);
+                    return Ok(moved);
+                }
+            }
+        }
+        if self.needs_flush {
+            match Pin::new(&mut *self.stream).poll_flush(cx) {
+                Poll::Ready(outcome) => {
+                    outcome?;
+                    self.needs_flush = false;
+                    self.stalled = None;
+                }
+                Poll::Pending => {
+                    self.stalled.get_or_insert(now);
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Reads into `buffer`; the number of bytes, 0 at the end.
+    pub(super) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                self.last_read = now;
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+        }
+    }
+
+    /// The last moments: everything out, then our end closed, then the peer's awaited for a while.
+    pub(super) fn drive_closing(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        buffer: &mut [u8],
+    ) -> Step {
+        let mut moved = self.write(cx, now).unwrap_or_else(|_| {
+            self.transmit.clear();
+            false
+        });
+        let flushed = self.transmit.is_empty() && !self.needs_flush;
+        let Some(closing) = &mut self.closing else { return Step::Stuck };
+        // The server closes by itself after its own refusal or DISCONNECT; nothing of ours waits.
+        let ours = !matches!(closing.cause, CloseCause::Refused(_) | CloseCause::ServerDisconnect(_));
+        let mut over = now >= closing.until || (flushed && !moved && !ours);
+        if flushed && !moved && !closing.shut && !over {
+            over = !matches!(Pin::new(&mut *self.stream).poll_shutdown(cx), Poll::Ready(Ok(())));
+            closing.shut = true;
+            closing.until = closing.until.min(now + LINGER_TIME);
+            moved = true;
+        }
+        // What still arrives is not ours any more, but must not fill the socket.
+        match self.read(cx, now, buffer) {
+            Poll::Ready(Ok(0) | Err(_)) => over = true,
+            Poll::Ready(Ok(_)) => moved = true,
+            Poll::Pending => {}
+        }
+        if over && let Some(closing) = self.closing.take() {
+            return Step::Ended(End::Closed(closing.cause));
+        }
+        if moved { Step::Moved } else { Step::Stuck }
+    }
+
+    /// Why it ends although the transport failed first.
+    pub(super) fn cause_or(&mut self, error: io::Error) -> End {
+        match self.closing.take() {
+            Some(closing) => End::Closed(closing.cause),
+            None => End::Lost(error),
+        }
+    }
+
+    /// Whether `transmit` holds bytes of which none was written.
+    pub(super) fn fresh(&self) -> bool {
+        self.untouched && !self.transmit.is_empty()
+    }
+
+    /// Copies the bytes to write, for a log.
+    pub(super) fn copy_transmit(&self, out: &mut Vec<u8>) {
+        out.clear();
+        let mut slices = vec![IoSlice::new(&[]); 2 * self.transmit.remaining().div_ceil(4096) + 2];
+        let filled = self.transmit.io_slices(&mut slices);
+        for slice in slices.iter().take(filled) {
+            out.extend_from_slice(slice);
+        }
+    }
+}

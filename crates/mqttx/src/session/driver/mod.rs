@@ -1,0 +1,308 @@
+//! The only I/O loop: one task per session, one future, written by hand.
+//!
+//! A turn is: take what the core has to say (one lock) → tell those who wait → write and read what the
+//! socket gives → dispatch what arrived, outside the lock. Turns follow each other until nothing
+//! moves; then the task sleeps until the socket, the one timer or a waker has something. Reading and
+//! writing are parts of the same turn, so the driver never flushes without reading.
+//!
+//! ```text
+//!           connect()                  time, gate              transport up
+//!  Resting ───────────▶ Waiting ─────────────────▶ Connecting ──────────────▶ Open
+//!     ▲                    ▲                            │                       │
+//!     │   refused, asked   └────────── failed ──────────┴──────── lost ─────────┤
+//!     └─────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+mod desk;
+mod held;
+mod life;
+mod link;
+mod plan;
+mod receive;
+mod tally;
+mod timer;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use mqttx_proto::{Event, SendTotals};
+
+use super::delivery::Wake;
+use super::shared::{Shared, Wish, now};
+use super::status::SessionStatus;
+use crate::event::EventKind;
+use crate::router::MessageSource;
+use crate::transport::{Endpoint, Stream};
+use desk::Desk;
+use held::Held;
+use link::Link;
+use plan::Plan;
+use tally::Tally;
+use timer::Timer;
+
+/// Turns after which other tasks get their chance.
+const TURNS: u32 = 64;
+
+/// The task of one session. Dropping it, for whatever reason, closes the session.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    /// The same, as routes know it.
+    source: Arc<dyn MessageSource>,
+    phase: Phase,
+    plan: Plan,
+    /// Where the connection is, or was, or is being made, without credentials.
+    broker: Box<str>,
+    /// The same, until CONNECT is sent.
+    endpoint: Option<Box<Endpoint>>,
+    timer: Timer,
+    held: Held,
+    tally: Tally,
+    totals: SendTotals,
+    duplicates: u64,
+    /// The inbound buffer is over its limit, until it is half empty.
+    over: bool,
+}
+
+enum Phase {
+    /// Until somebody calls.
+    Resting,
+    /// Until the time, and until the inbound buffer is half empty if `drained` says so.
+    Waiting { until: Instant, admitted: bool, drained: bool },
+    Connecting(Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>),
+    Open(Box<Link>),
+    Finished,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let source: Arc<dyn MessageSource> = Arc::clone(&shared) as _;
+        Self {
+            shared,
+            source,
+            phase: Phase::Resting,
+            plan: Plan::default(),
+            broker: Box::default(),
+            endpoint: None,
+            timer: Timer::default(),
+            held: Held::default(),
+            tally: Tally::default(),
+            totals: SendTotals::default(),
+            duplicates: 0,
+            over: false,
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<()> {
+        for _ in 0..TURNS {
+            let now = now();
+            self.drive_core(now, desk);
+            self.drive_outputs(now, desk);
+            let moved = match self.phase {
+                Phase::Finished => return Poll::Ready(()),
+                Phase::Resting => false,
+                Phase::Waiting { .. } => self.drive_waiting(now),
+                Phase::Connecting(_) => self.drive_connecting(cx, now),
+                Phase::Open(_) => self.drive_link(cx, now, desk),
+            };
+            if !moved && desk.done.is_empty() && self.sleep(cx, now) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Everything that needs the lock: what happened since goes in, what is to be done comes out.
+    fn drive_core(&mut self, now: Instant, desk: &mut Desk) {
+        let mut state = self.shared.lock();
+        state.awake();
+        if let Phase::Open(link) = &mut self.phase
+            && link.written > 0
+        {
+            state.core.handle_written(now, std::mem::take(&mut link.written));
+        }
+        for ticket in desk.done.drain(..) {
+            state.core.ack(ticket);
+        }
+        if state.core.poll_timeout().is_some_and(|at| at <= now) {
+            state.core.handle_timeout(now);
+        }
+        if std::mem::take(&mut state.wish_changed) {
+            desk.wish = Some(state.wish.clone());
+        }
+        desk.routes_added = std::mem::take(&mut state.routes_added);
+        if let Phase::Open(link) = &mut self.phase
+            && link.transmit.is_empty()
+        {
+            state.core.poll_transmit(&mut link.transmit);
+        }
+        while let Some(event) = state.core.poll_event() {
+            desk.events.push(event);
+        }
+        state.collect_completions(&mut desk.wakes);
+        state.offer_room(&mut desk.wakes);
+        desk.totals = state.core.send_totals();
+        desk.duplicates = state.core.received_duplicates();
+        desk.watched = state.drain_watchers > 0;
+        self.over = self.is_over(self.over);
+        if let Phase::Open(link) = &mut self.phase {
+            link.shedding = self.over && state.core.awaits_server();
+            link.paused = self.over && !link.shedding;
+        }
+    }
+
+    /// Tells everybody, without the lock.
+    fn drive_outputs(&mut self, now: Instant, desk: &mut Desk) {
+        self.log_transmit(desk);
+        for wake in desk.wakes.drain(..) {
+            Wake::fire(wake, &self.shared.name);
+        }
+        self.count(desk);
+        if desk.watched {
+            self.shared.changed.notify_waiters();
+        }
+        let mut events = std::mem::take(&mut desk.events);
+        for event in events.drain(..) {
+            self.on_event(now, event);
+        }
+        desk.events = events;
+        if let Some(wish) = desk.wish.take() {
+            self.on_wish(now, &wish);
+        }
+        if desk.routes_added {
+            self.redispatch(desk);
+        }
+        if self.held.is_due(now) {
+            self.give_up_held(desk);
+        }
+        self.tally.tell(now, &self.shared);
+    }
+
+    fn on_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Connected(connected) => self.on_connected(now, &connected),
+            Event::Ready => {
+                let subscriptions = {
+                    let mut state = self.shared.lock();
+                    state.ready = true;
+                    state.core.subscriptions()
+                };
+                self.shared.emit(EventKind::SessionReady { subscriptions });
+                self.shared.changed.notify_waiters();
+            }
+            Event::SubscriptionRefused { filter, reason, reason_string } => {
+                self.shared.origin.counters.record_error();
+                let kind = EventKind::SubscriptionRefused { filter, reason, reason_string };
+                self.shared.emit(kind);
+            }
+            Event::Closing(cause) => {
+                if let Phase::Open(link) = &mut self.phase {
+                    link.close(now, cause);
+                }
+            }
+            Event::MessageDropped { reason, count } => {
+                self.tally.add(&self.shared, tally::reason_of(reason), count as u64, None);
+            }
+            Event::SessionLost { requeued } => self.shared.emit(EventKind::SessionLost { requeued }),
+            _ => {}
+        }
+    }
+
+    /// Adds to the counters what the core counted since.
+    fn count(&mut self, desk: &Desk) {
+        let counters = &self.shared.origin.counters;
+        let (new, old) = (desk.totals, self.totals);
+        counters.record_sent(new.messages - old.messages, new.bytes - old.bytes);
+        counters.record_resends(new.resent - old.resent);
+        counters.record_duplicates(desk.duplicates - self.duplicates);
+        (self.totals, self.duplicates) = (new, desk.duplicates);
+    }
+
+    fn log_transmit(&self, desk: &mut Desk) {
+        let (Some(log), Phase::Open(link)) = (&self.shared.options.wire_log, &self.phase) else {
+            return;
+        };
+        if link.fresh() {
+            link.copy_transmit(&mut desk.bytes);
+            log.sent(&self.shared.name, &desk.bytes);
+        }
+    }
+
+    /// Sleeps until something happens; `false` when something did already.
+    fn sleep(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut alarm = [self.held.deadline(), self.tally.deadline()].into_iter().flatten().min();
+        let mut socket_full = false;
+        match &self.phase {
+            Phase::Waiting { until, drained, .. } if !*drained || !self.over => {
+                alarm = alarm.into_iter().chain([*until]).min();
+            }
+            Phase::Open(link) => {
+                alarm = alarm.into_iter().chain(link.deadline(&self.shared.options)).min();
+                socket_full = !link.transmit.is_empty();
+            }
+            _ => {}
+        }
+        let mut state = self.shared.lock();
+        let core = state.core.poll_timeout();
+        let alarm = alarm.into_iter().chain(core).min();
+        if self.timer.poll(cx, now, alarm) {
+            return false;
+        }
+        if self.over && !self.shared.throttled.load(Ordering::Acquire) {
+            return false;
+        }
+        state.fall_asleep(cx.waker(), alarm, socket_full)
+    }
+
+    /// Whether the inbound buffer is over its limit; once it is, until it is half empty.
+    fn is_over(&self, was: bool) -> bool {
+        let limit = self.shared.options.inbound_buffer;
+        let parked = self.shared.parked.load(Ordering::Acquire);
+        if !was && parked < limit {
+            return false;
+        }
+        // First the flag, then the look: who unparks after the look sees the flag.
+        self.shared.throttled.store(true, Ordering::Release);
+        let over = self.shared.parked.load(Ordering::Acquire) > limit / 2;
+        if !over {
+            self.shared.throttled.store(false, Ordering::Release);
+        }
+        over
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let mut desk = Desk::borrow();
+        let outcome = this.drive(cx, &mut desk);
+        desk.give_back();
+        outcome
+    }
+}
+
+/// The end, also by a panic or the runtime's: nobody waits for ever.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let mut wakes = Vec::new();
+        {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            state.wish = Wish::Removed;
+            state.core.handle_closed();
+            state.collect_completions(&mut wakes);
+            state.waiters.close(&mut wakes);
+            state.room.close(|waker| wakes.push(Wake::Task(waker)));
+        }
+        self.shared.fire(&mut wakes);
+        self.shared.router.close();
+        self.shared.set_status(SessionStatus::Stopped);
+    }
+}

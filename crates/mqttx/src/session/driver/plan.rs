@@ -1,0 +1,155 @@
+//! Where to connect next, and when.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use crate::options::SessionOptions;
+use crate::session::backoff::Delays;
+use crate::transport::{Endpoint, EndpointError};
+
+/// The state of connecting, over all attempts.
+#[derive(Default)]
+pub(super) struct Plan {
+    delays: Delays,
+    /// Which of the brokers is next.
+    broker: usize,
+    /// Brokers that failed since the last delay.
+    failed: usize,
+    /// Attempts since the last stable connection.
+    attempt: u32,
+    /// A server sent us there.
+    redirect: Option<Endpoint>,
+    pub(super) hops: u8,
+    /// Whether there was a connection before.
+    pub(super) connected_before: bool,
+}
+
+impl Plan {
+    /// The address of the next attempt, which begins now.
+    pub(super) fn begin(&mut self, options: &SessionOptions) -> Result<Endpoint, EndpointError> {
+        self.attempt = self.attempt.saturating_add(1);
+        match &self.redirect {
+            Some(endpoint) => Ok(endpoint.clone()),
+            None => {
+                let broker = options.brokers.get(self.broker % options.brokers.len().max(1));
+                broker.map_or("", String::as_str).parse()
+            }
+        }
+    }
+
+    /// Counts from 1 since the last stable connection.
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The server accepted the connection.
+    pub(super) fn connected(&mut self) {
+        self.failed = 0;
+        self.hops = 0;
+        self.connected_before = true;
+    }
+
+    /// An accepted connection ended after that time: the same broker is next.
+    pub(super) fn lost(&mut self, options: &SessionOptions, lasted: Duration) -> Duration {
+        if lasted >= options.reconnect.stable_after {
+            self.attempt = 0;
+        }
+        self.redirect = None;
+        self.delays.connection_ended(&options.reconnect, lasted);
+        self.delays.next(&options.reconnect, random())
+    }
+
+    /// An attempt failed: the next broker is tried, after a delay when all of them failed.
+    pub(super) fn failed(&mut self, options: &SessionOptions) -> Duration {
+        if self.redirect.take().is_none() {
+            self.broker = (self.broker + 1) % options.brokers.len().max(1);
+        }
+        self.failed += 1;
+        if self.failed < options.brokers.len() {
+            return Duration::ZERO;
+        }
+        self.failed = 0;
+        self.delays.next(&options.reconnect, random())
+    }
+
+    /// A server sent us elsewhere: that is the next address.
+    pub(super) fn follow(&mut self, endpoint: Endpoint) {
+        self.hops += 1;
+        self.redirect = Some(endpoint);
+    }
+
+    /// Somebody wants a connection now: all counts start over.
+    pub(super) fn start_over(&mut self) {
+        self.delays.reset();
+        self.attempt = 0;
+        self.failed = 0;
+        self.hops = 0;
+        self.redirect = None;
+    }
+}
+
+/// Any number: the keys of the standard library's hashers are random, and differ each time.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Backoff, Jitter};
+
+    fn options(brokers: &[&str]) -> SessionOptions {
+        let backoff = Backoff::default().jitter(Jitter::None);
+        SessionOptions::new("s").brokers(brokers.iter().copied()).reconnect(backoff).build().expect("valid")
+    }
+
+    fn host(plan: &mut Plan, options: &SessionOptions) -> String {
+        plan.begin(options).expect("valid").host().to_owned()
+    }
+
+    #[test]
+    fn every_broker_is_tried_before_a_delay() {
+        let options = options(&["a", "b"]);
+        let mut plan = Plan::default();
+        assert_eq!(host(&mut plan, &options), "a");
+        assert_eq!(plan.failed(&options), Duration::ZERO);
+        assert_eq!(host(&mut plan, &options), "b");
+        assert_eq!(plan.failed(&options), Duration::from_secs(1));
+        assert_eq!(host(&mut plan, &options), "a");
+        assert_eq!(plan.attempt(), 3);
+    }
+
+    #[test]
+    fn a_lost_connection_comes_back_to_its_broker_first() {
+        let options = options(&["a", "b"]);
+        let mut plan = Plan::default();
+        host(&mut plan, &options);
+        plan.failed(&options);
+        host(&mut plan, &options);
+        plan.connected();
+        assert_eq!(plan.lost(&options, Duration::from_secs(60)), Duration::from_secs(1));
+        assert_eq!(host(&mut plan, &options), "b");
+        assert_eq!(plan.attempt(), 1);
+    }
+
+    #[test]
+    fn a_redirect_that_fails_leads_back_to_the_list() {
+        let options = options(&["a"]);
+        let mut plan = Plan::default();
+        host(&mut plan, &options);
+        plan.follow("elsewhere".parse().expect("valid"));
+        assert_eq!(host(&mut plan, &options), "elsewhere");
+        plan.failed(&options);
+        assert_eq!(host(&mut plan, &options), "a");
+    }
+
+    #[test]
+    fn short_connections_do_not_reset_the_delay() {
+        let options = options(&["a"]);
+        let mut plan = Plan::default();
+        plan.connected();
+        let delays: Vec<_> =
+            (0..3).map(|_| plan.lost(&options, Duration::from_secs(1)).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4]);
+    }
+}

@@ -1,0 +1,209 @@
+//! From the socket to the routes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use mqttx_proto::{AckTicket, Inbound, PropertiesRef, Publish, ReasonCode, Version};
+
+use super::desk::Desk;
+use super::link::Step;
+use super::{Driver, Phase};
+use crate::message::Message;
+use crate::metrics::DropReason;
+use crate::router::{Dispatched, InboundMeta, MessageSource, Scratch};
+
+impl Driver {
+    /// Writes, reads and dispatches once; `true` if anything moved.
+    pub(super) fn drive_link(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        desk: &mut Desk,
+    ) -> bool {
+        let Phase::Open(link) = &mut self.phase else { return false };
+        desk.make_room();
+        let step = if link.is_closing() {
+            link.drive_closing(cx, now, &mut desk.bytes)
+        } else if let Some(error) = link.overdue(now, &self.shared.options) {
+            Step::Ended(link.cause_or(error))
+        } else {
+            match link.write(cx, now) {
+                Ok(moved) => return self.drive_reading(cx, now, desk) || moved,
+                Err(error) => Step::Ended(link.cause_or(error)),
+            }
+        };
+        match step {
+            Step::Moved => true,
+            Step::Stuck => false,
+            Step::Ended(end) => {
+                self.end_link(now, end);
+                true
+            }
+        }
+    }
+
+    fn drive_reading(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> bool {
+        let Phase::Open(link) = &mut self.phase else { return false };
+        if link.paused {
+            return false;
+        }
+        // A small rest goes in front of what is read; a large packet grows where it is.
+        let limit = self.shared.options.performance.read_buffer;
+        let rest = if link.partial.len() <= limit / 4 { link.partial.len() } else { 0 };
+        let Some(space) = desk.bytes.get_mut(rest..limit) else { return false };
+        match link.read(cx, now, space) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0)) => {
+                let text = "the server closed the connection";
+                let end = link.cause_or(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+                self.end_link(now, end);
+            }
+            Poll::Ready(Err(error)) => {
+                let end = link.cause_or(error);
+                self.end_link(now, end);
+            }
+            Poll::Ready(Ok(n)) => {
+                let mut partial = std::mem::take(&mut link.partial);
+                // The buffer leaves the desk for the time that messages borrow from it.
+                let mut bytes = std::mem::take(&mut desk.bytes);
+                if rest == partial.len() {
+                    if let Some(front) = bytes.get_mut(..rest) {
+                        front.copy_from_slice(&partial);
+                    }
+                    let input = bytes.get(..rest + n).unwrap_or_default();
+                    let consumed = self.take_input(now, desk, input);
+                    partial.clear();
+                    partial.extend_from_slice(input.get(consumed..).unwrap_or_default());
+                } else {
+                    partial.extend_from_slice(bytes.get(..n).unwrap_or_default());
+                    let consumed = self.take_input(now, desk, &partial);
+                    partial.drain(..consumed);
+                }
+                if partial.is_empty() {
+                    partial = Vec::new();
+                }
+                desk.bytes = std::mem::take(&mut bytes);
+                if let Phase::Open(link) = &mut self.phase {
+                    link.partial = partial;
+                }
+            }
+        }
+        true
+    }
+
+    /// Hands bytes to the core and the messages in them to the routes; returns how many are done with.
+    fn take_input(&mut self, now: Instant, desk: &mut Desk, input: &[u8]) -> usize {
+        let mut inbound = desk.take_inbound();
+        let consumed = self.shared.lock().core.handle_input(now, input, &mut inbound);
+        if let Some(log) = &self.shared.options.wire_log
+            && let Some(packets) = input.get(..consumed).filter(|packets| !packets.is_empty())
+        {
+            log.received(&self.shared.name, packets);
+        }
+        if self.shared.receiving_stopped.load(Ordering::Acquire) {
+            // The process ends: they stay with the server, unacknowledged.
+            let left = inbound.iter().filter(|item| item.ticket.is_some()).count();
+            self.shared.unhandled.fetch_add(left, Ordering::AcqRel);
+        } else if !inbound.is_empty() {
+            self.dispatch(now, desk, &inbound);
+        }
+        desk.put_inbound(inbound);
+        consumed
+    }
+
+    fn dispatch(&mut self, now: Instant, desk: &mut Desk, inbound: &[Inbound<'_>]) {
+        let shed = matches!(&self.phase, Phase::Open(link) if link.shedding);
+        let (mut messages, mut bytes, mut again) = (0, 0, 0);
+        let mut refused = false;
+        for item in inbound {
+            let publish = item.publish();
+            if publish.dup {
+                again += 1;
+            } else {
+                messages += 1;
+                bytes += item.packet_len as u64;
+            }
+            let meta = self.meta(now, item.ticket, shed);
+            let outcome = self.route(&publish, &meta, &mut desk.router, &mut desk.done);
+            refused |= shed && item.ticket.is_some() && outcome == Dispatched::Pending;
+        }
+        let counters = &self.shared.origin.counters;
+        counters.record_received(messages, bytes);
+        counters.record_duplicates(again);
+        if refused && self.shared.options.is_persistent() {
+            // The server keeps what we cannot: it sends the rest after the reconnect.
+            let mut state = self.shared.lock();
+            state.core.disconnect(ReasonCode::QUOTA_EXCEEDED, PropertiesRef::EMPTY);
+        }
+    }
+
+    fn meta(&self, now: Instant, ticket: Option<AckTicket>, shed: bool) -> InboundMeta {
+        let flow_controlled = self.shared.options.protocol == Version::V5;
+        InboundMeta { ticket, received_at: now, flow_controlled, shed }
+    }
+
+    /// Gives a message to its routes; one without a route is held if it may be.
+    fn route(
+        &mut self,
+        publish: &Publish<'_>,
+        meta: &InboundMeta,
+        scratch: &mut Scratch,
+        done: &mut Vec<AckTicket>,
+    ) -> Dispatched {
+        let outcome = self.shared.router.dispatch(publish, meta, &self.source, scratch);
+        match (outcome, meta.ticket) {
+            (Dispatched::DoneNow, ticket) => done.extend(ticket),
+            (Dispatched::Pending, _) => {}
+            (Dispatched::Unrouted, Some(ticket)) if self.held.holds(meta.received_at) => {
+                let message = Message::new(publish, meta, &self.shared.origin);
+                self.shared.park(message.size());
+                self.shared.unhandled.fetch_add(1, Ordering::AcqRel);
+                self.held.push(message, ticket);
+            }
+            (Dispatched::Unrouted, ticket) => {
+                self.tally.add(&self.shared, DropReason::Unrouted, 1, Some(publish.topic));
+                done.extend(ticket);
+            }
+        }
+        outcome
+    }
+
+    /// Routes were added: messages that wait for one are tried again.
+    pub(super) fn redispatch(&mut self, desk: &mut Desk) {
+        let held = self.held.take();
+        self.release(held, desk, false);
+    }
+
+    /// The time for a route to come is over.
+    pub(super) fn give_up_held(&mut self, desk: &mut Desk) {
+        self.held.start(None);
+        let held = self.held.take();
+        self.release(held, desk, true);
+    }
+
+    fn release(&mut self, held: VecDeque<(Message, AckTicket)>, desk: &mut Desk, last: bool) {
+        for (message, ticket) in held {
+            let meta = self.meta(message.received_at(), Some(ticket), false);
+            let publish = message.as_packet();
+            let source = &self.source;
+            let outcome = self.shared.router.dispatch(&publish, &meta, source, &mut desk.router);
+            match outcome {
+                Dispatched::Unrouted if !last => {
+                    self.held.push(message, ticket);
+                    continue;
+                }
+                Dispatched::Unrouted => {
+                    self.tally.add(&self.shared, DropReason::Unrouted, 1, Some(publish.topic));
+                    desk.done.push(ticket);
+                }
+                Dispatched::DoneNow => desk.done.push(ticket),
+                Dispatched::Pending => {}
+            }
+            self.shared.unhandled.fetch_sub(1, Ordering::AcqRel);
+            self.shared.unpark(message.size());
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! One session: its handle, its state, and the driver that owns its connection.
+//!
+//! The handle ([`Session`]) and the routes change the core under one short lock ([`shared`]); one
+//! task ([`driver`]) moves bytes. Publishing is in [`publish`], subscriptions and routes in
+//! [`subscribe`], futures in [`delivery`].
+
+mod backoff;
+mod delivery;
+mod driver;
+mod gate;
+mod interest;
+mod publish;
+mod refusal;
+mod room;
+mod shared;
+mod status;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+
+pub use delivery::{Delivery, Published};
+pub use status::SessionStatus;
+
+pub(crate) use delivery::CompletionSink;
+pub(crate) use gate::ConnectGate;
+pub(crate) use publish::Draft;
+pub(crate) use shared::Services;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mqttx_proto::Limits;
+use mqttx_proto::{Properties, ReasonCode};
+
+use crate::error::{Error, ErrorKind};
+use crate::metrics::SessionMetrics;
+use crate::options::{self, SessionOptions};
+use crate::router::{RouteHost, Target};
+use shared::{Shared, State, Wish, now};
+
+/// A handle of one session; clones share it.
+///
+/// The manager owns the session: dropping handles does not end it, and a handle outlives the session,
+/// as a closed one.
+///
+/// ```no_run
+/// # async fn example(manager: mqttx::SessionManager) -> Result<(), mqttx::Error> {
+/// use mqttx::{QoS, SessionOptions};
+///
+/// let options = SessionOptions::quick_connect("plant", "mqtt://127.0.0.1:1883").build()?;
+/// let session = manager.add_session(options)?;
+/// let published = session.publish("line/1/state", "on", QoS::AtLeastOnce, false).await?;
+/// println!("{}", published.reason);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+impl Session {
+    /// Starts a session: its driver runs until [`close`](Self::close).
+    ///
+    /// # Errors
+    /// The options cannot be used.
+    pub(crate) fn start(options: SessionOptions, services: Services) -> Result<Self, Error> {
+        options.check().map_err(|errors| Error::from(errors).with_session(&options.name))?;
+        let config = options::core_config(&options)?;
+        let shared = Arc::new(Shared::new(options, config, services));
+        shared.subscribe_configured()?;
+        shared.services.runtime.spawn(driver::Driver::new(Arc::clone(&shared)));
+        Ok(Self { shared })
+    }
+
+    /// Its name in the manager.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The client id in use: the one that the server assigned, if it did.
+    #[must_use]
+    pub fn client_id(&self) -> String {
+        self.shared.lock().core.client_id().to_owned()
+    }
+
+    /// What was asked of it.
+    #[must_use]
+    pub fn options(&self) -> &SessionOptions {
+        &self.shared.options
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> SessionStatus {
+        self.shared.lock().status
+    }
+
+    /// Whether the server accepted the connection, and it is up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.status() == SessionStatus::Connected
+    }
+
+    /// Whether it is connected and every desired filter is granted or refused.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.lock().ready
+    }
+
+    /// What the server allows on this connection; `None` while there is none.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        self.shared.lock().core.limits().cloned()
+    }
+
+    /// Why the last connection ended or could not be made.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Error> {
+        self.shared.lock().last_error.clone()
+    }
+
+    /// Messages with QoS > 0 that were accepted and are not acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.shared.lock().core.unacknowledged()
+    }
+
+    /// Its counters, as of now.
+    #[must_use]
+    pub fn metrics(&self) -> SessionMetrics {
+        let mut metrics = self.shared.origin.counters.snapshot(now());
+        metrics.parked_bytes = self.shared.parked.load(Ordering::Relaxed);
+        let state = self.shared.lock();
+        let outbox = state.core.outbox();
+        metrics.connected = state.status == SessionStatus::Connected;
+        metrics.subscriptions = state.interests.len();
+        metrics.outbox_messages = outbox.messages;
+        metrics.outbox_bytes = outbox.bytes;
+        metrics.in_flight = outbox.in_flight;
+        metrics
+    }
+
+    /// Asks for a connection, also after a failure; returns at once.
+    pub fn connect(&self) {
+        self.shared.wish(Wish::Connected);
+    }
+
+    /// Drops the connection, if there is one, and makes a new one without delay; returns at once.
+    pub fn reconnect(&self) {
+        self.shared.wish(Wish::Reconnected);
+    }
+
+    /// Sends DISCONNECT and stays away until [`connect`](Self::connect). What was accepted stays
+    /// queued.
+    pub async fn disconnect(&self) {
+        self.disconnect_with(ReasonCode::NORMAL_DISCONNECTION, Properties::new()).await;
+    }
+
+    /// [`disconnect`](Self::disconnect) with a reason code and properties (MQTT 5).
+    pub async fn disconnect_with(&self, reason: ReasonCode, properties: Properties) {
+        self.shared.wish(Wish::Disconnected(Box::new((reason, properties))));
+        self.until(|state| {
+            let done = state.status == SessionStatus::Disconnected && !state.wish_changed;
+            let overruled = !matches!(state.wish, Wish::Disconnected(_));
+            (state.closed || done || overruled).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// `timeout` is over, the session failed for good, or it was removed. The last connection's error
+    /// is the source.
+    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), Error> {
+        self.wait(timeout, "connected", |state| state.status == SessionStatus::Connected).await
+    }
+
+    /// Waits for a connection on which every desired filter is granted or refused.
+    ///
+    /// # Errors
+    /// As for [`wait_connected`](Self::wait_connected).
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
+        self.wait(timeout, "ready", |state| state.ready).await
+    }
+
+    /// Waits until nothing of ours is unfinished: every message is acknowledged (QoS 0: written).
+    ///
+    /// # Errors
+    /// `timeout` is over, or the session was removed before that.
+    pub async fn flush(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| state.core.is_drained()).await
+    }
+
+    /// [`flush`](Self::flush), and what was received is finished, too: routes are done with it, its
+    /// acknowledgements are written, and no QoS 2 message waits for the server's PUBREL.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn settle(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| {
+            let core = &state.core;
+            core.is_drained() && core.undelivered() == 0 && !core.awaits_release()
+        })
+        .await
+    }
+
+    async fn drain(
+        &self,
+        timeout: Duration,
+        finished: impl Fn(&State) -> bool,
+    ) -> Result<(), Error> {
+        let _watch = DrainWatch::new(&self.shared);
+        let done = self.until(|state| {
+            if finished(state) {
+                return Some(Ok(()));
+            }
+            state.closed.then(|| Err(Error::closed()))
+        });
+        let outcome = tokio::time::timeout(timeout, done).await.unwrap_or_else(|_| {
+            let left = self.shared.lock().core.outbox().messages;
+            let after = timeout.as_millis();
+            Err(Error::timeout(format!("{left} messages are unfinished after {after} ms")))
+        });
+        outcome.map_err(|error| error.with_session(self.name()))
+    }
+
+    /// From now on received messages are neither delivered nor acknowledged, and subscriptions of
+    /// routes that stop stay at the server: the process is about to end.
+    pub(crate) fn stop_receiving(&self) {
+        self.shared.receiving_stopped.store(true, Ordering::Release);
+        self.shared.lock().winding_down = true;
+    }
+
+    /// Finishes what was accepted and what handlers have, then disconnects and ends the session. At
+    /// `until` the rest is given up: then it says how many messages are unacknowledged.
+    pub(crate) async fn shut_down(&self, until: tokio::time::Instant) -> Option<usize> {
+        self.stop_receiving();
+        let finished = {
+            let _watch = DrainWatch::new(&self.shared);
+            let done = self.until(|state| {
+                let idle = self.shared.unhandled.load(Ordering::Acquire);
+                let handled = state.core.undelivered() <= idle;
+                (state.closed || (handled && state.core.is_drained())).then_some(())
+            });
+            tokio::time::timeout_at(until, done).await.is_ok()
+        };
+        let left = self.unacknowledged();
+        self.close().await;
+        if finished { None } else { Some(left) }
+    }
+
+    /// Disconnects and ends the session: every delivery that is left resolves as closed.
+    pub(crate) async fn close(&self) {
+        self.shared.wish(Wish::Removed);
+        self.until(|state| state.closed.then_some(())).await;
+    }
+
+    /// Whether the session was removed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+
+    /// Puts a route of the manager into this session.
+    ///
+    /// # Errors
+    /// The session was removed, or the filter is ruled out.
+    pub(crate) fn attach(&self, target: &Arc<Target>) -> Result<(), Error> {
+        self.shared.attach(target)
+    }
+
+    /// Undoes [`attach`](Self::attach).
+    pub(crate) fn detach(&self, target: &Target) {
+        self.shared.detach(target);
+    }
+
+    /// The routes and global routes of this session.
+    pub(crate) fn route_count(&self) -> usize {
+        self.shared.router.targets().len()
+    }
+
+    async fn wait(
+        &self,
+        timeout: Duration,
+        what: &str,
+        reached: impl Fn(&State) -> bool,
+    ) -> Result<(), Error> {
+        let done = self.until(|state| {
+            if reached(state) {
+                return Some(Ok(()));
+            }
+            if state.closed {
+                return Some(Err(Error::closed()));
+            }
+            (state.status == SessionStatus::Failed).then(|| {
+                let cause = state.last_error.clone();
+                Err(cause.unwrap_or_else(|| Error::new(ErrorKind::Session, "the session failed")))
+            })
+        });
+        let outcome = tokio::time::timeout(timeout, done).await.unwrap_or_else(|_| {
+            let error = Error::timeout(format!("not {what} after {} ms", timeout.as_millis()));
+            Err(match self.last_error() {
+                Some(last) => error.with_context("last error", &last).with_source(last),
+                None => error,
+            })
+        });
+        outcome.map_err(|error| error.with_session(self.name()))
+    }
+
+    /// Waits until `look` finds what it looks for; it is asked again whenever something changed.
+    async fn until<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
+        loop {
+            let changed = self.shared.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // From here on no change is missed, also those before the first poll.
+            changed.as_mut().enable();
+            if let Some(found) = look(&self.shared.lock()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("name", &self.shared.name)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// While somebody waits in `flush`, the driver tells of a drained outbox.
+struct DrainWatch<'a>(&'a Shared);
+
+impl<'a> DrainWatch<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.lock().drain_watchers += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for DrainWatch<'_> {
+    fn drop(&mut self) {
+        self.0.lock().drain_watchers -= 1;
+    }
+}

@@ -1,0 +1,316 @@
+//! The way of a message from the application into the core: one lock, no channel.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqttx_proto::{DropReason, Outgoing, PublishError as Refusal, Token};
+use mqttx_proto::{Properties, PropertiesRef, QoS};
+
+use super::Session;
+use super::delivery::{CompletionSink, Delivery, Published, Waiting, Wake, published};
+use super::shared::{Shared, State, now};
+use crate::error::{Error, ErrorKind, PublishError};
+use crate::message::Publish;
+use crate::options::OnFull;
+
+impl Session {
+    /// Publishes a message and waits for the server's answer, over any number of reconnects. While
+    /// the outbox is full it waits for room, unless the options say otherwise.
+    ///
+    /// QoS 0: it returns when the socket took the message.
+    ///
+    /// # Errors
+    /// The message cannot be sent as it is, the outbox is full and does not block, the server refused
+    /// the message, it expired, or the session was removed. The message is handed back.
+    pub async fn publish(
+        &self,
+        topic: impl AsRef<str>,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Published, PublishError> {
+        let topic = topic.as_ref();
+        let payload = payload.into();
+        let message = Draft {
+            topic,
+            payload: &payload,
+            qos,
+            retain,
+            properties: PropertiesRef::EMPTY,
+            ttl: None,
+        };
+        let outcome = match self.accept(&message).await {
+            Ok(waiting) => published(waiting.await, &self.shared.name),
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|error| PublishError::new(error.with_topic(topic), message.to_publish()))
+    }
+
+    /// [`publish`](Self::publish) with everything that a message may carry.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub async fn publish_message(&self, message: Publish) -> Result<Published, PublishError> {
+        let outcome = match self.accept(&Draft::of(&message)).await {
+            Ok(waiting) => published(waiting.await, &self.shared.name),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(done) => Ok(done),
+            Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
+        }
+    }
+
+    /// Hands a message over and returns when the session accepted it: from then on it is sent,
+    /// over any number of reconnects. The [`Delivery`] tells the server's answer.
+    ///
+    /// # Errors
+    /// The message cannot be sent as it is, the outbox is full and does not block, or the session was
+    /// removed. The message is handed back.
+    pub async fn enqueue(&self, message: Publish) -> Result<Delivery, PublishError> {
+        match self.accept(&Draft::of(&message)).await {
+            Ok(waiting) => Ok(Delivery::new(waiting)),
+            Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
+        }
+    }
+
+    /// [`enqueue`](Self::enqueue) without waiting, for code that cannot wait.
+    ///
+    /// # Errors
+    /// As for [`enqueue`](Self::enqueue); a full outbox is an error whatever its policy, unless the
+    /// oldest message makes room.
+    pub fn try_publish(&self, message: Publish) -> Result<Delivery, PublishError> {
+        let mut state = self.shared.lock();
+        let token = state.waiters.insert_task();
+        match self.shared.offer(state, &Draft::of(&message), token) {
+            Ok(()) => Ok(Delivery::new(Waiting::new(Arc::clone(&self.shared), token))),
+            Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
+        }
+    }
+
+    /// [`try_publish`](Self::try_publish) for a caller that wants to be told: `sink` learns with `key`
+    /// what became of the message.
+    ///
+    /// # Errors
+    /// As for [`try_publish`](Self::try_publish); then `sink` is not called.
+    pub(crate) fn try_enqueue_with(
+        &self,
+        message: &Draft<'_>,
+        sink: Arc<dyn CompletionSink>,
+        key: u64,
+    ) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        let token = state.waiters.insert_sink(sink, key);
+        self.shared.offer(state, message, token)
+    }
+
+    /// Waits until the outbox has room for a message, or the session is gone.
+    pub(crate) async fn room(&self) {
+        let mut place = Place::new(&self.shared);
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            let (used, limit) = (state.core.outbox(), state.core.config().outbox);
+            if state.closed || (used.messages < limit.messages && used.bytes < limit.bytes) {
+                return Poll::Ready(());
+            }
+            state.room.wait(&mut place.ticket, cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Waits for room as the options say, and hands the message over.
+    async fn accept(&self, message: &Draft<'_>) -> Result<Waiting, Error> {
+        let mut place = Place::new(&self.shared);
+        poll_fn(|cx| self.shared.poll_accept(cx, message, &mut place)).await
+    }
+}
+
+/// A message that the caller still owns.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: PropertiesRef<'a>,
+    pub(crate) ttl: Option<Duration>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn of(message: &'a Publish) -> Self {
+        Self {
+            topic: &message.topic,
+            payload: &message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties.as_ref(),
+            ttl: message.ttl,
+        }
+    }
+
+    fn to_publish(self) -> Publish {
+        Publish {
+            topic: self.topic.into(),
+            payload: self.payload.clone(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: Properties::new(),
+            ttl: self.ttl,
+            priority: 0,
+        }
+    }
+}
+
+/// A place in the queue for room; left when the publisher got in or gives up.
+struct Place<'a> {
+    shared: &'a Shared,
+    /// Zero: not in the queue.
+    ticket: u64,
+}
+
+impl<'a> Place<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self { shared, ticket: 0 }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.ticket != 0 {
+            let next = self.shared.lock().room.leave(self.ticket);
+            if let Some(next) = next {
+                next.wake();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Hands the message over, or leaves the waker until there is room.
+    fn poll_accept(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        message: &Draft<'_>,
+        place: &mut Place<'_>,
+    ) -> Poll<Result<Waiting, Error>> {
+        let mut state = self.lock();
+        let token = state.waiters.insert_task();
+        let mut wakes = Vec::new();
+        let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
+        if matches!(outcome, Err(Refused::Core(Refusal::OutboxFull)))
+            && self.options.outbox.on_full == OnFull::Block
+        {
+            state.room.wait(&mut place.ticket, cx.waker());
+            return Poll::Pending;
+        }
+        self.unlock_and_wake(state);
+        self.fire(&mut wakes);
+        Poll::Ready(match outcome {
+            Ok(()) => Ok(Waiting::new(Arc::clone(self), token)),
+            Err(refused) => Err(self.error_of(refused)),
+        })
+    }
+
+    /// Hands the message over, or says why not. On success the waiter of `token` stays.
+    fn offer(
+        &self,
+        mut state: std::sync::MutexGuard<'_, State>,
+        message: &Draft<'_>,
+        token: Token,
+    ) -> Result<(), Error> {
+        let mut wakes = Vec::new();
+        let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
+        self.unlock_and_wake(state);
+        self.fire(&mut wakes);
+        outcome.map_err(|refused| self.error_of(refused))
+    }
+
+    fn offer_locked(
+        &self,
+        state: &mut State,
+        message: &Draft<'_>,
+        token: Token,
+        wakes: &mut Vec<Wake>,
+    ) -> Result<(), Refused> {
+        let outcome = self.offer_to_core(state, message, token, wakes);
+        if outcome.is_err() {
+            state.waiters.remove(token);
+        }
+        outcome
+    }
+
+    fn offer_to_core(
+        &self,
+        state: &mut State,
+        message: &Draft<'_>,
+        token: Token,
+        wakes: &mut Vec<Wake>,
+    ) -> Result<(), Refused> {
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        let limit = self.options.performance.max_message_size;
+        if message.payload.len() > limit {
+            return Err(Refused::Payload { size: message.payload.len(), limit });
+        }
+        let now = now();
+        let ttl = message.ttl.or_else(|| self.options.default_ttl());
+        let outgoing = Outgoing {
+            topic: message.topic,
+            payload: message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties,
+            expires_at: ttl.and_then(|ttl| now.checked_add(ttl)),
+        };
+        loop {
+            match state.core.publish(now, &outgoing, token) {
+                Ok(_) => return Ok(()),
+                Err(Refusal::OutboxFull)
+                    if self.options.outbox.on_full == OnFull::DropOldest
+                        && state.core.drop_oldest() =>
+                {
+                    state.collect_completions(wakes);
+                }
+                Err(refusal) => return Err(Refused::Core(refusal)),
+            }
+        }
+    }
+
+    fn error_of(&self, refused: Refused) -> Error {
+        let error = match refused {
+            Refused::Closed => Error::closed(),
+            Refused::Payload { size, limit } => Error::publish(format!(
+                "the payload of {size} bytes is larger than performance.max_message_size, {limit}"
+            ))
+            .with_code("publish.too_large"),
+            Refused::Core(Refusal::OutboxFull) => Error::full(
+                "the outbox is full: wait for room with enqueue, or raise outbox.messages and bytes",
+            ),
+            Refused::Core(refusal) => {
+                let code = match &refusal {
+                    Refusal::Topic(_) => "publish.topic",
+                    Refusal::Property(_) => "publish.property",
+                    Refusal::NotAllowed(DropReason::TooLarge { .. }) => "publish.too_large",
+                    Refusal::NotAllowed(_) => "publish.not_allowed",
+                    _ => "publish.invalid",
+                };
+                Error::new(ErrorKind::Publish, refusal.to_string())
+                    .with_code(code)
+                    .with_source(refusal)
+            }
+        };
+        error.with_session(&*self.name)
+    }
+}
+
+/// Why a message was not accepted.
+enum Refused {
+    Closed,
+    Payload { size: usize, limit: usize },
+    Core(Refusal),
+}

@@ -1,0 +1,296 @@
+//! What the handles, the routes and the driver of one session share: one short lock around the core.
+//!
+//! Rules: nobody holds the lock over an `.await`, while waking anybody, or while calling code of
+//! another module that could call back. Whoever changes the core asks [`State::driver_to_wake`]
+//! and wakes after unlocking.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use mqttx_proto::{AckTicket, Config, Session as Core};
+use mqttx_proto::{Properties, ReasonCode};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::delivery::{Waiters, Wake};
+use super::gate::ConnectGate;
+use super::interest::Interests;
+use super::room::Room;
+use super::status::SessionStatus;
+use crate::error::Error;
+use crate::event::{EventBus, EventKind};
+use crate::options::SessionOptions;
+use crate::router::{MessageSource, Origin, Router};
+
+/// What a session needs from its manager.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) events: Arc<EventBus>,
+    pub(crate) gate: Arc<ConnectGate>,
+    pub(crate) runtime: Handle,
+}
+
+/// One session, without its connection.
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) options: SessionOptions,
+    pub(crate) services: Services,
+    pub(crate) router: Router,
+    state: Mutex<State>,
+    /// Somebody who waits for a status or for the outbox to drain looks again.
+    pub(crate) changed: Notify,
+    /// Bytes of received messages beyond the capacity of their routes, or without a route.
+    pub(crate) parked: AtomicUsize,
+    /// The driver does not read, or not connect, until `parked` is at most half of the limit.
+    pub(crate) throttled: AtomicBool,
+    /// Received messages with QoS > 0 that no route has, for `shut_down`.
+    pub(crate) unhandled: AtomicUsize,
+    /// From now on received messages stay where they are, unacknowledged.
+    pub(crate) receiving_stopped: AtomicBool,
+}
+
+/// Everything under the lock.
+pub(crate) struct State {
+    pub(crate) core: Core,
+    pub(crate) waiters: Waiters,
+    pub(crate) room: Room,
+    pub(crate) interests: Interests,
+    pub(crate) status: SessionStatus,
+    /// Every desired filter is granted or refused on this connection.
+    pub(crate) ready: bool,
+    pub(crate) last_error: Option<Error>,
+    pub(crate) wish: Wish,
+    /// The driver looks at `wish` at its next turn.
+    pub(crate) wish_changed: bool,
+    /// Routes were added since the driver looked.
+    pub(crate) routes_added: bool,
+    /// Somebody waits in `flush`.
+    pub(crate) drain_watchers: usize,
+    /// The session was removed: nothing is accepted any more.
+    pub(crate) closed: bool,
+    /// The process ends: subscriptions of persistent sessions stay.
+    pub(crate) winding_down: bool,
+    /// The driver waits for a waker; `None` while it runs.
+    asleep: Option<Waker>,
+    /// The driver sleeps on a full socket: more bytes do not help.
+    socket_full: bool,
+    /// The deadline that the sleeping driver knows of.
+    alarm: Option<Instant>,
+}
+
+/// What the application wants of the connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Wish {
+    /// To wait for `connect`, as from the start.
+    Idle,
+    /// A connection.
+    Connected,
+    /// A new connection, even if there is one.
+    Reconnected,
+    /// No connection; DISCONNECT says why.
+    Disconnected(Box<(ReasonCode, Properties)>),
+    /// The end.
+    Removed,
+}
+
+impl Shared {
+    pub(crate) fn new(options: SessionOptions, config: Config, services: Services) -> Self {
+        let name: Arc<str> = options.name.as_str().into();
+        let wish = if options.enabled && !options.manual_connect {
+            Wish::Connected
+        } else {
+            Wish::Idle
+        };
+        let state = State {
+            core: Core::new(config),
+            waiters: Waiters::default(),
+            room: Room::default(),
+            interests: Interests::default(),
+            status: SessionStatus::Stopped,
+            ready: false,
+            last_error: None,
+            wish,
+            wish_changed: true,
+            routes_added: false,
+            drain_watchers: 0,
+            closed: false,
+            winding_down: false,
+            asleep: None,
+            socket_full: false,
+            alarm: None,
+        };
+        Self {
+            origin: Arc::new(Origin::new(Arc::clone(&name), now())),
+            name,
+            options,
+            services,
+            router: Router::new(),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            parked: AtomicUsize::new(0),
+            throttled: AtomicBool::new(false),
+            unhandled: AtomicUsize::new(0),
+            receiving_stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// The state. A panic of somebody else while they held it does not concern us: the core has no
+    /// invariant that a panic could break halfway, since it calls no foreign code.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unlocks, then wakes the driver if the change needs it.
+    pub(crate) fn unlock_and_wake(&self, mut state: MutexGuard<'_, State>) {
+        let driver = state.driver_to_wake();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Tells the driver what is wanted.
+    pub(crate) fn wish(&self, wish: Wish) {
+        let mut state = self.lock();
+        if state.closed || state.wish == Wish::Removed {
+            return;
+        }
+        let begins = matches!(wish, Wish::Connected | Wish::Reconnected);
+        state.wish = wish;
+        state.wish_changed = true;
+        let at_rest = begins && state.status.is_at_rest();
+        self.unlock_and_wake(state);
+        if at_rest {
+            // At once, so that whoever waits from now on does not see the failure of before.
+            self.set_status(SessionStatus::Connecting);
+        }
+    }
+
+    /// Sets the status under the lock; the event and the waiters come after it.
+    pub(crate) fn set_status(&self, new: SessionStatus) {
+        let mut state = self.lock();
+        let old = std::mem::replace(&mut state.status, new);
+        if new != SessionStatus::Connected {
+            state.ready = false;
+        }
+        drop(state);
+        if old != new {
+            self.emit(EventKind::SessionStateChanged { old, new });
+        }
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind) {
+        self.services.events.emit(Some(&self.name), kind);
+    }
+
+    pub(crate) fn fire(&self, wakes: &mut Vec<Wake>) {
+        for wake in wakes.drain(..) {
+            wake.fire(&self.name);
+        }
+    }
+}
+
+impl State {
+    /// The waker of a driver that sleeps although there is something to do.
+    pub(crate) fn driver_to_wake(&mut self) -> Option<Waker> {
+        self.asleep.as_ref()?;
+        let needed = self.wish_changed
+            || self.routes_added
+            || (self.core.has_transmit() && !self.socket_full)
+            || self.core.poll_timeout().is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
+        if needed { self.asleep.take() } else { None }
+    }
+
+    /// The waker of a sleeping driver, whatever there is to do.
+    pub(crate) fn driver(&mut self) -> Option<Waker> {
+        self.asleep.take()
+    }
+
+    /// The driver is about to sleep until `alarm`; `false` when there is something to do.
+    pub(crate) fn fall_asleep(
+        &mut self,
+        waker: &Waker,
+        alarm: Option<Instant>,
+        socket_full: bool,
+    ) -> bool {
+        self.alarm = alarm;
+        self.socket_full = socket_full;
+        self.asleep = Some(waker.clone());
+        if self.driver_to_wake().is_some() {
+            return false;
+        }
+        true
+    }
+
+    /// The driver runs: nobody needs to wake it.
+    pub(crate) fn awake(&mut self) {
+        self.asleep = None;
+    }
+
+    /// Moves finished commands into `wakes`, and publishers that may try again.
+    pub(crate) fn collect_completions(&mut self, wakes: &mut Vec<Wake>) {
+        let mut finished = false;
+        while let Some(completion) = self.core.poll_completion() {
+            finished = true;
+            wakes.extend(self.waiters.complete(completion.token, completion.outcome));
+        }
+        if finished {
+            self.offer_room(wakes);
+        }
+    }
+
+    /// Wakes publishers that wait, as far as there is room for them.
+    pub(crate) fn offer_room(&mut self, wakes: &mut Vec<Wake>) {
+        if self.room.is_empty() {
+            return;
+        }
+        let (used, limit) = (self.core.outbox(), self.core.config().outbox);
+        if used.messages < limit.messages && used.bytes < limit.bytes {
+            let places = limit.messages - used.messages;
+            self.room.appeared(places, |waker| wakes.push(Wake::Task(waker)));
+        }
+    }
+}
+
+impl MessageSource for Shared {
+    fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    fn ack(&self, ticket: AckTicket) {
+        let mut state = self.lock();
+        state.core.ack(ticket);
+        if state.drain_watchers == 0 {
+            return self.unlock_and_wake(state);
+        }
+        let driver = state.driver();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    fn park(&self, bytes: usize) {
+        self.parked.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn unpark(&self, bytes: usize) {
+        let before = self.parked.fetch_sub(bytes, Ordering::AcqRel);
+        let half = self.options.inbound_buffer / 2;
+        if before.saturating_sub(bytes) <= half && self.throttled.swap(false, Ordering::AcqRel) {
+            let driver = self.lock().driver();
+            if let Some(driver) = driver {
+                driver.wake();
+            }
+        }
+    }
+}
+
+/// The time of the runtime, so that tests can stop it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

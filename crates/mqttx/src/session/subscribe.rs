@@ -1,0 +1,301 @@
+//! Subscriptions: the desired set, its owners, and routes.
+
+use std::sync::Arc;
+
+use mqttx_proto::{NO_TOKEN, Outcome, SubscribeError, Subscription};
+use mqttx_proto::{PropertiesRef, QoS, ReasonCode, SubscribeOptions};
+use tokio::runtime::Handle;
+
+use super::Session;
+use super::delivery::Waiting;
+use super::interest::Owner;
+use super::shared::{Shared, State};
+use crate::error::Error;
+use crate::event::EventBus;
+use crate::message::Message;
+use crate::router::{MessageStream, Route, RouteBuilder, RouteHost, Target, subscribe_options};
+
+impl Session {
+    /// Subscribes a filter and waits for the server's answer, over any number of reconnects. The
+    /// filter stays in the desired set: it is subscribed again whenever the server lost it.
+    ///
+    /// Its messages go to the routes that match; see [`handle`](Self::handle).
+    ///
+    /// # Errors
+    /// The filter is not valid, the server refused it, or the session was removed.
+    pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<ReasonCode, Error> {
+        self.subscribe_with(filter, SubscribeOptions { qos, ..SubscribeOptions::default() }).await
+    }
+
+    /// [`subscribe`](Self::subscribe) with all options.
+    ///
+    /// # Errors
+    /// As for [`subscribe`](Self::subscribe).
+    pub async fn subscribe_with(
+        &self,
+        filter: &str,
+        options: SubscribeOptions,
+    ) -> Result<ReasonCode, Error> {
+        let codes = self.subscribe_many(&[(filter, options)], PropertiesRef::EMPTY).await?;
+        let code = codes.first().copied().unwrap_or(ReasonCode::UNSPECIFIED_ERROR);
+        if code.is_error() {
+            return Err(Error::refused("SUBSCRIBE", code, None)
+                .with_code("subscribe.refused")
+                .with_session(self.name())
+                .with_topic(filter));
+        }
+        Ok(code)
+    }
+
+    /// Subscribes one filter for a group of subscribers that share its messages:
+    /// `$share/group/filter` `[MQTT-4.8.2]`.
+    ///
+    /// # Errors
+    /// As for [`subscribe`](Self::subscribe).
+    pub async fn subscribe_shared(
+        &self,
+        group: &str,
+        filter: &str,
+        qos: QoS,
+    ) -> Result<ReasonCode, Error> {
+        self.subscribe(&format!("$share/{group}/{filter}"), qos).await
+    }
+
+    /// Subscribes several filters, with properties of SUBSCRIBE, and waits for the server's answer:
+    /// one code a filter, errors among them.
+    ///
+    /// # Errors
+    /// A filter or property is not valid, or the session was removed.
+    pub async fn subscribe_many(
+        &self,
+        filters: &[(&str, SubscribeOptions)],
+        properties: PropertiesRef<'_>,
+    ) -> Result<Vec<ReasonCode>, Error> {
+        let waiting = self.request_subscribe(filters, properties)?;
+        match waiting.await {
+            Outcome::Subscribed(codes) => Ok(codes),
+            _ => Err(Error::closed().with_session(self.name())),
+        }
+    }
+
+    /// Takes filters out of the desired set, whoever asked for them, and waits for the server's
+    /// answer. Routes on them stay, for what other subscriptions bring.
+    ///
+    /// # Errors
+    /// The filter is not valid, the server refused, or the session was removed.
+    pub async fn unsubscribe(&self, filter: &str) -> Result<ReasonCode, Error> {
+        let codes = self.unsubscribe_many(&[filter], PropertiesRef::EMPTY).await?;
+        let code = codes.first().copied().unwrap_or(ReasonCode::SUCCESS);
+        if code.is_error() {
+            return Err(Error::refused("UNSUBSCRIBE", code, None)
+                .with_code("unsubscribe.refused")
+                .with_session(self.name())
+                .with_topic(filter));
+        }
+        Ok(code)
+    }
+
+    /// [`unsubscribe`](Self::unsubscribe) for several filters, with properties of UNSUBSCRIBE.
+    ///
+    /// # Errors
+    /// A filter or property is not valid, or the session was removed.
+    pub async fn unsubscribe_many(
+        &self,
+        filters: &[&str],
+        properties: PropertiesRef<'_>,
+    ) -> Result<Vec<ReasonCode>, Error> {
+        let waiting = {
+            let mut state = self.shared.open()?;
+            let token = state.waiters.insert_task();
+            if let Err(error) = state.core.unsubscribe(filters, properties, token) {
+                state.waiters.remove(token);
+                return Err(self.shared.subscribe_error(&error));
+            }
+            for filter in filters {
+                state.interests.clear(filter);
+            }
+            self.shared.unlock_and_wake(state);
+            Waiting::new(Arc::clone(&self.shared), token)
+        };
+        match waiting.await {
+            Outcome::Unsubscribed(codes) => Ok(codes),
+            _ => Err(Error::closed().with_session(self.name())),
+        }
+    }
+
+    /// Starts a route: `handler` gets the messages that match `filter`, on a thread of its own where
+    /// it may block. The filter is subscribed with QoS 1. See [`route`](Self::route) for options.
+    ///
+    /// # Errors
+    /// The filter is not valid, or the session was removed. A refusal by the server is an event.
+    pub fn handle<F>(&self, filter: &str, handler: F) -> Result<Route, Error>
+    where
+        F: Fn(&Message) + Send + Sync + 'static,
+    {
+        self.route(filter).handle(handler)
+    }
+
+    /// [`handle`](Self::handle) with an async handler; a message is done when its future is.
+    ///
+    /// # Errors
+    /// As for [`handle`](Self::handle).
+    pub fn handle_async<F, Fut>(&self, filter: &str, handler: F) -> Result<Route, Error>
+    where
+        F: Fn(Message) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.route(filter).handle_async(handler)
+    }
+
+    /// [`handle`](Self::handle) as a stream; a message is done when the next one is asked for.
+    ///
+    /// # Errors
+    /// As for [`handle`](Self::handle).
+    pub fn listen(&self, filter: &str) -> Result<MessageStream, Error> {
+        self.route(filter).listen()
+    }
+
+    /// A route with options.
+    pub fn route(&self, filter: &str) -> RouteBuilder {
+        let host = Arc::clone(&self.shared);
+        RouteBuilder::new(host, filter).capacity(self.shared.options.performance.message_channel)
+    }
+
+    /// Asks for filters; the future tells the server's answer.
+    fn request_subscribe(
+        &self,
+        filters: &[(&str, SubscribeOptions)],
+        properties: PropertiesRef<'_>,
+    ) -> Result<Waiting, Error> {
+        let mut state = self.shared.open()?;
+        let token = state.waiters.insert_task();
+        let mut wanted = Vec::with_capacity(filters.len());
+        for &(filter, options) in filters {
+            let interest = state.interests.add(filter, Owner::Caller, options);
+            wanted.push(Subscription {
+                filter,
+                options: interest.options,
+                identifier: self.shared.identifier(interest.identifier),
+            });
+        }
+        if let Err(error) = state.core.subscribe(&wanted, properties, token) {
+            state.waiters.remove(token);
+            for (filter, _) in filters {
+                state.interests.remove(filter, Owner::Caller);
+            }
+            return Err(self.shared.subscribe_error(&error));
+        }
+        self.shared.unlock_and_wake(state);
+        Ok(Waiting::new(Arc::clone(&self.shared), token))
+    }
+}
+
+impl Shared {
+    /// The state of a session that still accepts commands.
+    fn open(&self) -> Result<std::sync::MutexGuard<'_, State>, Error> {
+        let state = self.lock();
+        if state.closed { Err(Error::closed().with_session(&*self.name)) } else { Ok(state) }
+    }
+
+    /// The identifier that a filter is subscribed with.
+    fn identifier(&self, identifier: u32) -> Option<u32> {
+        (self.options.subscription_identifiers
+            && self.options.protocol == mqttx_proto::Version::V5)
+            .then_some(identifier)
+    }
+
+    fn subscribe_error(&self, error: &SubscribeError) -> Error {
+        let topic = match error {
+            SubscribeError::Filter { filter, .. } | SubscribeError::NoLocalShared { filter } => {
+                Some(filter.clone())
+            }
+            _ => None,
+        };
+        let text = Error::subscribe(error.to_string())
+            .with_session(&*self.name)
+            .with_source(error.clone());
+        match topic {
+            Some(topic) => text.with_topic(topic),
+            None => text,
+        }
+    }
+
+    /// Subscribes the filters of the options, before the first connection.
+    pub(crate) fn subscribe_configured(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        for (filter, qos) in &self.options.subscriptions {
+            let options = SubscribeOptions { qos: *qos, ..SubscribeOptions::default() };
+            let interest = state.interests.add(filter, Owner::Caller, options);
+            let wanted = Subscription {
+                filter,
+                options: interest.options,
+                identifier: self.identifier(interest.identifier),
+            };
+            state
+                .core
+                .subscribe(&[wanted], PropertiesRef::EMPTY, NO_TOKEN)
+                .map_err(|error| self.subscribe_error(&error))?;
+        }
+        Ok(())
+    }
+
+    /// A route wants its filter.
+    fn want(&self, state: &mut State, target: &Target) -> Result<u32, Error> {
+        let options = subscribe_options(target.options());
+        let owner = Owner::Route(target.id().0);
+        let wanted = state.interests.add(target.filter(), owner, options);
+        let identifier = self.identifier(wanted.identifier);
+        if wanted.changed {
+            let subscription =
+                Subscription { filter: target.filter(), options: wanted.options, identifier };
+            let asked =
+                state.core.subscribe(&[subscription], PropertiesRef::EMPTY, NO_TOKEN);
+            if let Err(error) = asked {
+                state.interests.remove(target.filter(), owner);
+                return Err(self.subscribe_error(&error));
+            }
+        }
+        Ok(identifier.unwrap_or(0))
+    }
+}
+
+impl RouteHost for Shared {
+    fn attach(&self, target: &Arc<Target>) -> Result<(), Error> {
+        let mut state = self.open()?;
+        let identifier = if target.options().subscribe {
+            self.want(&mut state, target)?
+        } else {
+            let known = state.interests.identifier(target.filter());
+            known.and_then(|known| self.identifier(known)).unwrap_or(0)
+        };
+        // Under the lock: the driver sees the route before it sees what its filter brings.
+        self.router.add(target, identifier);
+        state.routes_added = true;
+        self.unlock_and_wake(state);
+        Ok(())
+    }
+
+    fn detach(&self, target: &Target) {
+        let mut state = self.lock();
+        self.router.remove(target);
+        let filter = target.filter();
+        let last = state.interests.remove(filter, Owner::Route(target.id().0));
+        if last && !state.closed && !state.winding_down {
+            // A filter that was accepted is valid, and no property can be wrong.
+            let _ = state.core.unsubscribe(&[filter], PropertiesRef::EMPTY, NO_TOKEN);
+        }
+        self.unlock_and_wake(state);
+    }
+
+    fn session_name(&self) -> Option<&Arc<str>> {
+        Some(&self.name)
+    }
+
+    fn events(&self) -> &Arc<EventBus> {
+        &self.services.events
+    }
+
+    fn runtime(&self) -> Result<Handle, Error> {
+        Ok(self.services.runtime.clone())
+    }
+}

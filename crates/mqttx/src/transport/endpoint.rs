@@ -1,0 +1,286 @@
+//! The address of a broker: `mqtt://user:password@host:port/topic`, or bare `host:port`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::options::Secret;
+
+/// Where a broker is, and what its URL says besides.
+///
+/// `mqtt://` and `tcp://` mean TCP, port 1883 unless given. A bare `host` or `host:port` is the same.
+/// User name, password and topic are percent-decoded. Its text never shows the password.
+///
+/// ```
+/// let endpoint: mqttx::Endpoint = "mqtt://gw:s%40cret@[::1]:1884/site/a".parse()?;
+/// assert_eq!((endpoint.host(), endpoint.port()), ("::1", 1884));
+/// assert_eq!(endpoint.topic(), Some("site/a"));
+/// assert_eq!(endpoint.to_string(), "mqtt://[::1]:1884");
+/// # Ok::<(), mqttx::EndpointError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    username: Option<String>,
+    password: Option<Secret>,
+    topic: Option<String>,
+}
+
+/// A text that is no endpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndpointError {
+    shown: String,
+    problem: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scheme {
+    Tcp,
+}
+
+impl Endpoint {
+    /// The host name or address, an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The user name of the URL.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// The password of the URL.
+    #[must_use]
+    pub fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// The path of the URL without its first slash, which commands take as a topic.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
+    }
+
+    /// A number that tells this broker from others, the same in every process: FNV-1a of host and
+    /// port.
+    pub(crate) fn id(&self) -> u64 {
+        let port = self.port.to_be_bytes();
+        self.host.bytes().chain(port).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let fail = |problem| EndpointError { shown: without_password(text), problem };
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("mqtt" | "tcp", rest)) => (Scheme::Tcp, rest),
+            Some(_) => return Err(fail("unknown scheme: allowed are mqtt:// and tcp://")),
+            None => (Scheme::Tcp, text),
+        };
+        let (authority, path) = match rest.split_once('/') {
+            Some((authority, path)) => (authority, Some(path)),
+            None => (rest, None),
+        };
+        let (user, address) = match authority.rsplit_once('@') {
+            Some((user, address)) => (Some(user), address),
+            None => (None, authority),
+        };
+        let (host, port) = split_port(address).map_err(fail)?;
+        let (username, password) = match user.map(|user| user.split_once(':').ok_or(user)) {
+            None => (None, None),
+            Some(Err(user)) => (Some(user), None),
+            Some(Ok((user, password))) => (Some(user), Some(password)),
+        };
+        let bad_escape = "a percent sign is not followed by two hexadecimal digits";
+        let bad_utf8 = "a percent-encoded part is not UTF-8";
+        let text_of = |part: &str| {
+            let bytes = percent_decode(part).ok_or_else(|| fail(bad_escape))?;
+            String::from_utf8(bytes).map_err(|_| fail(bad_utf8))
+        };
+        Ok(Self {
+            scheme,
+            host: host.to_owned(),
+            port: port.unwrap_or(1883),
+            username: username.map(text_of).transpose()?,
+            password: password
+                .map(|part| percent_decode(part).ok_or_else(|| fail(bad_escape)).map(Secret::from))
+                .transpose()?,
+            topic: path.filter(|path| !path.is_empty()).map(text_of).transpose()?,
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Scheme::Tcp = self.scheme;
+        if self.host.contains(':') {
+            write!(f, "mqtt://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "mqtt://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl EndpointError {
+    /// The text, without its password.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; a broker is mqtt://host:port or host:port", self.problem)
+    }
+}
+
+impl std::error::Error for EndpointError {}
+
+fn split_port(address: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = if let Some(bracketed) = address.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']').ok_or("the bracket is not closed")?;
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err("no IPv6 address stands in the brackets");
+        }
+        match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None => return Err("only a port may follow the bracket"),
+        }
+    } else {
+        match address.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                return Err("an IPv6 address needs brackets, such as [::1]:1883");
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        }
+    };
+    if host.is_empty() {
+        return Err("the host is missing");
+    }
+    if host.contains(|c: char| c.is_whitespace() || c.is_control() || "?#\\\"<>".contains(c)) {
+        return Err("the host contains a character that is not allowed");
+    }
+    let port = match port {
+        Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
+            match port.parse::<u16>() {
+                Ok(port) if port > 0 => Some(port),
+                _ => return Err("the port is not in 1 to 65535"),
+            }
+        }
+        Some(_) => return Err("the port is not a number"),
+        None => None,
+    };
+    Ok((host, port))
+}
+
+fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    Some(out)
+}
+
+/// The text with the password replaced.
+fn without_password(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let end = text[start..].find('/').map_or(text.len(), |at| start + at);
+    let Some(at) = text[start..end].rfind('@').map(|at| start + at) else { return text.to_owned() };
+    match text[start..at].find(':').map(|colon| start + colon) {
+        Some(colon) => format!("{}:***{}", &text[..colon], &text[at..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Endpoint {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn bare_hosts_and_urls_mean_the_same() {
+        for text in ["mqtt://plant:1883", "tcp://plant", "plant", "plant:1883", "mqtt://plant/"] {
+            let endpoint = parse(text);
+            assert_eq!((endpoint.host(), endpoint.port()), ("plant", 1883), "{text}");
+            assert_eq!(endpoint.to_string(), "mqtt://plant:1883");
+            assert_eq!(endpoint.topic(), None);
+        }
+    }
+
+    #[test]
+    fn credentials_and_topic_are_percent_decoded() {
+        let endpoint = parse("mqtt://a%3Ab:p%40ss%3A@h/x%2Fy/%C3%A9");
+        assert_eq!(endpoint.username(), Some("a:b"));
+        assert_eq!(endpoint.password().map(Secret::expose), Some(&b"p@ss:"[..]));
+        assert_eq!(endpoint.topic(), Some("x/y/é"));
+    }
+
+    #[test]
+    fn ipv6_needs_brackets() {
+        assert_eq!(parse("[2001:db8::7]:18").port(), 18);
+        assert_eq!(parse("mqtt://[::1]").to_string(), "mqtt://[::1]:1883");
+        assert!("::1".parse::<Endpoint>().is_err());
+    }
+
+    #[test]
+    fn bad_endpoints_say_what_is_wrong() {
+        for (text, part) in [
+            ("", "host is missing"),
+            ("mqtt://", "host is missing"),
+            ("mqtt://:1883", "host is missing"),
+            ("http://h", "unknown scheme"),
+            ("h:0", "1 to 65535"),
+            ("h:65536", "1 to 65535"),
+            ("h:x", "not a number"),
+            ("h:", "1 to 65535"),
+            ("[::1", "not closed"),
+            ("[zz]:1", "no IPv6"),
+            ("[::1]1", "only a port"),
+            ("a b", "not allowed"),
+            ("mqtt://u%4@h", "percent"),
+            ("mqtt://%ff@h", "UTF-8"),
+        ] {
+            let error = text.parse::<Endpoint>().expect_err(text);
+            assert!(error.to_string().contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let error = "mqtt://u:geheim@h:x".parse::<Endpoint>().expect_err("bad port");
+        assert_eq!(error.shown(), "mqtt://u:***@h:x");
+        assert!(!format!("{:?}", parse("mqtt://u:geheim@h")).contains("geheim"));
+    }
+
+    #[test]
+    fn ids_tell_brokers_apart() {
+        assert_eq!(parse("Plant:1").id(), parse("mqtt://u@plant:1/x").id());
+        assert_ne!(parse("plant:1").id(), parse("plant:2").id());
+    }
+}

@@ -1,0 +1,44 @@
+//! Byte streams to a broker. This layer knows no MQTT and no session.
+
+mod endpoint;
+#[cfg(test)]
+pub(crate) mod mem;
+mod tcp;
+
+pub use endpoint::{Endpoint, EndpointError};
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What the driver reads and writes.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// How to open a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TransportOptions {
+    /// The local address; `None` lets the system choose.
+    pub(crate) bind: Option<IpAddr>,
+}
+
+/// Opens a stream to `endpoint`; every address of its name is tried in turn.
+///
+/// # Errors
+/// The last address's error; [`io::ErrorKind::TimedOut`] when `timeout` is over first.
+pub(crate) async fn connect(
+    endpoint: Endpoint,
+    options: TransportOptions,
+    timeout: Duration,
+) -> io::Result<Box<dyn Stream>> {
+    match tokio::time::timeout(timeout, tcp::connect(&endpoint, options)).await {
+        Ok(stream) => Ok(Box::new(stream?)),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no connection after {} ms", timeout.as_millis()),
+        )),
+    }
+}
