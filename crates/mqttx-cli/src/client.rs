@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry};
 use mqttx::{
-    Backoff, Error, ErrorKind, EventFilter, EventKind, EventStream, OnFull, Outbox, Session,
+    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session,
     SessionBuilder, SessionManager, SessionOptions, SessionStatus, Will,
 };
 
@@ -45,7 +45,7 @@ impl Client {
     /// Options that the flags let pass and the library does not.
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
         let manager = SessionManager::new();
-        let events = manager.events(EventFilter::all());
+        let events = manager.events();
         let options = builder(connection, session_name(connection))
             .manual_connect(true)
             .build()

@@ -1,10 +1,13 @@
 //! The `mqttx` command: publish, subscribe, measure and show MQTT sessions.
 
 mod args;
+mod client;
 mod commands;
 mod exit;
 mod flags;
 mod output;
+mod signal;
+mod wire_log;
 
 use std::process::ExitCode;
 

@@ -52,7 +52,7 @@ fn what_later_versions_bring_is_not_known_yet() {
     }
     wrong_everywhere(&["-i", "c", "--store", "file:x"], "memory");
     for url in ["mqtts://h", "wss://h", "unix:///s"] {
-        wrong_everywhere(&["-L", url], "not supported yet");
+        wrong_everywhere(&["-L", url], "not supported");
     }
 }
 
@@ -82,7 +82,7 @@ fn values_out_of_range_are_named() {
         (&["--reconnect-initial-ms", "20", "--reconnect-max-ms", "10"], "above"),
         (&["-L", "http://h"], "unknown scheme"),
         (&["-L", "mqtt://h:99999/t"], "1 to 65535"),
-        (&["-L", "mqtt://u%zz@h/t"], "two hex digits"),
+        (&["-L", "mqtt://u%zz@h/t"], "percent"),
         (&["-h", ""], "not a host"),
         (&["-h", "a b"], "not a host"),
         (&["-L", "mqtt://a:b@h", "-L", "mqtt://c:d@h2"], "different users"),

@@ -1,11 +1,14 @@
 //! The connection flags, checked and put together.
 
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::time::Duration;
 
+use mqttx::Endpoint;
 use mqttx::proto::{Properties, Property, PropertyId, QoS, SessionExpiry, Version, validate_topic};
 
-use super::{BrokerUrl, ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
+use super::url::address;
+use super::{ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
 use crate::exit::Failure;
 
 const DEFAULT_PORT: u16 = 1883;
@@ -104,7 +107,7 @@ impl Connection {
             keep_alive: flags.keepalive,
             clean_start: !persist.no_clean,
             session_expiry,
-            topic: flags.url.iter().find_map(|url| url.topic.clone()),
+            topic: flags.url.iter().find_map(|url| url.topic().map(str::to_owned)),
             receive_maximum,
             topic_alias_maximum,
             maximum_packet_size,
@@ -226,29 +229,21 @@ fn reconnect(flags: &ConnectionFlags) -> Result<Option<Reconnect>, Failure> {
 }
 
 fn credentials(flags: &ConnectionFlags) -> Result<(Option<String>, Option<Vec<u8>>), Failure> {
-    let mut urls = flags.url.iter().filter(|url| url.username.is_some() || url.password.is_some());
-    let url = urls.next();
-    if urls.any(|other| {
-        url.is_some_and(|url| (&url.username, &url.password) != (&other.username, &other.password))
-    }) {
+    let of_url = |url: &Endpoint| {
+        let name = url.username().filter(|name| !name.is_empty()).map(str::to_owned);
+        let password = url.password().map(|secret| secret.expose().to_vec());
+        Some((name, password)).filter(|(name, password)| name.is_some() || password.is_some())
+    };
+    let mut of_urls = flags.url.iter().filter_map(of_url);
+    let (url_name, url_password) = of_urls.next().unwrap_or_default();
+    if of_urls.any(|other| other != (url_name.clone(), url_password.clone())) {
         return Err(Failure::usage("the URLs name different users: give -u and -P"));
     }
-    let username = flags.username.clone().or_else(|| url?.username.clone());
+    let username = flags.username.clone().or(url_name);
     let password = match (&flags.password, &flags.password_file) {
         (Some(password), _) => Some(password.clone().into_vec()),
-        (None, Some(path)) => {
-            let mut password = std::fs::read(path).map_err(|error| {
-                Failure::runtime(format_args!("password file {}: {error}", path.display()))
-            })?;
-            if password.last() == Some(&b'\n') {
-                password.pop();
-                if password.last() == Some(&b'\r') {
-                    password.pop();
-                }
-            }
-            Some(password)
-        }
-        (None, None) => url.and_then(|url| url.password.clone()),
+        (None, Some(path)) => Some(read_password(path)?),
+        (None, None) => url_password,
     };
     if password.is_some() && username.is_none() && flags.protocol_version == Version::V311 {
         return Err(Failure::usage("a password without a user needs MQTT 5: give -u"));
@@ -258,21 +253,33 @@ fn credentials(flags: &ConnectionFlags) -> Result<(Option<String>, Option<Vec<u8
     Ok((username, password))
 }
 
+fn read_password(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut password = std::fs::read(path).map_err(|error| {
+        Failure::runtime(format_args!("password file {}: {error}", path.display()))
+    })?;
+    if password.last() == Some(&b'\n') {
+        password.pop();
+        if password.last() == Some(&b'\r') {
+            password.pop();
+        }
+    }
+    Ok(password)
+}
+
 fn brokers(flags: &ConnectionFlags) -> Result<Vec<String>, Failure> {
     if let Some(host) = &flags.host
         && (host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/@[]".contains(c)))
     {
         return Err(Failure::usage(format_args!("-h '{host}' is not a host name or address")));
     }
-    let local = [BrokerUrl { host: "localhost".to_owned(), ..BrokerUrl::default() }];
-    let urls = if flags.url.is_empty() { &local[..] } else { &flags.url };
+    let default = [("localhost", DEFAULT_PORT)];
+    let urls: Vec<_> = flags.url.iter().map(|url| (url.host(), url.port())).collect();
     let mut brokers = Vec::new();
-    for url in urls {
-        let host = flags.host.as_ref().unwrap_or(&url.host);
-        let own = [url.port.unwrap_or(DEFAULT_PORT)];
-        let ports = if flags.port.is_empty() { &own[..] } else { &flags.port };
-        for port in ports {
-            let address = BrokerUrl::address(host, *port);
+    for (host, port) in if urls.is_empty() { &default[..] } else { &urls } {
+        let host = flags.host.as_deref().unwrap_or(host);
+        let port = std::slice::from_ref(port);
+        for port in if flags.port.is_empty() { port } else { &flags.port } {
+            let address = address(host, *port);
             if !brokers.contains(&address) {
                 brokers.push(address);
             }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
+use mqttx::Endpoint;
 use mqttx::proto::{QoS, SessionExpiry, Version};
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, WillMessage};
 use property::PropertyArg;
 pub(crate) use property::{Packet, PacketProperties};
-use url::{BrokerUrl, parse_port};
+use url::{parse_port, parse_url};
 
 /// Where to connect, as whom, and how to stay connected.
 #[derive(Args, Clone, Debug)]
@@ -25,8 +26,8 @@ pub(crate) struct ConnectionFlags {
     ///
     /// tcp:// means the same. User and password are percent-decoded; flags win over the URL. May be
     /// given several times: the further brokers are tried when one fails.
-    #[arg(short = 'L', long, value_name = "URL", value_parser = BrokerUrl::parse)]
-    url: Vec<BrokerUrl>,
+    #[arg(short = 'L', long, value_name = "URL", value_parser = parse_url)]
+    url: Vec<Endpoint>,
 
     /// Host name or address of the broker [default: localhost]
     #[arg(short = 'h', long, value_name = "HOST")]

@@ -24,7 +24,7 @@ pub(super) fn write(message: &Received<'_>, out: &mut Vec<u8>) {
 }
 
 /// A text as a JSON string.
-pub(crate) fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     // A string always has a JSON form.
     serde_json::Value::from(text).to_string()
 }

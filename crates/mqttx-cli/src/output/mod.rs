@@ -10,7 +10,7 @@ use jiff::Zoned;
 use mqttx::proto::{PropertiesRef, QoS};
 
 pub(crate) use format::{Format, NotJson};
-pub(crate) use json::quoted;
+
 
 /// A message as the formatters see it.
 #[derive(Clone, Copy, Debug)]

@@ -142,11 +142,11 @@ impl Subscriber {
     /// Waits until what was printed is acknowledged to the end, over reconnects.
     async fn last_flow(&mut self) -> Result<(), Failure> {
         let session = self.client.session().clone();
-        let mut settled = std::pin::pin!(session.settle(LAST_FLOW));
+        let mut finished = std::pin::pin!(session.finish_acknowledged(LAST_FLOW));
         loop {
             tokio::select! {
                 biased;
-                result = &mut settled => return result.map_err(|error| {
+                result = &mut finished => return result.map_err(|error| {
                     failure(&error).of("the last message is printed, but its acknowledgement is not finished")
                 }),
                 notice = self.client.notice() => if let Notice::Ended(failure) = notice {
