@@ -33,6 +33,7 @@ mod metrics;
 mod options;
 mod router;
 mod session;
+pub mod store;
 mod transport;
 
 pub use mqttx_proto as proto;
@@ -48,8 +49,8 @@ pub use event::{
 };
 pub use forward::{
     ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
-    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule,
-    RenderError, RetainRule, TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
+    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule, RenderError, RetainRule,
+    TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
 };
 pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, Publish};
@@ -60,4 +61,5 @@ pub use options::{
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Delivery, Published, Session, SessionStatus};
+pub use store::{MemoryStore, Store};
 pub use transport::{Endpoint, EndpointError};

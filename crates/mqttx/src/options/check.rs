@@ -252,7 +252,7 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
         bytes: options.outbox.bytes,
     };
     config.write_buffer_limit = options.performance.write_buffer;
-    config.journal = false;
+    config.journal = options.store.is_some();
     Ok(config)
 }
 
