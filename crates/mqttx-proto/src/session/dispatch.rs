@@ -8,6 +8,9 @@ use crate::{
 };
 
 use super::Session;
+
+const PUBLISH: u8 = PacketType::Publish as u8;
+const PUBACK: u8 = PacketType::PubAck as u8;
 use super::event::{CloseCause, Connected, Event, Inbound, Refusal};
 use super::handshake;
 use super::incoming::{Admission, encode_ack};
@@ -26,6 +29,18 @@ impl Session {
     ) -> Result<(), DecodeError> {
         let version = self.cx.config.version;
         let online = self.cx.link.as_ref().is_some_and(|link| link.is_online());
+        // The two packets of the message path go past the general decoder.
+        match first_byte >> 4 {
+            PUBLISH if online => {
+                let publish = Publish::decode(version, first_byte & 0x0f, body)?;
+                return self.on_publish(publish, packet_len, inbound);
+            }
+            PUBACK if online => {
+                let ack = Ack::decode(PacketType::PubAck, version, first_byte & 0x0f, body)?;
+                return self.on_ack(now, PacketType::PubAck, &ack);
+            }
+            _ => {}
+        }
         let packet = decode(version, first_byte, body)?;
         if !online {
             return match packet {
@@ -34,8 +49,6 @@ impl Session {
             };
         }
         match packet {
-            Packet::Publish(publish) => self.on_publish(publish, packet_len, inbound),
-            Packet::PubAck(ack) => self.on_ack(now, PacketType::PubAck, &ack),
             Packet::PubRec(ack) => self.on_ack(now, PacketType::PubRec, &ack),
             Packet::PubComp(ack) => self.on_ack(now, PacketType::PubComp, &ack),
             Packet::PubRel(ack) => {
@@ -184,6 +197,9 @@ impl Session {
     fn on_disconnect(&mut self, disconnect: &Disconnect<'_>) -> Result<(), DecodeError> {
         if !self.cx.link.as_ref().is_some_and(|link| link.has_reasons) {
             return Err(DecodeError::protocol("DISCONNECT from the server"));
+        }
+        if disconnect.reason == ReasonCode::DISCONNECT_WITH_WILL {
+            return Err(DecodeError::protocol("DISCONNECT with a reason that only clients give"));
         }
         let refusal = Refusal::new(
             disconnect.reason,
