@@ -347,6 +347,7 @@ impl Target {
         let (waiting, retry, unacked) = {
             let mut state = self.state();
             state.phase = Phase::Stopped;
+            self.open.store(false, Release);
             (state.queue.drain(), state.retry.take(), state.unacked.take_where(|_, _| true))
         };
         waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());
