@@ -128,7 +128,7 @@ impl Message {
     }
 
     /// The retain flag: a stored message sent at subscription, unless Retain As Published was
-    /// asked for `[MQTT-3.3.1-8]`.
+    /// asked for (MQTT 5, section 3.3.1.3).
     #[must_use]
     pub fn retain(&self) -> bool {
         self.meta.retain

@@ -12,10 +12,10 @@ use crate::session::Published;
 
 /// Publishing and subscribing by session name.
 impl SessionManager {
-    /// [`Session::publish`] on the session called `name`.
+    /// [`Session::publish`](crate::Session::publish) on the session called `name`.
     ///
     /// # Errors
-    /// No session has that name, or as [`Session::publish`]; the error holds the message.
+    /// No session has that name, or as [`Session::publish`](crate::Session::publish); the error holds the message.
     pub async fn publish_to(
         &self,
         name: &str,
@@ -43,10 +43,10 @@ impl SessionManager {
         .await
     }
 
-    /// [`Session::subscribe`] on the session called `name`.
+    /// [`Session::subscribe`](crate::Session::subscribe) on the session called `name`.
     ///
     /// # Errors
-    /// No session has that name, or as [`Session::subscribe`].
+    /// No session has that name, or as [`Session::subscribe`](crate::Session::subscribe).
     pub async fn subscribe_to(
         &self,
         name: &str,
@@ -70,10 +70,10 @@ impl SessionManager {
         .await
     }
 
-    /// [`Session::unsubscribe`] on the session called `name`.
+    /// [`Session::unsubscribe`](crate::Session::unsubscribe) on the session called `name`.
     ///
     /// # Errors
-    /// No session has that name, or as [`Session::unsubscribe`].
+    /// No session has that name, or as [`Session::unsubscribe`](crate::Session::unsubscribe).
     pub async fn unsubscribe_to(&self, name: &str, filter: &str) -> Result<ReasonCode, Error> {
         self.session(name)?.unsubscribe(filter).await
     }

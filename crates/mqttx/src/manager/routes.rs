@@ -51,7 +51,7 @@ impl SessionManager {
         self.route(filter).listen()
     }
 
-    /// [`Session::handle`] on the session called `name`.
+    /// [`Session::handle`](crate::Session::handle) on the session called `name`.
     ///
     /// # Errors
     /// No session has that name, or as [`RouteBuilder::handle`].
@@ -62,7 +62,7 @@ impl SessionManager {
         self.session(name)?.route(filter).handle(handler)
     }
 
-    /// [`Session::listen`] on the session called `name`.
+    /// [`Session::listen`](crate::Session::listen) on the session called `name`.
     ///
     /// # Errors
     /// No session has that name, or as [`RouteBuilder::handle`].

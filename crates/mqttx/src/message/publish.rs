@@ -26,7 +26,7 @@ pub struct Publish {
     pub payload: Bytes,
     /// The delivery guarantee; default 0.
     pub qos: QoS,
-    /// The server keeps the message for later subscribers; default off `[MQTT-3.3.1-5]`.
+    /// The server keeps the message for later subscribers; default off (MQTT 5, section 3.3.1.3).
     pub retain: bool,
     /// MQTT 5 properties; ignored by 3.1.1 sessions. Default none.
     pub properties: Properties,
