@@ -168,9 +168,7 @@ impl SessionManager {
         };
         let unacknowledged = session.unacknowledged();
         session.close().await;
-        self.inner
-            .events
-            .emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
+        self.inner.events.emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
         Ok(())
     }
 
@@ -463,11 +461,16 @@ impl Registry {
     fn unknown(&self, name: &str) -> Error {
         let near = near(name, self.sessions.keys().map(|k| &**k));
         let text = match near.as_slice() {
-            [] if self.sessions.is_empty() => format!("no session is called '{name}': there is none"),
+            [] if self.sessions.is_empty() => {
+                format!("no session is called '{name}': there is none")
+            }
             [] => format!("no session is called '{name}'"),
             [only] => format!("no session is called '{name}': did you mean '{only}'?"),
             several => {
-                format!("no session is called '{name}': did you mean one of '{}'?", several.join("', '"))
+                format!(
+                    "no session is called '{name}': did you mean one of '{}'?",
+                    several.join("', '")
+                )
             }
         };
         Error::session_error(text).with_session(name)

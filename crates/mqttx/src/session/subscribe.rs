@@ -199,8 +199,7 @@ impl Shared {
 
     /// The identifier that a filter is subscribed with.
     fn identifier(&self, identifier: u32) -> Option<u32> {
-        (self.options.subscription_identifiers
-            && self.options.protocol == mqttx_proto::Version::V5)
+        (self.options.subscription_identifiers && self.options.protocol == mqttx_proto::Version::V5)
             .then_some(identifier)
     }
 
@@ -248,8 +247,7 @@ impl Shared {
         if wanted.changed {
             let subscription =
                 Subscription { filter: target.filter(), options: wanted.options, identifier };
-            let asked =
-                state.core.subscribe(&[subscription], PropertiesRef::EMPTY, NO_TOKEN);
+            let asked = state.core.subscribe(&[subscription], PropertiesRef::EMPTY, NO_TOKEN);
             if let Err(error) = asked {
                 state.interests.remove(target.filter(), owner);
                 return Err(self.subscribe_error(&error));
