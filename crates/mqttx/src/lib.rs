@@ -1,7 +1,32 @@
 //! Many MQTT sessions in one process, and messages moved between them without losing any.
+//!
+//! A [`SessionManager`] holds [`Session`]s by name; each has one task, one connection and a
+//! desired set of subscriptions that survives reconnects. Messages go out by
+//! [`Session::publish`] (completes at the acknowledgement) or [`Session::enqueue`] (completes
+//! when accepted), and come in through [`Route`]s: callbacks or streams with a bounded queue
+//! each. [`Event`]s and metrics tell what happens.
+//!
+//! ```no_run
+//! use mqttx::{QoS, SessionManager, SessionOptions};
+//! use std::time::Duration;
+//!
+//! # async fn example() -> Result<(), mqttx::Error> {
+//! let manager = SessionManager::new();
+//! let plant = manager.add_session(
+//!     SessionOptions::quick_connect("plant", "localhost:1883").keep_alive(Duration::from_secs(30)).build()?,
+//! )?;
+//! let mut temperatures = plant.listen("sensors/+/temperature")?;
+//! plant.wait_ready(Duration::from_secs(10)).await?;
+//! plant.publish("sensors/7/temperature", "21.5", QoS::AtLeastOnce, false).await?;
+//! while let Some(message) = temperatures.next().await {
+//!     println!("{}: {:?}", message.topic(), message.payload_str());
+//! }
+//! # Ok(()) }
+//! ```
 
 mod error;
 mod event;
+mod forward;
 mod manager;
 mod message;
 mod metrics;
@@ -13,13 +38,18 @@ mod transport;
 pub use mqttx_proto as proto;
 pub use mqttx_proto::{
     Filter, KeepAlive, Limits, PacketId, Properties, PropertiesRef, Property, PropertyContext,
-    PropertyId, QoS, ReasonCode, RetainHandling, SessionExpiry, SubscribeOptions, Topic, Version,
-    matches, validate_filter, validate_topic,
+    PropertyError, PropertyId, QoS, ReasonCode, RetainHandling, SessionExpiry, SubscribeOptions,
+    Topic, TopicError, Version, matches, validate_filter, validate_topic,
 };
 
 pub use error::{ConfigErrors, ConfigProblem, Error, ErrorKind, PublishError, Severity};
 pub use event::{
     Event, EventFilter, EventHandler, EventKind, EventName, EventStream, ParseEventNameError,
+};
+pub use forward::{
+    ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
+    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule,
+    RenderError, RetainRule, TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
 };
 pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, Publish};

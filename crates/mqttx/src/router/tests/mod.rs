@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
-use mqttx_proto::{AckTicket, PacketId, Properties, Property, QoS};
+use mqttx_proto::{
+    AckTicket, Config, PacketId, Properties, Property, QoS, Session as Core, Version,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -83,6 +85,7 @@ pub(super) struct Bench {
     source: Arc<Source>,
     as_source: Arc<dyn MessageSource>,
     scratch: Scratch,
+    core: Core,
     next: u16,
     /// Set for MQTT 5.
     flow_controlled: bool,
@@ -105,6 +108,7 @@ impl Bench {
             as_source: Arc::clone(&source) as Arc<dyn MessageSource>,
             source,
             scratch: Scratch::default(),
+            core: core(),
             next: 0,
             flow_controlled: true,
             shed: false,
@@ -137,7 +141,6 @@ impl Bench {
     fn arrives(&mut self, topic: &str, payload: &str, qos: QoS) -> (Dispatched, Option<AckTicket>) {
         self.next += 1;
         let packet_id = PacketId::new(self.next).filter(|_| qos > QoS::AtMostOnce);
-        let ticket = packet_id.map(ticket);
         let publish = Publish {
             dup: false,
             qos,
@@ -147,6 +150,7 @@ impl Bench {
             properties: self.properties.as_ref(),
             payload: payload.as_bytes(),
         };
+        let ticket = ticket(&mut self.core, &publish);
         let inbound = InboundMeta {
             ticket,
             received_at: Instant::now(),
@@ -208,6 +212,19 @@ pub(super) fn waiting(stream: &mut MessageStream) -> Vec<String> {
     out
 }
 
-fn ticket(id: PacketId) -> AckTicket {
-    AckTicket(u64::from(id.get()))
+/// A connected core: only it makes tickets.
+fn core() -> Core {
+    let mut core = Core::new(Config::new(Version::V5));
+    core.handle_connected(Instant::now(), 1);
+    let connack = [0x20, 0x03, 0x00, 0x00, 0x00];
+    assert_eq!(core.handle_input(Instant::now(), &connack, &mut Vec::new()), connack.len());
+    core
+}
+
+/// The ticket that the core gives for an arriving message.
+fn ticket(core: &mut Core, publish: &Publish<'_>) -> Option<AckTicket> {
+    let (mut packet, mut inbound) = (Vec::new(), Vec::new());
+    publish.encode(Version::V5, &mut packet).unwrap();
+    core.handle_input(Instant::now(), &packet, &mut inbound);
+    inbound.pop().expect("delivered").ticket
 }
