@@ -23,6 +23,8 @@ pub(crate) struct Client {
     session: Session,
     events: EventStream,
     disconnect: mqttx::proto::Properties,
+    /// Owns the session: without it the session is removed.
+    _manager: SessionManager,
 }
 
 /// What a command has to react to.
@@ -51,7 +53,8 @@ impl Client {
             .build()
             .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
         let session = manager.add_session(options).map_err(|error| failure(&error))?;
-        Ok(Self { session, events, disconnect: connection.properties.disconnect.clone() })
+        let disconnect = connection.properties.disconnect.clone();
+        Ok(Self { session, events, disconnect, _manager: manager })
     }
 
     pub(crate) fn session(&self) -> &Session {
