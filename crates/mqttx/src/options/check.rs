@@ -253,6 +253,8 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     };
     config.write_buffer_limit = options.performance.write_buffer;
     config.journal = options.store.is_some();
+    config.shared_session = options.shared_session;
+    config.resume_subscriptions = options.resume_subscriptions;
     Ok(config)
 }
 
