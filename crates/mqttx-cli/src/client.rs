@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry};
 use mqttx::{
-    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session,
-    SessionBuilder, SessionManager, SessionOptions, SessionStatus, Will,
+    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session, SessionBuilder,
+    SessionManager, SessionOptions, SessionStatus, Will,
 };
 
 use crate::exit::{Failure, warn};
@@ -83,7 +83,8 @@ impl Client {
                     warn(format_args!("warning: the server sends us to {server_reference}"));
                 }
                 EventKind::MessageDropped { reason, count, topic, .. } => {
-                    let topic = topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
+                    let topic =
+                        topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
                     warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
                 }
                 _ => {}
@@ -183,8 +184,9 @@ fn with_limits(mut builder: SessionBuilder, connection: &Connection) -> SessionB
 }
 
 fn will_of(will: &WillMessage, properties: PropertiesRef<'_>) -> Will {
-    let mut made =
-        Will::new(will.topic.clone(), Bytes::from(will.payload.clone())).qos(will.qos).retain(will.retain);
+    let mut made = Will::new(will.topic.clone(), Bytes::from(will.payload.clone()))
+        .qos(will.qos)
+        .retain(will.retain);
     made.properties = properties.to_owned();
     made
 }
