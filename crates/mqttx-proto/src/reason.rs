@@ -7,6 +7,13 @@ use crate::packet::PacketType;
 /// Why a packet says yes or no, section 2.4.
 ///
 /// Unknown values can be represented, so that a peer's code can be reported as it came.
+///
+/// ```
+/// use mqttx_proto::ReasonCode;
+///
+/// assert_eq!(ReasonCode::new(0x87), ReasonCode::NOT_AUTHORIZED);
+/// assert_eq!(ReasonCode::NOT_AUTHORIZED.to_string(), "0x87 (Not authorized)");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ReasonCode(u8);
 

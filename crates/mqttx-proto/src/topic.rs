@@ -9,12 +9,29 @@ use std::sync::Arc;
 use crate::error::TopicError;
 
 /// A topic name that was checked once: may be published to. Cheap to clone.
+///
+/// ```
+/// use mqttx_proto::{Topic, TopicError};
+///
+/// assert_eq!(Topic::new("sensors/7")?, "sensors/7");
+/// assert_eq!(Topic::new("sensors/+"), Err(TopicError::Wildcard));
+/// # Ok::<(), TopicError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
 /// A topic filter that was checked once: may be subscribed to. Cheap to clone.
 ///
 /// It may be shared: `$share/{group}/{filter}`.
+///
+/// ```
+/// use mqttx_proto::{Filter, TopicError};
+///
+/// let filter = Filter::new("sensors/+/temperature")?;
+/// assert!(filter.matches("sensors/7/temperature"));
+/// assert_eq!(Filter::new("sensors/#/temperature"), Err(TopicError::MultiLevel));
+/// # Ok::<(), TopicError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Filter(Arc<str>);
 
@@ -197,6 +214,12 @@ pub fn matches(filter: &str, topic: &str) -> bool {
 ///
 /// `out` is cleared first; it then holds one entry for every `+`, in order, and for a last `#` the
 /// rest of the topic, which may be empty. It is left empty when the topic does not match.
+///
+/// ```
+/// let mut out = Vec::new();
+/// assert!(mqttx_proto::captures("site/+/#", "site/7/temp/now", &mut out));
+/// assert_eq!(out, ["7", "temp/now"]);
+/// ```
 pub fn captures<'t>(filter: &str, topic: &'t str, out: &mut Vec<&'t str>) -> bool {
     out.clear();
     let matched = walk(filter, topic, |level| out.push(level));

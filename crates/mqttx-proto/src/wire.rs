@@ -216,6 +216,21 @@ pub fn put_varint(out: &mut Vec<u8>, value: u32) {
     out.push(rest as u8);
 }
 
+/// Appends a fixed header; nearly always two or three bytes, written at once.
+#[inline]
+pub(crate) fn put_header(out: &mut Vec<u8>, first_byte: u8, length: u32) {
+    match length {
+        0..=0x7F => out.extend_from_slice(&[first_byte, length as u8]),
+        0x80..=0x3FFF => {
+            out.extend_from_slice(&[first_byte, length as u8 | 0x80, (length >> 7) as u8]);
+        }
+        _ => {
+            out.push(first_byte);
+            put_varint(out, length);
+        }
+    }
+}
+
 /// Appends a two byte integer, big-endian.
 #[inline]
 pub fn put_u16(out: &mut Vec<u8>, value: u16) {

@@ -222,7 +222,7 @@ async fn a_session_tells_its_life_in_events() {
         "session_removed",
     ];
     let mut seen = names.iter().filter(|name| order.contains(name));
-    assert!(order.iter().all(|name| seen.next() == Some(&name)), "{names:?}");
+    assert!(order.iter().all(|name| seen.next() == Some(name)), "{names:?}");
     assert!(names.contains(&"session_state_changed"), "{names:?}");
 }
 
@@ -273,7 +273,43 @@ async fn shutdown_reports_what_it_could_not_finish_and_no_delivery_hangs() {
 }
 
 #[tokio::test]
-async fn shutdown_waits_for_handlers_that_hold_messages() {
+async fn shutdown_waits_for_handlers_and_for_what_they_publish_elsewhere() {
+    let broker = Broker::start().await;
+    let manager = SessionManager::new();
+    // The target comes first in every order, so that closing one by one would be too early.
+    let (source, target) = (add(&manager, "z", &broker), add(&manager, "a", &broker));
+    let (seen, mut started) = unbounded_channel();
+    let (release, released) = tokio::sync::watch::channel(false);
+    let _route = source
+        .handle_async("t", move |message| {
+            let (target, mut released) = (target.clone(), released.clone());
+            seen.send(()).unwrap();
+            async move {
+                released.wait_for(|released| *released).await.unwrap();
+                let copy = Publish::new("copy", message.payload_bytes()).qos(QoS::AtLeastOnce);
+                target.publish_message(copy).await.unwrap();
+            }
+        })
+        .unwrap();
+    manager.wait_for_all_sessions(LONG).await.unwrap();
+    source.publish("t", "x", QoS::AtLeastOnce, false).await.unwrap();
+    started.recv().await.unwrap();
+    let ending = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.shutdown(LONG).await }
+    });
+    while manager.add_session(idle("late")).is_ok() {
+        manager.remove_session("late").await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(broker.clients(), 2, "nothing is closed while a handler works");
+    release.send(true).unwrap();
+    assert!(ending.await.unwrap().clean);
+    assert_eq!(broker.published("copy"), 1);
+}
+
+#[tokio::test]
+async fn shutdown_tells_of_a_message_that_its_handler_never_finished() {
     let broker = Broker::start().await;
     let manager = SessionManager::new();
     let session = add(&manager, "s", &broker);
@@ -281,14 +317,10 @@ async fn shutdown_waits_for_handlers_that_hold_messages() {
     session.wait_ready(LONG).await.unwrap();
     session.publish("t", "x", QoS::AtLeastOnce, false).await.unwrap();
     let message = held.next().await.unwrap();
-    let ending = tokio::spawn({
-        let manager = manager.clone();
-        async move { manager.shutdown(LONG).await }
-    });
-    tokio::task::yield_now().await;
-    assert!(!ending.is_finished());
+    let report = manager.shutdown(Duration::from_millis(200)).await;
+    assert_eq!((report.clean, report.unacknowledged), (false, 0));
+    assert_eq!(report.unfinished, ["s"]);
     message.ack();
-    assert!(ending.await.unwrap().clean);
 }
 
 #[tokio::test]
@@ -344,14 +376,13 @@ async fn everything_may_be_done_from_inside_handlers_with_queues_of_one() {
             }
         };
         let builder = session.route("in").capacity(1);
-        let mut guard = slot.lock().unwrap();
         let route = if kind == "async" {
             builder.handle_async(move |_| work())
         } else {
             builder.handle(move |_| tokio::runtime::Handle::current().block_on(work()))
         };
-        *guard = Some(route.unwrap());
-        drop(guard);
+        // Nothing was published yet, so the handler finds its route.
+        *slot.lock().unwrap() = Some(route.unwrap());
         broker.until(|b| b.filters("s") == ["in"]).await;
         for i in 0..5 {
             other.publish("in", i.to_string(), QoS::AtLeastOnce, false).await.unwrap();

@@ -35,8 +35,6 @@ const LAYERS: [Layer; 8] = [
         except: &[
             "crates/mqttx-proto/src/packet/",
             "crates/mqttx-proto/src/packet.rs",
-            // The block of properties, which packets of 3.1.1 do not have.
-            "crates/mqttx-proto/src/property/list.rs",
             "crates/mqttx-proto/src/reason.rs",
             "crates/mqttx-proto/src/types.rs",
             "crates/mqttx-proto/src/session/handshake.rs",

@@ -7,6 +7,7 @@ mod connect;
 mod disconnect;
 mod frame;
 mod ping;
+mod properties;
 mod publish;
 mod suback;
 mod subscribe;
@@ -32,7 +33,7 @@ pub use unsubscribe::{Unsubscribe, UnsubscribeFilters, encode_unsubscribe};
 use crate::error::{DecodeError, EncodeError};
 use crate::reason::ReasonCode;
 use crate::types::{PacketId, Version};
-use crate::wire::{Reader, checked_length, put_varint};
+use crate::wire::{Reader, checked_length, put_header};
 
 /// The type of a control packet, section 2.1.2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -172,52 +173,45 @@ pub enum Packet<'a> {
 /// The body is not that of such a packet in this version, or says something forbidden.
 #[inline]
 pub fn decode(version: Version, first_byte: u8, body: &[u8]) -> Result<Packet<'_>, DecodeError> {
-    let packet_type = PacketType::from_first_byte(first_byte).ok_or(TYPE_0)?;
     let flags = first_byte & 0x0F;
-    let ack = || Ack::decode(packet_type, version, flags, body);
-    Ok(match packet_type {
-        PacketType::Publish => Packet::Publish(Publish::decode(version, flags, body)?),
-        PacketType::PubAck => Packet::PubAck(ack()?),
-        PacketType::PubRec => Packet::PubRec(ack()?),
-        PacketType::PubRel => Packet::PubRel(ack()?),
-        PacketType::PubComp => Packet::PubComp(ack()?),
-        _ => decode_rare(packet_type, version, flags, body)?,
-    })
+    let ack = |packet_type| Ack::decode(packet_type, version, flags, body);
+    match PacketType::from_first_byte(first_byte) {
+        Some(PacketType::Publish) => Publish::decode(version, flags, body).map(Packet::Publish),
+        Some(PacketType::PubAck) => ack(PacketType::PubAck).map(Packet::PubAck),
+        Some(PacketType::PubRec) => ack(PacketType::PubRec).map(Packet::PubRec),
+        Some(PacketType::PubRel) => ack(PacketType::PubRel).map(Packet::PubRel),
+        Some(PacketType::PubComp) => ack(PacketType::PubComp).map(Packet::PubComp),
+        _ => decode_rare(version, first_byte, body),
+    }
 }
 
-fn decode_rare(
-    packet_type: PacketType,
-    version: Version,
-    flags: u8,
-    body: &[u8],
-) -> Result<Packet<'_>, DecodeError> {
-    let sub_ack = || SubAck::decode(packet_type, version, flags, body);
-    Ok(match packet_type {
-        PacketType::Connect => match Connect::decode(flags, body)? {
-            (found, connect) if found == version => Packet::Connect(connect),
-            _ => return Err(OTHER_VERSION),
+/// The packets that no message needs, kept out of the way of those above.
+fn decode_rare(version: Version, first_byte: u8, body: &[u8]) -> Result<Packet<'_>, DecodeError> {
+    let flags = first_byte & 0x0F;
+    let sub_ack = |packet_type| SubAck::decode(packet_type, version, flags, body);
+    let ping = |packet_type| ping::decode(packet_type, flags, body);
+    match PacketType::from_first_byte(first_byte) {
+        Some(PacketType::Connect) => match Connect::decode(flags, body)? {
+            (found, connect) if found == version => Ok(Packet::Connect(connect)),
+            _ => Err(OTHER_VERSION),
         },
-        PacketType::ConnAck => Packet::ConnAck(ConnAck::decode(version, flags, body)?),
-        PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(version, flags, body)?),
-        PacketType::SubAck => Packet::SubAck(sub_ack()?),
-        PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(version, flags, body)?),
-        PacketType::UnsubAck => Packet::UnsubAck(sub_ack()?),
-        PacketType::PingReq => {
-            ping::decode(packet_type, flags, body)?;
-            Packet::PingReq
+        Some(PacketType::ConnAck) => ConnAck::decode(version, flags, body).map(Packet::ConnAck),
+        Some(PacketType::Subscribe) => {
+            Subscribe::decode(version, flags, body).map(Packet::Subscribe)
         }
-        PacketType::PingResp => {
-            ping::decode(packet_type, flags, body)?;
-            Packet::PingResp
+        Some(PacketType::SubAck) => sub_ack(PacketType::SubAck).map(Packet::SubAck),
+        Some(PacketType::Unsubscribe) => {
+            Unsubscribe::decode(version, flags, body).map(Packet::Unsubscribe)
         }
-        PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(version, flags, body)?),
-        PacketType::Auth => Packet::Auth(Auth::decode(version, flags, body)?),
-        PacketType::Publish
-        | PacketType::PubAck
-        | PacketType::PubRec
-        | PacketType::PubRel
-        | PacketType::PubComp => return Err(TYPE_0),
-    })
+        Some(PacketType::UnsubAck) => sub_ack(PacketType::UnsubAck).map(Packet::UnsubAck),
+        Some(PacketType::PingReq) => ping(PacketType::PingReq).map(|()| Packet::PingReq),
+        Some(PacketType::PingResp) => ping(PacketType::PingResp).map(|()| Packet::PingResp),
+        Some(PacketType::Disconnect) => {
+            Disconnect::decode(version, flags, body).map(Packet::Disconnect)
+        }
+        Some(PacketType::Auth) => Auth::decode(version, flags, body).map(Packet::Auth),
+        _ => Err(TYPE_0),
+    }
 }
 
 impl Packet<'_> {
@@ -285,8 +279,7 @@ fn put_packet(
     let start = out.len();
     let length = checked_length(remaining)?;
     out.reserve(5 + remaining);
-    out.push(first_byte);
-    put_varint(out, length);
+    put_header(out, first_byte, length);
     let body = out.len();
     let result = put_body(out);
     if result.is_err() {

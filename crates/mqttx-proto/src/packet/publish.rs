@@ -5,8 +5,9 @@ use crate::error::{DecodeError, EncodeError};
 use crate::property::{PropertiesRef, PropertyContext, PropertyId};
 use crate::reason::ReasonCode;
 use crate::types::{PacketId, QoS, Version};
-use crate::wire::varint_len;
-use crate::wire::{ILL_FORMED, NUL, Reader, checked_length, put_binary, put_u16, put_varint};
+use crate::wire::{
+    ILL_FORMED, NUL, Reader, checked_length, put_binary, put_header, put_u16, varint_len,
+};
 
 /// A message on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +120,29 @@ pub struct PublishLayout {
 /// [`PublishLayout::packet_id_offset`] later. With QoS 0 it is not used. Properties are not written
 /// in 3.1.1. The topic name is written as it is: check it before.
 ///
+/// ```
+/// use mqttx_proto::{PropertiesRef, QoS, Version, encode_publish};
+///
+/// let (payload, mut out) = (b"hi", Vec::new());
+/// let layout = encode_publish(
+///     Version::V5,
+///     false,
+///     QoS::AtLeastOnce,
+///     false,
+///     "a/b",
+///     0,
+///     PropertiesRef::EMPTY,
+///     payload.len(),
+///     &mut out,
+/// )?;
+/// out.extend_from_slice(payload);
+/// if let Some(at) = layout.packet_id_offset {
+///     out[at..at + 2].copy_from_slice(&7_u16.to_be_bytes());
+/// }
+/// assert_eq!(out, b"\x32\x0A\x00\x03a/b\x00\x07\x00hi");
+/// # Ok::<(), mqttx_proto::EncodeError>(())
+/// ```
+///
 /// # Errors
 /// The packet or the topic name is too long; nothing was appended.
 #[expect(clippy::too_many_arguments, reason = "these are the fields of the packet")]
@@ -138,10 +162,8 @@ pub fn encode_publish(
     let length = checked_length(remaining)?;
     let start = out.len();
     out.reserve(5 + remaining - payload_len);
-    out.push(
-        (0x30 | (qos as u8) << 1) | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 },
-    );
-    put_varint(out, length);
+    let flags = (qos as u8) << 1 | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 };
+    put_header(out, 0x30 | flags, length);
     let header_len = out.len() - start;
     if let Err(error) = put_binary(out, "topic name", topic.as_bytes()) {
         out.truncate(start);

@@ -63,6 +63,17 @@ impl<'a> Subscribe<'a> {
 /// In 3.1.1 neither properties nor options other than QoS are written. The filters are written as
 /// they are: check them before.
 ///
+/// ```
+/// use mqttx_proto::{PacketId, PropertiesRef, QoS, Version, encode_subscribe};
+///
+/// let id = PacketId::new(1).expect("not 0");
+/// let filters = [("a/b", QoS::AtLeastOnce.into())].into_iter();
+/// let mut out = Vec::new();
+/// encode_subscribe(Version::V311, id, PropertiesRef::EMPTY, filters, &mut out)?;
+/// assert_eq!(out, b"\x82\x08\x00\x01\x00\x03a/b\x01");
+/// # Ok::<(), mqttx_proto::EncodeError>(())
+/// ```
+///
 /// # Errors
 /// The packet or a filter is too long, or there is no filter; nothing was appended.
 pub fn encode_subscribe<'f>(

@@ -4,9 +4,8 @@ use std::fmt;
 
 use super::value::skip;
 use super::{Property, PropertyContext, PropertyId};
-use crate::error::{DecodeError, EncodeError, PropertyError};
-use crate::types::Version;
-use crate::wire::{Reader, checked_length, put_varint, varint_len};
+use crate::error::{DecodeError, PropertyError};
+use crate::wire::Reader;
 
 /// The validated property bytes of a packet, without the length before them.
 ///
@@ -52,46 +51,6 @@ impl<'a> PropertiesRef<'a> {
             Property::read(id, &mut reader)?;
         }
         Ok(Self(raw))
-    }
-
-    /// Takes the length and the properties from the front of a packet; nothing in 3.1.1.
-    #[inline]
-    pub(crate) fn read(
-        reader: &mut Reader<'a>,
-        version: Version,
-        context: PropertyContext,
-    ) -> Result<Self, DecodeError> {
-        if matches!(version, Version::V311) {
-            return Ok(Self::EMPTY);
-        }
-        match reader.varint()? {
-            0 => Ok(Self::EMPTY),
-            len => Self::parse(reader.take(len as usize)?, context),
-        }
-    }
-
-    /// The bytes that [`put`](Self::put) appends.
-    #[inline]
-    pub(crate) const fn wire_len(self, version: Version) -> usize {
-        match version {
-            Version::V311 => 0,
-            Version::V5 if self.0.is_empty() => 1,
-            Version::V5 => varint_len(self.0.len() as u32) + self.0.len(),
-        }
-    }
-
-    /// Appends length and properties; nothing in 3.1.1.
-    #[inline]
-    pub(crate) fn put(self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        match version {
-            Version::V311 => {}
-            Version::V5 if self.0.is_empty() => out.push(0),
-            Version::V5 => {
-                put_varint(out, checked_length(self.0.len())?);
-                out.extend_from_slice(self.0);
-            }
-        }
-        Ok(())
     }
 
     /// The bytes of the wire, without the length before them.
@@ -252,6 +211,12 @@ impl Properties {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Becomes a copy of others, in the memory that is there.
+    pub fn copy_from(&mut self, others: PropertiesRef<'_>) {
+        self.0.clear();
+        self.0.extend_from_slice(others.as_bytes());
     }
 
     /// Adds a property behind the others.

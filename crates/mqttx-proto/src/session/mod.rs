@@ -6,6 +6,7 @@
 mod alias;
 mod arena;
 mod config;
+mod dispatch;
 mod event;
 mod handshake;
 mod id_guard;
@@ -21,12 +22,9 @@ mod timer;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::packet::{FrameStatus, PINGREQ, Packet, decode, frame};
+use crate::packet::{FrameStatus, PINGREQ, frame};
 use crate::write_queue::Transmit;
-use crate::{
-    Ack, ConnAck, DecodeError, Disconnect, PacketId, PacketType, PropertiesRef, Publish, QoS,
-    ReasonCode, SubAck,
-};
+use crate::{DecodeError, Disconnect, PropertiesRef, ReasonCode};
 
 pub use config::{Config, OutboxLimits, WillMessage};
 pub use event::{
@@ -38,10 +36,10 @@ pub use outgoing::{OutboxStatus, Outgoing, SendTotals};
 pub use record::{Lsn, Record, StoredMessage};
 pub use subscriptions::Subscription;
 
-use incoming::{Admission, Incoming, encode_ack};
+use incoming::Incoming;
 use link::{Link, Stage};
 use outgoing::Outbox;
-use packet_ids::{Owner, PacketIds};
+use packet_ids::PacketIds;
 use record::Journal;
 use subscriptions::Subscriptions;
 use timer::Expired;
@@ -503,186 +501,5 @@ impl Session {
     /// Moves the records to store to `out` and returns the position of the last one ever.
     pub fn poll_store(&mut self, out: &mut Vec<Record>) -> Lsn {
         self.cx.journal.take(out)
-    }
-}
-
-/// Dispatch of received packets.
-impl Session {
-    fn on_packet<'a>(
-        &mut self,
-        now: Instant,
-        first_byte: u8,
-        body: &'a [u8],
-        packet_len: usize,
-        inbound: &mut Vec<Inbound<'a>>,
-    ) -> Result<(), DecodeError> {
-        let version = self.cx.config.version;
-        let online = self.cx.link.as_ref().is_some_and(|link| link.is_online());
-        let packet = decode(version, first_byte, body)?;
-        if !online {
-            return match packet {
-                Packet::ConnAck(connack) => self.on_connack(&connack),
-                _ => Err(DecodeError::protocol("the first packet is not CONNACK")),
-            };
-        }
-        match packet {
-            Packet::Publish(publish) => self.on_publish(publish, packet_len, inbound),
-            Packet::PubAck(ack) => self.on_ack(now, PacketType::PubAck, &ack),
-            Packet::PubRec(ack) => self.on_ack(now, PacketType::PubRec, &ack),
-            Packet::PubComp(ack) => self.on_ack(now, PacketType::PubComp, &ack),
-            Packet::PubRel(ack) => {
-                self.incoming.on_pubrel(&mut self.cx, ack.packet_id);
-                Ok(())
-            }
-            Packet::SubAck(ack) => self.on_suback(&ack, false),
-            Packet::UnsubAck(ack) => self.on_suback(&ack, true),
-            Packet::PingResp => {
-                if let Some(link) = self.cx.link.as_mut() {
-                    link.timer.on_ping_response();
-                }
-                Ok(())
-            }
-            Packet::Disconnect(disconnect) => self.on_disconnect(&disconnect),
-            Packet::Auth(_) => Err(DecodeError::protocol("AUTH without enhanced authentication")),
-            Packet::ConnAck(_) => Err(DecodeError::protocol("a second CONNACK")),
-            _ => Err(DecodeError::protocol("a packet that only clients send")),
-        }
-    }
-
-    fn on_connack(&mut self, connack: &ConnAck<'_>) -> Result<(), DecodeError> {
-        if connack.reason.is_error() {
-            let refusal = Refusal::new(
-                connack.reason,
-                connack.properties.reason_string(),
-                connack.properties.server_reference(),
-            );
-            self.cx.close(CloseCause::Refused(refusal));
-            return Ok(());
-        }
-        let limits = handshake::accept(&self.cx.config, connack)?;
-        let Some(link) = self.cx.link.as_mut() else { return Ok(()) };
-        link.stage = Stage::Online;
-        link.timer.start_keep_alive(limits.keep_alive.as_duration());
-        if let Some(id) = &limits.assigned_client_id {
-            self.continuity.assigned_client_id.clone_from(id);
-        }
-        link.limits = limits.clone();
-        let broker = link.broker;
-        self.cx.events.push_back(Event::Connected(Box::new(Connected {
-            session_present: connack.session_present,
-            limits,
-            properties: connack.properties.to_owned(),
-        })));
-        self.resume(connack.session_present, broker);
-        Ok(())
-    }
-
-    /// Decides whether the server's session is ours, and goes on accordingly.
-    ///
-    /// Session present counts only from the broker that gave the session, unless all of them share it. A session of which we
-    /// know nothing is kept (ending it would lose what the server queued), but nothing of ours is in it.
-    fn resume(&mut self, session_present: bool, broker: u64) {
-        let same = self.cx.config.shared_session || self.continuity.broker == broker;
-        let kept = session_present && self.continuity.known && same;
-        if kept {
-            self.outbox.on_session_resumed();
-        } else {
-            let requeued = self.outbox.on_session_lost(&mut self.cx, session_present);
-            self.incoming.on_session_lost();
-            if self.continuity.known {
-                self.cx.events.push_back(Event::SessionLost { requeued });
-            }
-            self.continuity.epoch += 1;
-            let (epoch, client_id) = (self.continuity.epoch, self.client_id().to_owned());
-            self.cx.journal.push(|| Record::Epoch { epoch, broker, client_id });
-        }
-        self.continuity.known = true;
-        self.continuity.broker = broker;
-        // After a CONNECT without an answer "session present" may mean a session without our filters: ask for them again.
-        let unanswered = std::mem::take(&mut self.continuity.unanswered);
-        self.subscriptions.on_connected(&mut self.cx, kept && !unanswered);
-    }
-
-    fn on_publish<'a>(
-        &mut self,
-        publish: Publish<'a>,
-        packet_len: usize,
-        inbound: &mut Vec<Inbound<'a>>,
-    ) -> Result<(), DecodeError> {
-        let mut topic = None;
-        if !publish.properties.is_empty()
-            && let Some(alias) = publish.properties.topic_alias()
-            && let Some(link) = self.cx.link.as_mut()
-        {
-            topic = link.aliases.resolve(alias, publish.topic)?;
-        }
-        let ticket = match (publish.qos, publish.packet_id) {
-            (QoS::AtMostOnce, _) | (_, None) => None,
-            (qos, Some(id)) => match self.incoming.on_publish(&mut self.cx, id, qos)? {
-                Admission::Deliver(ticket) => Some(ticket),
-                Admission::Duplicate => return Ok(()),
-            },
-        };
-        inbound.push(Inbound { ticket, packet_len, publish, topic });
-        Ok(())
-    }
-
-    fn on_ack(
-        &mut self,
-        now: Instant,
-        packet: PacketType,
-        ack: &Ack<'_>,
-    ) -> Result<(), DecodeError> {
-        let Some(owner) = self.cx.ids.owner(ack.packet_id) else {
-            self.on_unknown_ack(packet, ack.packet_id);
-            return Ok(());
-        };
-        let fits = match owner {
-            Owner::Operation(_) => false,
-            Owner::Publish(sequence) => match packet {
-                PacketType::PubAck => self.outbox.on_puback(&mut self.cx, sequence, ack),
-                PacketType::PubRec => self.outbox.on_pubrec(&mut self.cx, sequence, ack),
-                _ => self.outbox.on_pubcomp(&mut self.cx, now, sequence, ack),
-            },
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(DecodeError::protocol("an acknowledgement that does not fit its packet id"))
-        }
-    }
-
-    /// An acknowledgement of nothing that we know. A PUBREC is answered, so that the server can finish; the others ask for nothing.
-    fn on_unknown_ack(&mut self, packet: PacketType, id: PacketId) {
-        let version = self.cx.config.version;
-        if let (PacketType::PubRec, Some(link)) = (packet, self.cx.link.as_mut()) {
-            let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
-            encode_ack(link, version, PacketType::PubRel, id, reason);
-        }
-    }
-
-    fn on_suback(&mut self, ack: &SubAck<'_>, unsubscribed: bool) -> Result<(), DecodeError> {
-        match self.cx.ids.owner(ack.packet_id) {
-            Some(Owner::Operation(number)) => {
-                self.subscriptions.on_suback(&mut self.cx, number, ack, unsubscribed)
-            }
-            Some(Owner::Publish(_)) => {
-                Err(DecodeError::protocol("an acknowledgement that does not fit its packet id"))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn on_disconnect(&mut self, disconnect: &Disconnect<'_>) -> Result<(), DecodeError> {
-        if !self.cx.link.as_ref().is_some_and(|link| link.has_reasons) {
-            return Err(DecodeError::protocol("DISCONNECT from the server"));
-        }
-        let refusal = Refusal::new(
-            disconnect.reason,
-            disconnect.properties.reason_string(),
-            disconnect.properties.server_reference(),
-        );
-        self.cx.close(CloseCause::ServerDisconnect(refusal));
-        Ok(())
     }
 }

@@ -466,6 +466,7 @@ fn faults_of_the_server_are_named_in_v5_and_closed_in_both() {
     assert_fault(ok(V5), v5(), "c0 00", 0x82);
     assert_fault(ok(V5), v5(), "20 03 00 00 00", 0x82);
     assert_fault(ok(V5), v5(), "f0 { 18 00 }", 0x82);
+    assert_fault(ok(V5), v5(), "e0 01 04", 0x82);
     assert_fault(ok(V311), v311(), "f0 00", 0x81);
     assert_fault(ok(V311), v311(), "e0 00", 0x82);
     let mut small = config(V5);

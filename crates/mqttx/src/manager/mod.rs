@@ -140,13 +140,15 @@ impl SessionManager {
         let services = Services {
             events: Arc::clone(&self.inner.events),
             gate: Arc::clone(&self.inner.gate),
-            runtime,
+            runtime: runtime.clone(),
         };
         let session = Session::start(options, services)?;
         let name: Arc<str> = session.name().into();
         for target in &registry.routes {
-            // A new session rules nothing out that passed when the route was made.
-            session.attach(target)?;
+            if let Err(error) = session.attach(target) {
+                runtime.spawn(async move { session.close().await });
+                return Err(error);
+            }
         }
         registry.sessions.insert(Arc::clone(&name), session.clone());
         // Before the lock is gone, so that no other event of the session is earlier.
@@ -168,9 +170,7 @@ impl SessionManager {
         };
         let unacknowledged = session.unacknowledged();
         session.close().await;
-        self.inner
-            .events
-            .emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
+        self.inner.events.emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
         Ok(())
     }
 
@@ -429,9 +429,15 @@ impl SessionManager {
     /// The sums over all sessions.
     #[must_use]
     pub fn metrics(&self) -> ManagerMetrics {
-        let mut sum = ManagerMetrics::default();
-        for session in self.all() {
+        let (sessions, over_all) = {
+            let registry = self.inner.registry();
+            (registry.sessions.values().cloned().collect::<Vec<_>>(), registry.routes.len())
+        };
+        let mut sum = ManagerMetrics { routes: over_all, ..ManagerMetrics::default() };
+        for session in sessions {
             sum.add(&session.metrics());
+            // Each session has the routes over all sessions too.
+            sum.routes += session.route_count().saturating_sub(over_all);
         }
         sum
     }
@@ -463,11 +469,16 @@ impl Registry {
     fn unknown(&self, name: &str) -> Error {
         let near = near(name, self.sessions.keys().map(|k| &**k));
         let text = match near.as_slice() {
-            [] if self.sessions.is_empty() => format!("no session is called '{name}': there is none"),
+            [] if self.sessions.is_empty() => {
+                format!("no session is called '{name}': there is none")
+            }
             [] => format!("no session is called '{name}'"),
             [only] => format!("no session is called '{name}': did you mean '{only}'?"),
             several => {
-                format!("no session is called '{name}': did you mean one of '{}'?", several.join("', '"))
+                format!(
+                    "no session is called '{name}': did you mean one of '{}'?",
+                    several.join("', '")
+                )
             }
         };
         Error::session_error(text).with_session(name)
@@ -522,9 +533,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let sessions = std::mem::take(&mut self.registry().sessions);
         let events = Arc::clone(&self.events);
-        let Some(runtime) = self.runtime.get() else { return };
+        let Some(runtime) = self.runtime.get() else { return events.close() };
+        let sessions = sessions.into_values().collect();
         runtime.spawn(async move {
-            each(sessions.into_values().collect(), |s| async move { s.close().await }).await;
+            each(sessions, |session| async move { session.close().await }).await;
             events.close();
         });
     }

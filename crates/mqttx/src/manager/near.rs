@@ -47,9 +47,13 @@ mod tests {
 
     #[test]
     fn counts_the_steps_between_two_words() {
-        for (a, b, steps) in
-            [("", "", 0), ("", "abc", 3), ("plant", "plnat", 1), ("plant", "plants", 1), ("ab", "cd", 2)]
-        {
+        for (a, b, steps) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("plant", "plnat", 1),
+            ("plant", "plants", 1),
+            ("ab", "cd", 2),
+        ] {
             assert_eq!(distance(a, b), steps, "{a} {b}");
             assert_eq!(distance(b, a), steps, "{b} {a}");
         }

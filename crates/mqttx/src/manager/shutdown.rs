@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{SessionManager, each};
 use crate::event::EventKind;
+use crate::session::Session;
 
 /// What [`SessionManager::shutdown`] left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +39,11 @@ impl SessionManager {
         };
         let count = sessions.len();
         let until = start + deadline;
-        let sessions = sessions.into_values().collect();
-        let left = each(sessions, move |s| async move { s.shut_down(until).await }).await;
+        let sessions: Vec<Session> = sessions.into_values().collect();
+        sessions.iter().for_each(Session::stop_receiving);
+        // Everywhere before any session closes: handlers of one may publish on another.
+        each(sessions.clone(), move |s| async move { s.wind_down(until).await }).await;
+        let left = each(sessions, move |session| finish(session, until)).await;
         for (name, unacknowledged) in &left {
             self.inner.events.emit(
                 Some(&name.as_str().into()),
@@ -58,4 +62,13 @@ impl SessionManager {
             elapsed: start.elapsed(),
         }
     }
+}
+
+/// Waits for what handlers of other sessions published last, then closes; `Some` if the time was
+/// too short: how many publishes are left.
+async fn finish(session: Session, until: Instant) -> Option<usize> {
+    let in_time = session.wind_down(until).await;
+    let left = session.metrics().outbox_messages;
+    session.close().await;
+    (!in_time).then_some(left)
 }

@@ -99,6 +99,7 @@ fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error
 
 fn qos<'de, D: Deserializer<'de>>(deserializer: D) -> Result<QoS, D::Error> {
     let value = u8::deserialize(deserializer)?;
-    QoS::from_u8(value)
-        .ok_or_else(|| serde::de::Error::custom(format!("{value} is not a QoS: allowed are 0, 1, 2")))
+    QoS::from_u8(value).ok_or_else(|| {
+        serde::de::Error::custom(format!("{value} is not a QoS: allowed are 0, 1, 2"))
+    })
 }

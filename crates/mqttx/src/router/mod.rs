@@ -36,7 +36,7 @@ pub use route::{Route, RouteStats};
 pub use stream::MessageStream;
 
 pub(crate) use done::Acker;
-pub(crate) use target::{RouteId, Target};
+pub(crate) use target::Target;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -185,13 +185,6 @@ impl Router {
         // The table lock is not held here: this may drop the last handle of a stopped route.
         scratch.entries.clear();
         outcome
-    }
-
-    /// Whether any route wants messages of this topic.
-    pub(crate) fn matches(&self, topic: &str) -> bool {
-        let mut found = Vec::new();
-        self.read().trie.matches(topic, &mut found);
-        !found.is_empty()
     }
 
     /// The connection is gone: QoS 1 acknowledgements of it have no meaning any more, and the

@@ -91,7 +91,7 @@ macro_rules! setters {
         }
 
         impl RouteBuilder {
-            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $ty) -> Self {
+            $($(#[$doc])* pub fn $name(mut self, $name: $ty) -> Self {
                 self.options.$name = $name;
                 self
             })*

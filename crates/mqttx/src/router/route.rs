@@ -79,8 +79,14 @@ impl Route {
         self.detached = true;
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.target.is_open()
+    /// Takes the route out of its session; what it holds can still be acknowledged.
+    pub(crate) fn unhook(&self) {
+        self.host.detach(&self.target);
+    }
+
+    /// Ends the route and acknowledges nothing: the servers send again what it holds.
+    pub(crate) fn abandon(self) {
+        self.target.abandon();
     }
 }
 

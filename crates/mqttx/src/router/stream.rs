@@ -39,7 +39,6 @@ impl MessageStream {
     }
 
     /// The route behind it: filter and counters.
-    #[must_use]
     pub fn route(&self) -> &Route {
         &self.route
     }

@@ -152,10 +152,6 @@ impl Target {
         self.session.as_ref()
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.state().phase == Phase::Open
-    }
-
     pub(super) fn stats(&self) -> RouteStats {
         let (queued, unacked) = {
             let state = self.state();
@@ -338,6 +334,17 @@ impl Target {
             waker.wake();
         }
         true
+    }
+
+    /// Forgets everything held, so that nothing of it is ever acknowledged.
+    pub(super) fn abandon(&self) {
+        let (waiting, retry, unacked) = {
+            let mut state = self.state();
+            state.phase = Phase::Stopped;
+            (state.queue.drain(), state.retry.take(), state.unacked.take_where(|_, _| true))
+        };
+        waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());
+        drop((retry, unacked));
     }
 
     pub(super) fn finish_unacked(&self, slot: Slot) {

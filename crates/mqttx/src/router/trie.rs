@@ -9,7 +9,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// the `+` child and the `#` values. It allocates nothing besides what it appends to `out`.
 pub(crate) struct Trie<T> {
     root: Node<T>,
-    len: usize,
 }
 
 struct Node<T> {
@@ -23,7 +22,7 @@ struct Node<T> {
 
 impl<T> Default for Trie<T> {
     fn default() -> Self {
-        Self { root: Node::default(), len: 0 }
+        Self { root: Node::default() }
     }
 }
 
@@ -41,7 +40,6 @@ impl<T> Trie<T> {
     /// sends what matches the rest of it `[MQTT-4.8.2-3]`.
     pub(crate) fn insert(&mut self, filter: &str, value: T) {
         let mut node = &mut self.root;
-        self.len += 1;
         for level in unshared(filter).split('/') {
             match level {
                 "#" => return node.rest.push(value),
@@ -60,18 +58,12 @@ impl<T> Trie<T> {
 
     /// Takes out the first value under `filter` for which `which` holds.
     pub(crate) fn remove(&mut self, filter: &str, which: impl Fn(&T) -> bool) -> Option<T> {
-        let removed = self.root.remove(unshared(filter), &which)?;
-        self.len -= 1;
-        Some(removed)
+        self.root.remove(unshared(filter), &which)
     }
 
     /// Calls `visit` with every value.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
         self.root.for_each(&mut visit);
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
     }
 }
 

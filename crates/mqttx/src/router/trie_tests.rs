@@ -53,7 +53,6 @@ fn removing_the_last_filter_leaves_no_nodes() {
     assert_eq!(found(&trie, "a/b"), ["a/b"]);
     assert_eq!(trie.remove("a/b", |_| true), Some("a/b"));
     assert!(trie.root.is_empty());
-    assert_eq!(trie.len(), 0);
 }
 
 #[test]
@@ -118,7 +117,9 @@ proptest! {
                 prop_assert_eq!(trie.remove(&filter, |v| *v == value), Some(value));
             }
         }
-        prop_assert_eq!(trie.len(), kept.len());
+        let mut values = 0;
+        trie.for_each(|_| values += 1);
+        prop_assert_eq!(values, kept.len());
         for topic in topics.iter().filter(|t| !t.is_empty()) {
             let mut found = Vec::new();
             trie.matches(topic, &mut found);

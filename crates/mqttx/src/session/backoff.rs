@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn zero_and_reversed_limits_still_wait() {
-        let options = Backoff { initial: Duration::ZERO, max: Duration::ZERO, ..options(Jitter::None) };
+        let options =
+            Backoff { initial: Duration::ZERO, max: Duration::ZERO, ..options(Jitter::None) };
         assert_eq!(Delays::default().next(&options, 0), Duration::from_millis(1));
     }
 }

@@ -53,7 +53,9 @@ impl Future for Delivery {
 
 impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery").field("session", &self.waiting.shared.name).finish_non_exhaustive()
+        f.debug_struct("Delivery")
+            .field("session", &self.waiting.shared.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -159,9 +159,11 @@ mod tests {
 
     #[test]
     fn each_filter_has_its_own_identifier() {
-        let mut interests = Interests { last_identifier: MAX_IDENTIFIER - 1, ..Interests::default() };
-        let ids = ["a", "b", "c"]
-            .map(|filter| interests.add(filter, Owner::Caller, options(QoS::AtMostOnce)).identifier);
+        let mut interests =
+            Interests { last_identifier: MAX_IDENTIFIER - 1, ..Interests::default() };
+        let ids = ["a", "b", "c"].map(|filter| {
+            interests.add(filter, Owner::Caller, options(QoS::AtMostOnce)).identifier
+        });
         assert_eq!(ids, [MAX_IDENTIFIER, 1, 2]);
         assert_eq!(interests.identifier("b"), Some(1));
         assert!(interests.clear("b") && !interests.clear("b"));

@@ -37,8 +37,9 @@ use mqttx_proto::{Properties, ReasonCode};
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
 use crate::options::{self, SessionOptions};
-use crate::router::{RouteHost, Target};
-use shared::{Shared, State, Wish, now};
+use crate::router::{MessageSource, RouteHost, Target};
+pub(crate) use shared::now;
+use shared::{Shared, State, Wish};
 
 /// A handle of one session; clones share it.
 ///
@@ -246,22 +247,32 @@ impl Session {
         self.shared.lock().winding_down = true;
     }
 
-    /// Finishes what was accepted and what handlers have, then disconnects and ends the session. At
-    /// `until` the rest is given up: then it says how many messages are unacknowledged.
-    pub(crate) async fn shut_down(&self, until: tokio::time::Instant) -> Option<usize> {
-        self.stop_receiving();
-        let finished = {
-            let _watch = DrainWatch::new(&self.shared);
-            let done = self.until(|state| {
-                let idle = self.shared.unhandled.load(Ordering::Acquire);
-                let handled = state.core.undelivered() <= idle;
-                (state.closed || (handled && state.core.is_drained())).then_some(())
-            });
-            tokio::time::timeout_at(until, done).await.is_ok()
-        };
-        let left = self.unacknowledged();
-        self.close().await;
-        if finished { None } else { Some(left) }
+    /// What the session got from its manager.
+    pub(crate) fn services(&self) -> &Services {
+        &self.shared.services
+    }
+
+    /// `bytes` of received messages wait outside the routes, as in
+    /// [`MessageSource::park`](crate::router::MessageSource::park).
+    pub(crate) fn park(&self, bytes: usize) {
+        MessageSource::park(&*self.shared, bytes);
+    }
+
+    /// They do not wait any more.
+    pub(crate) fn unpark(&self, bytes: usize) {
+        MessageSource::unpark(&*self.shared, bytes);
+    }
+
+    /// Waits until what was accepted and what handlers have is finished; `false` if it is not at
+    /// `until`. Only after [`stop_receiving`](Self::stop_receiving).
+    pub(crate) async fn wind_down(&self, until: tokio::time::Instant) -> bool {
+        let _watch = DrainWatch::new(&self.shared);
+        let done = self.until(|state| {
+            let idle = self.shared.unhandled.load(Ordering::Acquire);
+            let handled = state.core.undelivered() <= idle;
+            (state.closed || (handled && state.core.is_drained())).then_some(())
+        });
+        tokio::time::timeout_at(until, done).await.is_ok()
     }
 
     /// Disconnects and ends the session: every delivery that is left resolves as closed.

@@ -99,11 +99,8 @@ pub(crate) enum Wish {
 impl Shared {
     pub(crate) fn new(options: SessionOptions, config: Config, services: Services) -> Self {
         let name: Arc<str> = options.name.as_str().into();
-        let wish = if options.enabled && !options.manual_connect {
-            Wish::Connected
-        } else {
-            Wish::Idle
-        };
+        let wish =
+            if options.enabled && !options.manual_connect { Wish::Connected } else { Wish::Idle };
         let state = State {
             core: Core::new(config),
             waiters: Waiters::default(),

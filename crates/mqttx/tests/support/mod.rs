@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-pub struct Broker {
+pub(crate) struct Broker {
     address: SocketAddr,
     state: Arc<State>,
 }
@@ -21,6 +21,7 @@ pub struct Broker {
 struct State {
     clients: Mutex<Vec<Client>>,
     withhold: AtomicBool,
+    published: Mutex<Vec<String>>,
     connections: watch::Sender<usize>,
 }
 
@@ -32,12 +33,13 @@ struct Client {
 }
 
 impl Broker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             clients: Mutex::default(),
             withhold: AtomicBool::new(false),
+            published: Mutex::default(),
             connections: watch::Sender::new(0),
         });
         let shared = Arc::clone(&state);
@@ -54,17 +56,17 @@ impl Broker {
         Self { address, state }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("mqtt://{}", self.address)
     }
 
     /// From now on PUBLISH is not acknowledged.
-    pub fn withhold_acks(&self) {
+    pub(crate) fn withhold_acks(&self) {
         self.state.withhold.store(true, Ordering::SeqCst);
     }
 
     /// The filters of one client, in order.
-    pub fn filters(&self, id: &str) -> Vec<String> {
+    pub(crate) fn filters(&self, id: &str) -> Vec<String> {
         let clients = self.state.clients.lock().unwrap();
         let client = clients.iter().find(|c| c.id == id);
         let mut filters: Vec<String> =
@@ -73,15 +75,20 @@ impl Broker {
         filters
     }
 
-    /// Waits until `count` clients are connected, or changed their subscriptions to fit `ok`.
-    pub async fn until(&self, ok: impl Fn(&Self) -> bool) {
+    /// How many messages of a topic came in.
+    pub(crate) fn published(&self, topic: &str) -> usize {
+        self.state.published.lock().unwrap().iter().filter(|t| *t == topic).count()
+    }
+
+    /// Waits until the connections and their subscriptions are as `ok` wants them.
+    pub(crate) async fn until(&self, ok: impl Fn(&Self) -> bool) {
         let mut changes = self.state.connections.subscribe();
         while !ok(self) {
             changes.changed().await.unwrap();
         }
     }
 
-    pub fn clients(&self) -> usize {
+    pub(crate) fn clients(&self) -> usize {
         self.state.clients.lock().unwrap().len()
     }
 }
@@ -159,7 +166,7 @@ fn answer(
                 properties: PropertiesRef::EMPTY,
                 codes: &codes,
             };
-            suback.encode(Version::V5, PacketType::SubAck, &mut reply).unwrap();
+            suback.encode(PacketType::SubAck, Version::V5, &mut reply).unwrap();
         }
         Packet::Unsubscribe(unsubscribe) => {
             let filters: Vec<_> = unsubscribe.filters.iter().map(str::to_owned).collect();
@@ -169,9 +176,10 @@ fn answer(
                 properties: PropertiesRef::EMPTY,
                 codes: &vec![0; filters.len()],
             };
-            unsuback.encode(Version::V5, PacketType::UnsubAck, &mut reply).unwrap();
+            unsuback.encode(PacketType::UnsubAck, Version::V5, &mut reply).unwrap();
         }
         Packet::Publish(publish) => {
+            state.published.lock().unwrap().push(publish.topic.to_owned());
             state.deliver(publish);
             let withhold = state.withhold.load(Ordering::SeqCst);
             if let Some(packet_id) = publish.packet_id.filter(|_| !withhold) {
@@ -180,7 +188,7 @@ fn answer(
                     reason: ReasonCode::SUCCESS,
                     properties: PropertiesRef::EMPTY,
                 };
-                ack.encode(Version::V5, PacketType::PubAck, &mut reply).unwrap();
+                ack.encode(PacketType::PubAck, Version::V5, &mut reply).unwrap();
             }
         }
         Packet::PingReq => reply.extend_from_slice(&[0xd0, 0x00]),

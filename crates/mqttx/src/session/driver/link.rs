@@ -188,7 +188,8 @@ impl Link {
         let flushed = self.transmit.is_empty() && !self.needs_flush;
         let Some(closing) = &mut self.closing else { return Step::Stuck };
         // The server closes by itself after its own refusal or DISCONNECT; nothing of ours waits.
-        let ours = !matches!(closing.cause, CloseCause::Refused(_) | CloseCause::ServerDisconnect(_));
+        let ours =
+            !matches!(closing.cause, CloseCause::Refused(_) | CloseCause::ServerDisconnect(_));
         let mut over = now >= closing.until || (flushed && !moved && !ours);
         if flushed && !moved && !closing.shut && !over {
             over = !matches!(Pin::new(&mut *self.stream).poll_shutdown(cx), Poll::Ready(Ok(())));

@@ -72,7 +72,11 @@ enum Phase {
     /// Until somebody calls.
     Resting,
     /// Until the time, and until the inbound buffer is half empty if `drained` says so.
-    Waiting { until: Instant, admitted: bool, drained: bool },
+    Waiting {
+        until: Instant,
+        admitted: bool,
+        drained: bool,
+    },
     Connecting(Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>),
     Open(Box<Link>),
     Finished,
@@ -208,7 +212,9 @@ impl Driver {
             Event::MessageDropped { reason, count } => {
                 self.tally.add(&self.shared, tally::reason_of(reason), count as u64, None);
             }
-            Event::SessionLost { requeued } => self.shared.emit(EventKind::SessionLost { requeued }),
+            Event::SessionLost { requeued } => {
+                self.shared.emit(EventKind::SessionLost { requeued })
+            }
             _ => {}
         }
     }

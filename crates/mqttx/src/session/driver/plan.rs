@@ -100,7 +100,11 @@ mod tests {
 
     fn options(brokers: &[&str]) -> SessionOptions {
         let backoff = Backoff::default().jitter(Jitter::None);
-        SessionOptions::new("s").brokers(brokers.iter().copied()).reconnect(backoff).build().expect("valid")
+        SessionOptions::new("s")
+            .brokers(brokers.iter().copied())
+            .reconnect(backoff)
+            .build()
+            .expect("valid")
     }
 
     fn host(plan: &mut Plan, options: &SessionOptions) -> String {

@@ -1,0 +1,187 @@
+//! A PUBLISH as it lies in the outbox, and what it takes to send it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Outbox, Outgoing};
+use crate::session::arena::{Arena, Span};
+use crate::session::event::{DropReason, PublishError};
+use crate::session::link::Link;
+use crate::write_queue::BY_REFERENCE;
+use crate::{
+    PacketId, PropertiesRef, PropertyContext, PropertyError, PropertyId, QoS, Version,
+    encode_publish,
+};
+
+/// An encoded PUBLISH.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) span: Span,
+    /// A large payload, which follows the span's bytes.
+    pub(super) payload: Option<Bytes>,
+    /// Of the whole packet, in bytes.
+    pub(super) len: u32,
+    pub(super) id_offset: u32,
+    pub(super) expiry_offset: u32,
+    pub(super) expiry: Option<Box<Expiry>>,
+    pub(super) alias: u16,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+}
+
+/// The two ways for a message to become worthless.
+#[derive(Debug)]
+pub(super) struct Expiry {
+    /// The outbox gives it up.
+    time_to_live: Option<Instant>,
+    /// Its message expiry interval, counted from its acceptance.
+    message: Option<Instant>,
+}
+
+impl Outbox {
+    pub(super) fn encode(
+        &mut self,
+        version: Version,
+        now: Instant,
+        message: &Outgoing<'_>,
+    ) -> Result<Encoded, PublishError> {
+        let by_reference = message.payload.len() >= BY_REFERENCE;
+        let copied = if by_reference { 0 } else { message.payload.len() };
+        let bound = message.topic.len() + message.properties.as_bytes().len() + copied + 16;
+        let mut layout = None;
+        let span = self
+            .arena
+            .insert(bound, |out| {
+                layout = Some(encode_publish(
+                    version,
+                    false,
+                    message.qos,
+                    message.retain,
+                    message.topic,
+                    0,
+                    message.properties,
+                    message.payload.len(),
+                    out,
+                )?);
+                if !by_reference {
+                    out.extend_from_slice(message.payload);
+                }
+                Ok(())
+            })
+            .map_err(PublishError::Encode)?;
+        let (len, id_offset, expiry_offset) = layout.map_or((0, None, None), |layout| {
+            (layout.total_len, layout.packet_id_offset, layout.message_expiry_offset)
+        });
+        let interval = expiry_offset.and_then(|_| message.properties.message_expiry_interval());
+        let expiry = (interval.is_some() || message.expires_at.is_some()).then(|| {
+            Box::new(Expiry {
+                time_to_live: message.expires_at,
+                message: interval.map(|seconds| now + Duration::from_secs(u64::from(seconds))),
+            })
+        });
+        Ok(Encoded {
+            span,
+            payload: by_reference.then(|| message.payload.clone()),
+            len: len as u32,
+            id_offset: id_offset.unwrap_or(0) as u32,
+            expiry_offset: expiry_offset.unwrap_or(0) as u32,
+            expiry,
+            alias: alias_of(message.properties),
+            qos: message.qos,
+            retain: message.retain,
+        })
+    }
+}
+
+impl Encoded {
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        self.expiry.as_ref().and_then(|expiry| earliest(expiry.time_to_live, expiry.message))
+    }
+
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.expiry.is_some() && self.expires_at().is_some_and(|at| at <= now)
+    }
+
+    /// Appends the packet to the write queue, with this transmission's DUP, id and remaining expiry.
+    pub(super) fn write(
+        &self,
+        arena: &Arena,
+        link: &mut Link,
+        now: Instant,
+        dup: bool,
+        id: Option<PacketId>,
+    ) {
+        let out = link.writes.bytes_mut();
+        let start = out.len();
+        out.extend_from_slice(arena.get(self.span));
+        let Some(packet) = out.get_mut(start..) else { return };
+        if let (true, Some(first)) = (dup, packet.first_mut()) {
+            *first |= DUP;
+        }
+        if let Some(id) = id {
+            overwrite(packet, self.id_offset as usize, &id.get().to_be_bytes());
+        }
+        if let Some(at) = self.expiry.as_ref().and_then(|expiry| expiry.message) {
+            let left = at.saturating_duration_since(now).as_millis().div_ceil(1000) as u32;
+            overwrite(packet, self.expiry_offset as usize, &left.to_be_bytes());
+        }
+        if let Some(payload) = &self.payload {
+            link.writes.push_payload(payload.clone());
+        }
+    }
+}
+impl Link {
+    pub(super) fn allows(&self, encoded: &Encoded) -> Result<(), DropReason> {
+        self.limits_allow(encoded.len as usize, encoded.alias, encoded.qos, encoded.retain)
+    }
+
+    /// What CONNACK forbids is not sent `[MQTT-3.2.2-11]`, `[MQTT-3.2.2-14]`, `[MQTT-3.2.2-15]`, `[MQTT-3.2.2-17]`.
+    pub(super) fn limits_allow(
+        &self,
+        size: usize,
+        alias: u16,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<(), DropReason> {
+        let limits = &self.limits;
+        if size > limits.maximum_packet_size as usize {
+            Err(DropReason::TooLarge { size, limit: limits.maximum_packet_size })
+        } else if qos > limits.maximum_qos {
+            Err(DropReason::QoSNotSupported { maximum: limits.maximum_qos })
+        } else if retain && !limits.retain_available {
+            Err(DropReason::RetainNotAvailable)
+        } else if alias > limits.topic_alias_maximum {
+            Err(DropReason::TopicAlias { alias, maximum: limits.topic_alias_maximum })
+        } else {
+            Ok(())
+        }
+    }
+}
+const DUP: u8 = 0b1000;
+
+fn overwrite(packet: &mut [u8], offset: usize, bytes: &[u8]) {
+    if let Some(place) = packet.get_mut(offset..offset + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+}
+
+pub(super) fn alias_of(properties: PropertiesRef<'_>) -> u16 {
+    if properties.is_empty() { 0 } else { properties.topic_alias().unwrap_or(0) }
+}
+
+/// What PUBLISH may carry; subscription identifiers go only from server to client `[MQTT-3.3.4-6]`.
+pub(super) fn check_properties(properties: PropertiesRef<'_>) -> Result<(), PropertyError> {
+    let (id, context) = (PropertyId::SubscriptionIdentifier, PropertyContext::Publish);
+    if properties.subscription_identifiers().next().is_some() {
+        return Err(PropertyError::NotAllowed { id, context });
+    }
+    properties.check(context)
+}
+
+pub(super) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,60 @@
+//! Random and recorded sequences of calls against the session.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
+
+#[path = "support/operations.rs"]
+mod operations;
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+#[test]
+fn the_session_withstands_its_fuzz_corpus() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/operations");
+    let mut replayed = 0;
+    for entry in fs::read_dir(&folder).expect("the corpus is part of the repository") {
+        let data = fs::read(entry.expect("readable").path()).expect("readable");
+        operations::operate(&data);
+        replayed += 1;
+    }
+    assert!(replayed >= 4, "only {replayed} files in {}", folder.display());
+}
+
+/// A call with an argument; most bytes from the peer are packets that an honest server might send.
+fn call() -> impl Strategy<Value = Vec<u8>> {
+    let packet = prop_oneof![
+        (4..8_u8, 0..6_u8)
+            .prop_map(|(kind, id)| { vec![if kind == 6 { 0x62 } else { kind << 4 }, 2, 0, id] }),
+        (0..3_u8, 1..5_u8).prop_map(|(qos, id)| match qos {
+            0 => vec![0x30, 4, 0, 1, b't', 0],
+            qos => vec![0x30 | qos << 1, 6, 0, 1, b't', 0, id, 0],
+        }),
+        Just(vec![0xd0, 0]),
+        (1..6_u8, 0..3_u8).prop_map(|(id, code)| vec![0x90, 4, 0, id, 0, code]),
+        proptest::collection::vec(any::<u8>(), 0..12),
+    ];
+    prop_oneof![
+        3 => packet.prop_map(|bytes| [vec![2, bytes.len() as u8], bytes].concat()),
+        2 => (Just(4_u8), 0..2_u8).prop_map(|(code, n)| vec![code, n]),
+        2 => (Just(0_u8), 0..2_u8).prop_map(|(code, n)| vec![code, n]),
+        9 => (5..16_u8, any::<u8>()).prop_map(|(code, n)| vec![code, n]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn any_sequence_of_calls_keeps_the_bounds(
+        setting: u8,
+        calls in proptest::collection::vec(call(), 0..120),
+    ) {
+        operations::operate(&[vec![setting], calls.concat()].concat());
+    }
+}
