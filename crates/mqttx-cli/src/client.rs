@@ -20,11 +20,11 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The session of a command with one session.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// Owns the session.
+    _manager: SessionManager,
     session: Session,
     events: EventStream,
     disconnect: mqttx::proto::Properties,
-    /// Owns the session: without it the session is removed.
-    _manager: SessionManager,
 }
 
 /// What a command has to react to.
@@ -53,8 +53,7 @@ impl Client {
             .build()
             .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
         let session = manager.add_session(options).map_err(|error| failure(&error))?;
-        let disconnect = connection.properties.disconnect.clone();
-        Ok(Self { session, events, disconnect, _manager: manager })
+        Ok(Self { _manager: manager, session, events, disconnect: connection.properties.disconnect.clone() })
     }
 
     pub(crate) fn session(&self) -> &Session {
