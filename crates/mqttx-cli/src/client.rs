@@ -53,7 +53,12 @@ impl Client {
             .build()
             .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
         let session = manager.add_session(options).map_err(|error| failure(&error))?;
-        Ok(Self { _manager: manager, session, events, disconnect: connection.properties.disconnect.clone() })
+        Ok(Self {
+            _manager: manager,
+            session,
+            events,
+            disconnect: connection.properties.disconnect.clone(),
+        })
     }
 
     pub(crate) fn session(&self) -> &Session {
