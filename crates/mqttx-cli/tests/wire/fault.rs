@@ -5,7 +5,8 @@ use crate::script::{self, Version};
 
 /// After SUBACK these bytes come; in MQTT 5 the answer has this code.
 async fn fault(version: Version, bytes: &str, code: &str) {
-    let disconnect = if version == Version::V5 { format!("< e0 {{ {code} }}") } else { String::new() };
+    let disconnect =
+        if version == Version::V5 { format!("< e0 {{ {code} }}") } else { String::new() };
     let script = format!(
         "connect
         ? 82
@@ -40,7 +41,7 @@ faults! {
     both packet_id_0: "32 { <t> 0000 «{}» 'm' }" => "81";
     both topic_without_its_bytes: "30 { 0009 't' }" => "81";
     both packet_id_missing: "32 { <t> 00 }" => "81";
-    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "81";
+    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "90";
     both nul_in_the_topic: "30 { 0003 'a' 00 'b' «{}» 'm' }" => "81";
     both topic_that_is_not_utf8: "30 { 0001 ff «{}» 'm' }" => "81";
     both surrogate_in_the_topic: "30 { 0003 eda080 «{}» 'm' }" => "81";
@@ -60,7 +61,7 @@ faults! {
     v5 alias_0: "30 { <t> { 23 0000 } 'm' }" => "94";
     v5 alias_above_our_maximum: "30 { <t> { 23 0001 } 'm' }" => "94";
     v5 unknown_property: "30 { <t> { 7f 00 } 'm' }" => "81";
-    v5 property_of_another_packet: "30 { <t> { 21 0001 } 'm' }" => "82";
+    v5 property_of_another_packet: "30 { <t> { 21 0001 } 'm' }" => "81";
     v5 property_twice: "30 { <t> { 01 00 01 00 } 'm' }" => "82";
     v5 property_length_beyond_the_packet: "30 { <t> 09 01 00 }" => "81";
     v5 property_cut_off: "30 { <t> { 02 0000 } 'm' }" => "81";
@@ -104,7 +105,7 @@ crate::script::scripts! {
         close
         connect
         ? 82
-        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'm' }
+        > 90 { 0002 «{}» 00 } 30 { <t> «{}» 'm' }
         out m
         bye
         exit 0";
@@ -122,7 +123,7 @@ crate::script::scripts! {
         end
         connect
         ? 82
-        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'm' }
+        > 90 { 0002 «{}» 00 } 30 { <t> «{}» 'm' }
         out m
         bye
         exit 0";
