@@ -26,6 +26,7 @@
 
 mod error;
 mod event;
+mod forward;
 mod manager;
 mod message;
 mod metrics;
@@ -44,6 +45,11 @@ pub use mqttx_proto::{
 pub use error::{ConfigErrors, ConfigProblem, Error, ErrorKind, PublishError, Severity};
 pub use event::{
     Event, EventFilter, EventHandler, EventKind, EventName, EventStream, ParseEventNameError,
+};
+pub use forward::{
+    ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
+    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule,
+    RenderError, RetainRule, TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
 };
 pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, Publish};

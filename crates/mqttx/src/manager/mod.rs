@@ -140,13 +140,13 @@ impl SessionManager {
         let services = Services {
             events: Arc::clone(&self.inner.events),
             gate: Arc::clone(&self.inner.gate),
-            runtime,
+            runtime: runtime.clone(),
         };
         let session = Session::start(options, services)?;
         let name: Arc<str> = session.name().into();
         for target in &registry.routes {
             if let Err(error) = session.attach(target) {
-                self.inner.end(vec![session]);
+                runtime.spawn(async move { session.close().await });
                 return Err(error);
             }
         }
@@ -459,13 +459,6 @@ impl Inner {
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Ends sessions that nobody waits for.
-    fn end(&self, sessions: Vec<Session>) {
-        if let Some(runtime) = self.runtime.get() {
-            runtime.spawn(each(sessions, |session| async move { session.close().await }));
-        }
-    }
 }
 
 impl Registry {
@@ -539,8 +532,13 @@ impl RouteHost for Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let sessions = std::mem::take(&mut self.registry().sessions);
-        self.end(sessions.into_values().collect());
-        self.events.close();
+        let events = Arc::clone(&self.events);
+        let Some(runtime) = self.runtime.get() else { return events.close() };
+        let sessions = sessions.into_values().collect();
+        runtime.spawn(async move {
+            each(sessions, |session| async move { session.close().await }).await;
+            events.close();
+        });
     }
 }
 

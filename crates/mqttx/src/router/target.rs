@@ -336,6 +336,17 @@ impl Target {
         true
     }
 
+    /// Forgets everything held, so that nothing of it is ever acknowledged.
+    pub(super) fn abandon(&self) {
+        let (waiting, retry, unacked) = {
+            let mut state = self.state();
+            state.phase = Phase::Stopped;
+            (state.queue.drain(), state.retry.take(), state.unacked.take_where(|_, _| true))
+        };
+        waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());
+        drop((retry, unacked));
+    }
+
     pub(super) fn finish_unacked(&self, slot: Slot) {
         let completion = self.state().unacked.take(slot);
         if let Some(completion) = completion {

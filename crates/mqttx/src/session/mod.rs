@@ -37,8 +37,9 @@ use mqttx_proto::{Properties, ReasonCode};
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
 use crate::options::{self, SessionOptions};
-use crate::router::{RouteHost, Target};
-use shared::{Shared, State, Wish, now};
+use crate::router::{MessageSource, RouteHost, Target};
+pub(crate) use shared::now;
+use shared::{Shared, State, Wish};
 
 /// A handle of one session; clones share it.
 ///
@@ -209,6 +210,16 @@ impl Session {
         .await
     }
 
+    /// [`flush`](Self::flush), and what routes acknowledged is finished: the acknowledgements are
+    /// written, and no QoS 2 message among them waits for the server's PUBREL. Messages that no
+    /// route acknowledged yet are left alone; the server has them.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn finish_acknowledged(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| state.core.is_drained() && !state.core.awaits_release()).await
+    }
+
     async fn drain(
         &self,
         timeout: Duration,
@@ -234,6 +245,22 @@ impl Session {
     pub(crate) fn stop_receiving(&self) {
         self.shared.receiving_stopped.store(true, Ordering::Release);
         self.shared.lock().winding_down = true;
+    }
+
+    /// What the session got from its manager.
+    pub(crate) fn services(&self) -> &Services {
+        &self.shared.services
+    }
+
+    /// `bytes` of received messages wait outside the routes, as in
+    /// [`MessageSource::park`](crate::router::MessageSource::park).
+    pub(crate) fn park(&self, bytes: usize) {
+        MessageSource::park(&*self.shared, bytes);
+    }
+
+    /// They do not wait any more.
+    pub(crate) fn unpark(&self, bytes: usize) {
+        MessageSource::unpark(&*self.shared, bytes);
     }
 
     /// Waits until what was accepted and what handlers have is finished; `false` if it is not at
