@@ -389,7 +389,8 @@ impl Engine {
         if events.wants(EventName::ForwarderMessageDropped) {
             let forwarder = Arc::clone(&self.options.name);
             let reason = reason.as_str();
-            events.emit(None, EventKind::ForwarderMessageDropped { forwarder, reason, count, topic });
+            events
+                .emit(None, EventKind::ForwarderMessageDropped { forwarder, reason, count, topic });
         }
     }
 
@@ -455,8 +456,8 @@ fn outgoing_properties<'a>(
     if waited > 0 && expiry.is_some_and(|expiry| expiry <= waited) {
         return Err(ForwardDrop::Expired);
     }
-    let is_local = arrived.subscription_identifiers().next().is_some()
-        || arrived.topic_alias().is_some();
+    let is_local =
+        arrived.subscription_identifiers().next().is_some() || arrived.topic_alias().is_some();
     if !is_local && (waited == 0 || expiry.is_none()) {
         return Ok(arrived);
     }

@@ -179,7 +179,10 @@ fn unknown(name: &str, forwarders: &BTreeMap<String, Forwarder>) -> Error {
         [] => format!("no forwarder is called '{name}'"),
         [only] => format!("no forwarder is called '{name}': did you mean '{only}'?"),
         several => {
-            format!("no forwarder is called '{name}': did you mean one of '{}'?", several.join("', '"))
+            format!(
+                "no forwarder is called '{name}': did you mean one of '{}'?",
+                several.join("', '")
+            )
         }
     })
 }

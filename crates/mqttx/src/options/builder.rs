@@ -116,7 +116,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets whether the first connect starts a new session.
+    /// Sets whether every connect starts a new session.
     #[must_use]
     pub fn clean_start(mut self, clean: bool) -> Self {
         self.options.clean_start = Some(clean);

@@ -252,7 +252,8 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
         bytes: options.outbox.bytes,
     };
     config.write_buffer_limit = options.performance.write_buffer;
-    config.journal = false;
+    config.shared_session = options.shared_session;
+    config.resume_subscriptions = options.resume_subscriptions;
     Ok(config)
 }
 

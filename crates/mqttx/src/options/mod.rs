@@ -58,8 +58,8 @@ pub struct SessionOptions {
     /// The longest silence, 0 (off) to 65 535 s. Default 60 s `[MQTT-3.1.2.10]`.
     #[serde(deserialize_with = "human::duration")]
     pub keep_alive: Duration,
-    /// Whether the server starts a new session at the first connect. Default: `false` when there is
-    /// a client id, otherwise `true` `[MQTT-3.1.2-4]`.
+    /// Whether the server forgets the earlier session, at every connect. Default: `false` when there
+    /// is a client id, otherwise `true` `[MQTT-3.1.2-4]`.
     pub clean_start: Option<bool>,
     /// How long the server keeps the session after a disconnect, in whole seconds; never ends with
     /// `"never"`. MQTT 5 only. Default: never when `clean_start` is off, otherwise not sent.
@@ -187,15 +187,12 @@ impl SessionOptions {
         self.clean_start.unwrap_or_else(|| self.client_id.as_deref().is_none_or(str::is_empty))
     }
 
-    /// Whether the server keeps the session over a disconnect.
+    /// Whether the server keeps the session until the next connect.
     #[must_use]
     pub fn is_persistent(&self) -> bool {
-        match self.protocol {
-            Version::V311 => !self.starts_clean(),
-            Version::V5 => {
-                self.effective_session_expiry().is_some_and(|expiry| expiry != SessionExpiry::ZERO)
-            }
-        }
+        !self.starts_clean()
+            && (self.protocol == Version::V311
+                || self.effective_session_expiry().is_some_and(|e| e != SessionExpiry::ZERO))
     }
 
     /// The Session Expiry Interval that CONNECT carries.

@@ -281,11 +281,6 @@ impl Session {
         self.until(|state| state.closed.then_some(())).await;
     }
 
-    /// Whether the session was removed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.lock().closed
-    }
-
     /// Puts a route of the manager into this session.
     ///
     /// # Errors

@@ -22,9 +22,17 @@ impl Driver {
     /// The application changed its mind.
     pub(super) fn on_wish(&mut self, now: Instant, wish: &Wish) {
         let at_rest = matches!(self.phase, Phase::Resting);
+        if *wish == Wish::Reconnected && !matches!(self.phase, Phase::Open(_)) {
+            // Fulfilled by the attempt that begins now.
+            let mut state = self.shared.lock();
+            if state.wish == Wish::Reconnected {
+                state.wish = Wish::Connected;
+            }
+        }
         match (wish, &self.phase) {
             (Wish::Idle, _) => {}
             (Wish::Connected, _) if at_rest => {
+                self.shared.set_status(SessionStatus::Connecting);
                 self.plan.start_over();
                 self.wait(now, Duration::ZERO, false);
             }

@@ -33,6 +33,7 @@ use std::time::Instant;
 use mqttx_proto::{Event, SendTotals};
 
 use super::delivery::Wake;
+use super::interest::Interests;
 use super::shared::{Shared, Wish, now};
 use super::status::SessionStatus;
 use crate::event::EventKind;
@@ -68,6 +69,9 @@ pub(crate) struct Driver {
     over: bool,
 }
 
+/// A transport that is being connected.
+type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
+
 enum Phase {
     /// Until somebody calls.
     Resting,
@@ -77,7 +81,7 @@ enum Phase {
         admitted: bool,
         drained: bool,
     },
-    Connecting(Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>),
+    Connecting(Opening),
     Open(Box<Link>),
     Finished,
 }
@@ -105,7 +109,7 @@ impl Driver {
         for _ in 0..TURNS {
             let now = now();
             self.drive_core(now, desk);
-            self.drive_outputs(now, desk);
+            let asked = self.drive_outputs(now, desk);
             let moved = match self.phase {
                 Phase::Finished => return Poll::Ready(()),
                 Phase::Resting => false,
@@ -113,7 +117,7 @@ impl Driver {
                 Phase::Connecting(_) => self.drive_connecting(cx, now),
                 Phase::Open(_) => self.drive_link(cx, now, desk),
             };
-            if !moved && desk.done.is_empty() && self.sleep(cx, now) {
+            if !moved && !asked && desk.done.is_empty() && self.sleep(cx, now) {
                 return Poll::Pending;
             }
         }
@@ -135,6 +139,11 @@ impl Driver {
         }
         if state.core.poll_timeout().is_some_and(|at| at <= now) {
             state.core.handle_timeout(now);
+            // A timer of the core means a quiet session: the memory of the last burst is given back.
+            state.waiters.shrink();
+            if let Phase::Open(link) = &mut self.phase {
+                link.transmit.shrink();
+            }
         }
         if std::mem::take(&mut state.wish_changed) {
             desk.wish = Some(state.wish.clone());
@@ -155,13 +164,16 @@ impl Driver {
         desk.watched = state.drain_watchers > 0;
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase {
-            link.shedding = self.over && state.core.awaits_server();
-            link.paused = self.over && !link.shedding;
+            let core = &state.core;
+            let outstanding = self.over
+                && (core.awaits_server() || !core.is_drained() || !link.transmit.is_empty());
+            link.shedding = outstanding;
+            link.paused = self.over && !outstanding;
         }
     }
 
-    /// Tells everybody, without the lock.
-    fn drive_outputs(&mut self, now: Instant, desk: &mut Desk) {
+    /// Tells everybody, without the lock; `true` if the core was asked for something meanwhile.
+    fn drive_outputs(&mut self, now: Instant, desk: &mut Desk) -> bool {
         self.log_transmit(desk);
         for wake in desk.wakes.drain(..) {
             Wake::fire(wake, &self.shared.name);
@@ -175,8 +187,9 @@ impl Driver {
             self.on_event(now, event);
         }
         desk.events = events;
-        if let Some(wish) = desk.wish.take() {
-            self.on_wish(now, &wish);
+        let wish = desk.wish.take();
+        if let Some(wish) = &wish {
+            self.on_wish(now, wish);
         }
         if desk.routes_added {
             self.redispatch(desk);
@@ -185,6 +198,7 @@ impl Driver {
             self.give_up_held(desk);
         }
         self.tally.tell(now, &self.shared);
+        wish.is_some()
     }
 
     fn on_event(&mut self, now: Instant, event: Event) {
@@ -213,7 +227,13 @@ impl Driver {
                 self.tally.add(&self.shared, tally::reason_of(reason), count as u64, None);
             }
             Event::SessionLost { requeued } => {
-                self.shared.emit(EventKind::SessionLost { requeued })
+                if !self.shared.options.resume_subscriptions {
+                    self.shared.lock().interests = Interests::default();
+                }
+                // After a clean start it is no news, unless messages go out again.
+                if requeued > 0 || !self.shared.options.starts_clean() {
+                    self.shared.emit(EventKind::SessionLost { requeued });
+                }
             }
             _ => {}
         }
