@@ -39,6 +39,8 @@ pub(super) struct Link {
     pub(super) paused: bool,
     /// QoS 0 messages that slow routes cannot take are dropped.
     pub(super) shedding: bool,
+    /// A message with QoS > 0 found no room: from then on none is taken on this connection.
+    pub(super) refusing: bool,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
     broken: Option<io::Error>,
@@ -79,6 +81,7 @@ impl Link {
             online_since: None,
             paused: false,
             shedding: false,
+            refusing: false,
             closing: None,
             broken: None,
         }

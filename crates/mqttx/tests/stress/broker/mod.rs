@@ -139,10 +139,6 @@ impl Broker {
         self.shared.state().lines().count()
     }
 
-    pub(crate) fn subscribed(&self, client: &str, filter: &str) -> bool {
-        self.shared.state().subscribed(client, filter)
-    }
-
     /// Waits until things are as `ok` wants them.
     pub(crate) async fn until(&self, what: &str, ok: impl Fn(&Self) -> bool) {
         let mut changes = self.shared.changed.subscribe();

@@ -82,11 +82,6 @@ impl State {
         self.clients.values().filter_map(|client| client.line.as_ref())
     }
 
-    pub(super) fn subscribed(&self, client: &str, filter: &str) -> bool {
-        let client = self.clients.get(client).filter(|client| client.line.is_some());
-        client.is_some_and(|client| client.filters.iter().any(|f| f.filter == filter))
-    }
-
     pub(super) fn unacknowledged_by(&self, client: &str) -> usize {
         self.clients.get(client).map_or(0, |client| client.in_flight.len())
     }
@@ -114,8 +109,7 @@ impl State {
                 };
                 if let Some(packet_id) = publish.packet_id.filter(|_| !withhold) {
                     let exactly_once = publish.qos == QoS::ExactlyOnce;
-                    let answer =
-                        if exactly_once { PacketType::PubRec } else { PacketType::PubAck };
+                    let answer = if exactly_once { PacketType::PubRec } else { PacketType::PubAck };
                     client.answer(answer, packet_id);
                 }
                 if new {
