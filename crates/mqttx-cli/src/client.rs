@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry};
 use mqttx::{
-    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session,
-    SessionBuilder, SessionManager, SessionOptions, SessionStatus, Will,
+    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session, SessionBuilder,
+    SessionManager, SessionOptions, SessionStatus, Will,
 };
 
 use crate::exit::{Failure, warn};
@@ -20,11 +20,11 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The session of a command with one session.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// Owns the session.
+    _manager: SessionManager,
     session: Session,
     events: EventStream,
     disconnect: mqttx::proto::Properties,
-    /// Owns the session: without it the session is removed.
-    _manager: SessionManager,
 }
 
 /// What a command has to react to.
@@ -53,8 +53,7 @@ impl Client {
             .build()
             .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
         let session = manager.add_session(options).map_err(|error| failure(&error))?;
-        let disconnect = connection.properties.disconnect.clone();
-        Ok(Self { session, events, disconnect, _manager: manager })
+        Ok(Self { _manager: manager, session, events, disconnect: connection.properties.disconnect.clone() })
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -86,7 +85,8 @@ impl Client {
                     warn(format_args!("warning: the server sends us to {server_reference}"));
                 }
                 EventKind::MessageDropped { reason, count, topic, .. } => {
-                    let topic = topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
+                    let topic =
+                        topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
                     warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
                 }
                 _ => {}
@@ -186,8 +186,9 @@ fn with_limits(mut builder: SessionBuilder, connection: &Connection) -> SessionB
 }
 
 fn will_of(will: &WillMessage, properties: PropertiesRef<'_>) -> Will {
-    let mut made =
-        Will::new(will.topic.clone(), Bytes::from(will.payload.clone())).qos(will.qos).retain(will.retain);
+    let mut made = Will::new(will.topic.clone(), Bytes::from(will.payload.clone()))
+        .qos(will.qos)
+        .retain(will.retain);
     made.properties = properties.to_owned();
     made
 }

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod commands;
+mod config;
 mod exit;
 mod flags;
 mod output;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use commands::{completions, publish, subscribe};
+use commands::{check_config, completions, publish, run, subscribe};
 use exit::{Outcome, warn};
 
 /// MQTT from the command line: publish, subscribe, measure.
@@ -48,6 +49,8 @@ struct Cli {
 enum Command {
     Pub(Box<publish::Args>),
     Sub(Box<subscribe::Args>),
+    Run(run::Args),
+    CheckConfig(check_config::Args),
     Completions(completions::Args),
 }
 
@@ -56,6 +59,8 @@ impl Command {
         match self {
             Self::Pub(args) => publish::run(*args),
             Self::Sub(args) => subscribe::run(*args),
+            Self::Run(args) => run::run(&args),
+            Self::CheckConfig(args) => check_config::run(&args),
             Self::Completions(args) => completions::run(args, &mut Cli::command()),
         }
     }

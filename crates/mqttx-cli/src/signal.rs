@@ -17,9 +17,8 @@ impl StopSignals {
     /// # Errors
     /// The system does not let us.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::runtime(format_args!("signals: {error}")))
-        };
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::runtime(format_args!("signals: {error}")));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,

@@ -33,6 +33,7 @@ mod metrics;
 mod options;
 mod router;
 mod session;
+pub mod store;
 mod transport;
 
 pub use mqttx_proto as proto;
@@ -60,4 +61,5 @@ pub use options::{
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Delivery, Published, Session, SessionStatus};
+pub use store::{MemoryStore, Store};
 pub use transport::{Endpoint, EndpointError};

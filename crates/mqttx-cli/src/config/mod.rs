@@ -7,12 +7,14 @@ mod extract;
 mod forwarders;
 mod interpolate;
 mod layout;
+mod levels;
 mod near;
 mod report;
 mod sections;
 mod sessions;
 mod source;
 
+pub(crate) use levels::Level;
 pub(crate) use report::Problem;
 pub(crate) use sections::{DaemonSection, LogFormat, LogSection};
 
@@ -22,6 +24,9 @@ use mqttx::{ForwarderOptions, SessionOptions};
 
 use layout::Layout;
 use report::Report;
+
+/// The exit code of a command whose configuration has problems: `EX_CONFIG` of `sysexits.h`.
+pub(crate) const BAD_CONFIG: u8 = 78;
 
 /// What the files ask for, checked.
 #[derive(Debug)]

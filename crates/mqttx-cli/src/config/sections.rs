@@ -8,6 +8,8 @@ use mqttx::{QoS, QosRule, RetainRule};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
+use super::levels::LogLevels;
+
 /// `[daemon]`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,24 +38,19 @@ impl Default for DaemonSection {
 }
 
 /// `[log]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LogSection {
     pub(crate) format: LogFormat,
     /// Which messages: `info,mqttx::wire=warn`.
-    pub(crate) level: String,
-}
-
-impl Default for LogSection {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
-    }
+    pub(crate) level: LogLevels,
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
+    #[default]
     Text,
     Json,
 }

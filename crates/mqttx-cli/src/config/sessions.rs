@@ -218,8 +218,8 @@ fn check_names(layout: &Layout<'_>, entries: &[SessionEntry], report: &mut Repor
     let mut seen: HashMap<&str, ()> = HashMap::new();
     for entry in entries {
         if seen.insert(&entry.name, ()).is_some() {
-            let parts = layout.fleets.iter().chain(&layout.sessions);
-            let part = parts.filter(|part| entry.name.starts_with(&part.name)).next();
+            let mut parts = layout.fleets.iter().chain(&layout.sessions);
+            let part = parts.find(|part| entry.name.starts_with(&part.name));
             let place = part.map_or_else(|| entry.client_id_at.clone(), |part| part.key.clone());
             report.add(
                 entry.file,

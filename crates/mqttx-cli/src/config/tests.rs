@@ -175,7 +175,7 @@ fn a_directory_is_read_in_order_and_names_are_unique() {
     ]);
     let config = load(&files.0).unwrap_or_else(|problems| panic!("{problems:#?}"));
     assert_eq!(config.sessions.len(), 2);
-    assert_eq!(config.log.level, "warn");
+    assert_eq!(config.log.level.general, Level::Warn);
     std::fs::write(files.0.join("30.toml"), session).unwrap();
     let found = load(&files.0).unwrap_err();
     assert_eq!(found.len(), 1);

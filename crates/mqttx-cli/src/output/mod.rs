@@ -11,7 +11,6 @@ use mqttx::proto::{PropertiesRef, QoS};
 
 pub(crate) use format::{Format, NotJson};
 
-
 /// A message as the formatters see it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received<'a> {

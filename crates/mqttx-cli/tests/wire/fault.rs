@@ -5,7 +5,8 @@ use crate::script::{self, Version};
 
 /// After SUBACK these bytes come; in MQTT 5 the answer has this code.
 async fn fault(version: Version, bytes: &str, code: &str) {
-    let disconnect = if version == Version::V5 { format!("< e0 {{ {code} }}") } else { String::new() };
+    let disconnect =
+        if version == Version::V5 { format!("< e0 {{ {code} }}") } else { String::new() };
     let script = format!(
         "connect
         ? 82

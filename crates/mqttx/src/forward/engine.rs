@@ -272,7 +272,7 @@ impl Engine {
         }
         // With optional targets only, a message that none of them took is lost.
         let lost = taken == 0 && self.options.targets.iter().all(|target| !target.required);
-        Sent::All { failed, failure: failure.or(lost.then_some(ForwardDrop::QueueFull)) }
+        Sent::All { failed, failure: failure.or_else(|| lost.then_some(ForwardDrop::QueueFull)) }
     }
 
     fn render(

@@ -173,8 +173,8 @@ struct Entry {
 /// One level of all entries. Searching literal, `+` and `#` in this order finds the best entry first.
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literal: HashMap<Box<str>, Node>,
-    plus: Option<Box<Node>>,
+    literal: HashMap<Box<str>, Self>,
+    plus: Option<Box<Self>>,
     /// An entry that ends here.
     end: Option<usize>,
     /// An entry whose `#` stands below this level.

@@ -21,6 +21,8 @@ use std::time::Duration;
 use mqttx_proto::{Properties, QoS, SessionExpiry, Version};
 use serde::{Deserialize, Deserializer};
 
+use crate::store::Store;
+
 /// What an application asks of a session.
 ///
 /// Made by [`SessionBuilder`], or read from a table whose keys are the fields' names. Unknown keys
@@ -122,6 +124,9 @@ pub struct SessionOptions {
     pub inbound_buffer: usize,
     /// Buffer sizes and time limits.
     pub performance: Performance,
+    /// Where the session's state outlives it. Default: nowhere, it ends with the session.
+    #[serde(skip)]
+    pub store: Option<Arc<dyn Store>>,
     /// Sees the bytes of every connection.
     #[serde(skip)]
     pub wire_log: Option<Arc<dyn WireLog>>,
@@ -162,6 +167,7 @@ impl Default for SessionOptions {
             unrouted_hold: Duration::from_secs(10),
             inbound_buffer: 8 << 20,
             performance: Performance::default(),
+            store: None,
             wire_log: None,
         }
     }

@@ -31,8 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mqttx_proto::Limits;
-use mqttx_proto::{Properties, ReasonCode};
+use mqttx_proto::{Limits, Properties, ReasonCode, Session as Core};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
@@ -70,9 +69,16 @@ impl Session {
     pub(crate) fn start(options: SessionOptions, services: Services) -> Result<Self, Error> {
         options.check().map_err(|errors| Error::from(errors).with_session(&options.name))?;
         let config = options::core_config(&options)?;
-        let shared = Arc::new(Shared::new(options, config, services));
+        let (core, log) = match &options.store {
+            None => (Core::new(config), None),
+            Some(store) => {
+                let opened = store.open(&options.name)?;
+                (Core::restore(config, shared::now(), opened.records), Some(opened.log))
+            }
+        };
+        let shared = Arc::new(Shared::new(options, core, services));
         shared.subscribe_configured()?;
-        shared.services.runtime.spawn(driver::Driver::new(Arc::clone(&shared)));
+        shared.services.runtime.spawn(driver::Driver::new(Arc::clone(&shared), log));
         Ok(Self { shared })
     }
 

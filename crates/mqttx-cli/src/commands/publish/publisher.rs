@@ -80,7 +80,9 @@ impl Publisher {
             }
         }
         self.client.disconnect().await;
-        self.first_failure.take().map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
+        self.first_failure
+            .take()
+            .map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
     }
 
     fn is_done(&self) -> bool {
@@ -128,11 +130,17 @@ impl Publisher {
         Ok(())
     }
 
-    fn finished(&mut self, message: Numbered, result: Result<Published, Error>) -> Result<(), Failure> {
+    fn finished(
+        &mut self,
+        message: Numbered,
+        result: Result<Published, Error>,
+    ) -> Result<(), Failure> {
         match result {
             Ok(published) => self.report(message.n, Fate::Acknowledged, Some(&published)),
             // The socket may not have taken it: it goes out on the next connection.
-            Err(error) if self.plan.qos == QoS::AtMostOnce && error.kind() == ErrorKind::Connection => {
+            Err(error)
+                if self.plan.qos == QoS::AtMostOnce && error.kind() == ErrorKind::Connection =>
+            {
                 self.waiting.push_front(message);
                 Ok(())
             }
@@ -145,7 +153,9 @@ impl Publisher {
             let code = error.reason_code().map(|reason| reason.value());
             report::write(message.n, Fate::Refused, None, code)?;
         }
-        self.fail(failure(error).of(format_args!("message {}, topic {}", message.n, self.plan.topic)));
+        self.fail(
+            failure(error).of(format_args!("message {}, topic {}", message.n, self.plan.topic)),
+        );
         Ok(())
     }
 
@@ -177,7 +187,8 @@ impl Publisher {
     fn ended(&self, failure: Failure) -> Failure {
         match self.unacknowledged() {
             0 => failure,
-            left => failure.and(format_args!("{left} messages to {} are not acknowledged", self.plan.topic)),
+            left => failure
+                .and(format_args!("{left} messages to {} are not acknowledged", self.plan.topic)),
         }
     }
 

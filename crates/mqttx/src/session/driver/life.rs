@@ -208,7 +208,10 @@ impl Driver {
                 self.plan.start_over();
                 self.wait(now, Duration::ZERO);
             }
-            Wish::Idle | Wish::Connected => self.after_end(now, verdict, error, lasted),
+            Wish::Idle | Wish::Connected => match self.store_error.take() {
+                Some(error) => self.fail(Some(*error)),
+                None => self.after_end(now, verdict, error, lasted),
+            },
         }
     }
 
@@ -276,7 +279,7 @@ impl Driver {
     }
 
     /// The session stays down until somebody calls.
-    fn fail(&mut self, error: Option<Error>) {
+    pub(super) fn fail(&mut self, error: Option<Error>) {
         let mut state = self.shared.lock();
         if error.is_some() {
             state.last_error = error;

@@ -19,6 +19,7 @@ mod life;
 mod link;
 mod plan;
 mod receive;
+mod store;
 mod tally;
 mod timer;
 
@@ -36,8 +37,10 @@ use super::delivery::Wake;
 use super::interest::Interests;
 use super::shared::{Shared, Wish, now};
 use super::status::SessionStatus;
+use crate::error::Error;
 use crate::event::EventKind;
 use crate::router::MessageSource;
+use crate::store::Log;
 use crate::transport::{Endpoint, Stream};
 use desk::Desk;
 use held::Held;
@@ -62,6 +65,10 @@ pub(crate) struct Driver {
     endpoint: Option<Box<Endpoint>>,
     timer: Timer,
     held: Held,
+    /// Where records go; `None` without a store.
+    log: Option<Box<dyn Log>>,
+    /// Why there is no log any more; the session fails with it once its connection is closed.
+    store_error: Option<Box<Error>>,
     tally: Tally,
     totals: SendTotals,
     duplicates: u64,
@@ -86,7 +93,7 @@ enum Phase {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, log: Option<Box<dyn Log>>) -> Self {
         let source: Arc<dyn MessageSource> = Arc::clone(&shared) as _;
         Self {
             shared,
@@ -97,6 +104,8 @@ impl Driver {
             endpoint: None,
             timer: Timer::default(),
             held: Held::default(),
+            log,
+            store_error: None,
             tally: Tally::default(),
             totals: SendTotals::default(),
             duplicates: 0,
@@ -109,6 +118,7 @@ impl Driver {
             let now = now();
             self.drive_core(now, desk);
             let asked = self.drive_outputs(now, desk);
+            let stored = self.drive_store(cx, now, desk);
             let moved = match self.phase {
                 Phase::Finished => return Poll::Ready(()),
                 Phase::Resting => false,
@@ -116,7 +126,8 @@ impl Driver {
                 Phase::Connecting(_) => self.drive_connecting(cx, now),
                 Phase::Open(_) => self.drive_link(cx, now, desk),
             };
-            if !moved && !asked && desk.done.is_empty() && self.sleep(cx, now) {
+            let busy = moved || asked || stored || !desk.done.is_empty();
+            if !busy && self.sleep(cx, now) {
                 return Poll::Pending;
             }
         }
@@ -160,6 +171,9 @@ impl Driver {
             && link.transmit.is_empty()
         {
             state.core.poll_transmit(&mut link.transmit);
+        }
+        if state.core.has_records() {
+            state.core.poll_store(&mut desk.records);
         }
         while let Some(event) = state.core.poll_event() {
             desk.events.push(event);
@@ -328,6 +342,12 @@ impl Drop for Driver {
             let mut state = self.shared.lock();
             state.closed = true;
             state.wish = Wish::Removed;
+            if let Some(log) = &mut self.log {
+                // What was accepted since the last turn is the store's to keep.
+                let mut records = Vec::new();
+                state.core.poll_store(&mut records);
+                log.submit(&mut records);
+            }
             state.core.handle_closed();
             state.collect_completions(&mut wakes);
             state.waiters.close(&mut wakes);
