@@ -26,12 +26,14 @@
 
 mod error;
 mod event;
+mod forward;
 mod manager;
 mod message;
 mod metrics;
 mod options;
 mod router;
 mod session;
+pub mod store;
 mod transport;
 
 pub use mqttx_proto as proto;
@@ -45,6 +47,11 @@ pub use error::{ConfigErrors, ConfigProblem, Error, ErrorKind, PublishError, Sev
 pub use event::{
     Event, EventFilter, EventHandler, EventKind, EventName, EventStream, ParseEventNameError,
 };
+pub use forward::{
+    ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
+    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule, RenderError, RetainRule,
+    TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
+};
 pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, Publish};
 pub use metrics::{DropReason, Dropped, ManagerMetrics, SessionMetrics};
@@ -54,4 +61,5 @@ pub use options::{
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Delivery, Published, Session, SessionStatus};
+pub use store::{MemoryStore, Store};
 pub use transport::{Endpoint, EndpointError};

@@ -1,5 +1,6 @@
 //! The manager from outside: names, routes over all sessions, events that call back, the end.
 
+#[expect(dead_code, reason = "each of the tests uses a part of the broker")]
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

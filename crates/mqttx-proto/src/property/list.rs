@@ -213,6 +213,12 @@ impl Properties {
         self.0.is_empty()
     }
 
+    /// Becomes a copy of others, in the memory that is there.
+    pub fn copy_from(&mut self, others: PropertiesRef<'_>) {
+        self.0.clear();
+        self.0.extend_from_slice(others.as_bytes());
+    }
+
     /// Adds a property behind the others.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Config {
     pub subscribe_batch: usize,
     /// All broker addresses are one cluster that shares sessions: session present counts from any of them. Default: false.
     pub shared_session: bool,
+    /// Whether filters are asked for again when the server lost the session that had them. Default: true.
+    pub resume_subscriptions: bool,
 }
 
 impl Config {
@@ -76,6 +78,7 @@ impl Config {
             journal: false,
             subscribe_batch: 256,
             shared_session: false,
+            resume_subscriptions: true,
         }
     }
 }

@@ -498,6 +498,12 @@ impl Session {
         self.cx.completions.pop_front()
     }
 
+    /// Whether [`poll_store`](Self::poll_store) has records.
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        !self.cx.journal.is_empty()
+    }
+
     /// Moves the records to store to `out` and returns the position of the last one ever.
     pub fn poll_store(&mut self, out: &mut Vec<Record>) -> Lsn {
         self.cx.journal.take(out)

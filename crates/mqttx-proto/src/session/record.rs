@@ -124,6 +124,10 @@ impl Journal {
         self.last
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     pub(crate) fn handle_stored(&mut self, written: Lsn, synced: Lsn) {
         if self.enabled {
             self.written = self.written.max(written);

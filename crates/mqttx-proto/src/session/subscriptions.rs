@@ -183,6 +183,9 @@ impl Subscriptions {
     pub(crate) fn on_connected(&mut self, cx: &mut Context, session_kept: bool) {
         self.ready = false;
         if !session_kept {
+            if !cx.config.resume_subscriptions {
+                self.desired.retain(|_, desired| desired.standing == Standing::Unconfirmed);
+            }
             self.on_session_lost();
         }
         self.ask_again();

@@ -1,6 +1,9 @@
 //! Many sessions under one roof: names, routes over all of them, events, one shutdown.
 
+mod by_name;
 mod near;
+mod observe;
+mod routes;
 mod shutdown;
 
 pub use shutdown::ShutdownReport;
@@ -12,18 +15,14 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use mqttx_proto::{QoS, ReasonCode};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::error::{Error, PublishError};
-use crate::event::{Event, EventBus, EventFilter, EventHandler, EventKind, EventStream};
-use crate::message::{Message, Publish};
-use crate::metrics::ManagerMetrics;
+use crate::error::Error;
+use crate::event::{EventBus, EventKind};
 use crate::options::SessionOptions;
-use crate::router::{MessageStream, Route, RouteBuilder, RouteHost, Target};
-use crate::session::{ConnectGate, Published, Services, Session, SessionStatus};
+use crate::router::{RouteHost, Target};
+use crate::session::{ConnectGate, Services, Session, SessionStatus};
 
 /// Holds sessions by name, and what they share: routes over all of them, the event bus and the
 /// limit of connection attempts.
@@ -140,13 +139,13 @@ impl SessionManager {
         let services = Services {
             events: Arc::clone(&self.inner.events),
             gate: Arc::clone(&self.inner.gate),
-            runtime,
+            runtime: runtime.clone(),
         };
         let session = Session::start(options, services)?;
         let name: Arc<str> = session.name().into();
         for target in &registry.routes {
             if let Err(error) = session.attach(target) {
-                self.inner.end(vec![session]);
+                runtime.spawn(async move { session.close().await });
                 return Err(error);
             }
         }
@@ -238,211 +237,6 @@ impl SessionManager {
     }
 }
 
-/// Publishing and subscribing by session name.
-impl SessionManager {
-    /// [`Session::publish`] on the session called `name`.
-    ///
-    /// # Errors
-    /// No session has that name, or as [`Session::publish`]; the error holds the message.
-    pub async fn publish_to(
-        &self,
-        name: &str,
-        topic: impl Into<Arc<str>>,
-        payload: impl Into<Bytes>,
-        qos: QoS,
-        retain: bool,
-    ) -> Result<Published, PublishError> {
-        let message = Publish::new(topic, payload).qos(qos).retain(retain);
-        match self.session(name) {
-            Ok(session) => session.publish_message(message).await,
-            Err(error) => Err(PublishError::new(error, message)),
-        }
-    }
-
-    /// Publishes on every session at once and waits for all acknowledgements.
-    pub async fn publish_to_all(
-        &self,
-        message: Publish,
-    ) -> Vec<(String, Result<Published, PublishError>)> {
-        each(self.all(), move |session| {
-            let message = message.clone();
-            async move { session.publish_message(message).await }
-        })
-        .await
-    }
-
-    /// [`Session::subscribe`] on the session called `name`.
-    ///
-    /// # Errors
-    /// No session has that name, or as [`Session::subscribe`].
-    pub async fn subscribe_to(
-        &self,
-        name: &str,
-        filter: &str,
-        qos: QoS,
-    ) -> Result<ReasonCode, Error> {
-        self.session(name)?.subscribe(filter, qos).await
-    }
-
-    /// Subscribes on every session there is now and waits for their answers.
-    pub async fn subscribe_all(
-        &self,
-        filter: &str,
-        qos: QoS,
-    ) -> Vec<(String, Result<ReasonCode, Error>)> {
-        let filter: Arc<str> = filter.into();
-        each(self.all(), move |session| {
-            let filter = Arc::clone(&filter);
-            async move { session.subscribe(&filter, qos).await }
-        })
-        .await
-    }
-
-    /// [`Session::unsubscribe`] on the session called `name`.
-    ///
-    /// # Errors
-    /// No session has that name, or as [`Session::unsubscribe`].
-    pub async fn unsubscribe_to(&self, name: &str, filter: &str) -> Result<ReasonCode, Error> {
-        self.session(name)?.unsubscribe(filter).await
-    }
-
-    /// Unsubscribes on every session and waits for their answers.
-    pub async fn unsubscribe_all(&self, filter: &str) -> Vec<(String, Result<ReasonCode, Error>)> {
-        let filter: Arc<str> = filter.into();
-        each(self.all(), move |session| {
-            let filter = Arc::clone(&filter);
-            async move { session.unsubscribe(&filter).await }
-        })
-        .await
-    }
-}
-
-/// Routes over all sessions, those added later included.
-impl SessionManager {
-    /// Options first; see [`RouteBuilder`].
-    pub fn route(&self, filter: &str) -> RouteBuilder {
-        RouteBuilder::new(Arc::clone(&self.inner) as Arc<dyn RouteHost>, filter)
-    }
-
-    /// Calls `handler` with each message that matches, from any session; see
-    /// [`RouteBuilder::handle`].
-    ///
-    /// # Errors
-    /// As [`RouteBuilder::handle`].
-    pub fn handle<F>(&self, filter: &str, handler: F) -> Result<Route, Error>
-    where
-        F: Fn(&Message) + Send + Sync + 'static,
-    {
-        self.route(filter).handle(handler)
-    }
-
-    /// Awaits `handler` with each message that matches, from any session; see
-    /// [`RouteBuilder::handle_async`].
-    ///
-    /// # Errors
-    /// As [`RouteBuilder::handle`].
-    pub fn handle_async<F, Fut>(&self, filter: &str, handler: F) -> Result<Route, Error>
-    where
-        F: Fn(Message) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.route(filter).handle_async(handler)
-    }
-
-    /// The messages that match, from any session; see [`RouteBuilder::listen`].
-    ///
-    /// # Errors
-    /// As [`RouteBuilder::handle`].
-    pub fn listen(&self, filter: &str) -> Result<MessageStream, Error> {
-        self.route(filter).listen()
-    }
-
-    /// [`Session::handle`] on the session called `name`.
-    ///
-    /// # Errors
-    /// No session has that name, or as [`RouteBuilder::handle`].
-    pub fn handle_to<F>(&self, name: &str, filter: &str, handler: F) -> Result<Route, Error>
-    where
-        F: Fn(&Message) + Send + Sync + 'static,
-    {
-        self.session(name)?.route(filter).handle(handler)
-    }
-
-    /// [`Session::listen`] on the session called `name`.
-    ///
-    /// # Errors
-    /// No session has that name, or as [`RouteBuilder::handle`].
-    pub fn listen_to(&self, name: &str, filter: &str) -> Result<MessageStream, Error> {
-        self.session(name)?.route(filter).listen()
-    }
-}
-
-/// Events and metrics.
-impl SessionManager {
-    /// Calls `handler` with each event that passes `filter`, one at a time and in order, on
-    /// Tokio's blocking pool: it may block and may call back into the manager. Dropping the guard
-    /// ends the calls.
-    ///
-    /// # Errors
-    /// No Tokio runtime is running.
-    pub fn on_event<F>(
-        &self,
-        filter: impl Into<EventFilter>,
-        handler: F,
-    ) -> Result<EventHandler, Error>
-    where
-        F: Fn(&Event) + Send + Sync + 'static,
-    {
-        let runtime = self.inner.runtime()?;
-        Ok(self.inner.events.on_event(filter.into(), &runtime, handler))
-    }
-
-    /// Awaits `handler` with each event that passes `filter`, one at a time and in order.
-    ///
-    /// # Errors
-    /// No Tokio runtime is running.
-    pub fn on_event_async<F, Fut>(
-        &self,
-        filter: impl Into<EventFilter>,
-        handler: F,
-    ) -> Result<EventHandler, Error>
-    where
-        F: Fn(Arc<Event>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let runtime = self.inner.runtime()?;
-        Ok(self.inner.events.on_event_async(filter.into(), &runtime, handler))
-    }
-
-    /// All events from now on; [`events_matching`](Self::events_matching) takes a filter.
-    #[must_use]
-    pub fn events(&self) -> EventStream {
-        self.events_matching(EventFilter::all())
-    }
-
-    /// The events from now on that pass `filter`.
-    #[must_use]
-    pub fn events_matching(&self, filter: impl Into<EventFilter>) -> EventStream {
-        self.inner.events.subscribe(filter.into())
-    }
-
-    /// The sums over all sessions.
-    #[must_use]
-    pub fn metrics(&self) -> ManagerMetrics {
-        let (sessions, over_all) = {
-            let registry = self.inner.registry();
-            (registry.sessions.values().cloned().collect::<Vec<_>>(), registry.routes.len())
-        };
-        let mut sum = ManagerMetrics { routes: over_all, ..ManagerMetrics::default() };
-        for session in sessions {
-            sum.add(&session.metrics());
-            // Each session has the routes over all sessions too.
-            sum.routes += session.route_count().saturating_sub(over_all);
-        }
-        sum
-    }
-}
-
 impl Default for SessionManager {
     fn default() -> Self {
         Self::new()
@@ -458,13 +252,6 @@ impl std::fmt::Debug for SessionManager {
 impl Inner {
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends sessions that nobody waits for.
-    fn end(&self, sessions: Vec<Session>) {
-        if let Some(runtime) = self.runtime.get() {
-            runtime.spawn(each(sessions, |session| async move { session.close().await }));
-        }
     }
 }
 
@@ -492,55 +279,16 @@ impl Registry {
     }
 }
 
-/// What a route over all sessions needs.
-impl RouteHost for Inner {
-    fn attach(&self, target: &Arc<Target>) -> Result<(), Error> {
-        let mut registry = self.registry();
-        registry.check_open()?;
-        for (done, session) in registry.sessions.values().enumerate() {
-            if let Err(error) = session.attach(target) {
-                for session in registry.sessions.values().take(done) {
-                    session.detach(target);
-                }
-                return Err(error);
-            }
-        }
-        registry.routes.push(Arc::clone(target));
-        Ok(())
-    }
-
-    fn detach(&self, target: &Target) {
-        let mut registry = self.registry();
-        registry.routes.retain(|route| route.id() != target.id());
-        for session in registry.sessions.values() {
-            session.detach(target);
-        }
-    }
-
-    fn session_name(&self) -> Option<&Arc<str>> {
-        None
-    }
-
-    fn events(&self) -> &Arc<EventBus> {
-        &self.events
-    }
-
-    fn runtime(&self) -> Result<Handle, Error> {
-        if let Some(handle) = self.runtime.get() {
-            return Ok(handle.clone());
-        }
-        let handle = Handle::try_current().map_err(|source| {
-            Error::config("call this inside a Tokio runtime").with_source(source)
-        })?;
-        Ok(self.runtime.get_or_init(|| handle).clone())
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         let sessions = std::mem::take(&mut self.registry().sessions);
-        self.end(sessions.into_values().collect());
-        self.events.close();
+        let events = Arc::clone(&self.events);
+        let Some(runtime) = self.runtime.get() else { return events.close() };
+        let sessions = sessions.into_values().collect();
+        runtime.spawn(async move {
+            each(sessions, |session| async move { session.close().await }).await;
+            events.close();
+        });
     }
 }
 

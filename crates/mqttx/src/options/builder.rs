@@ -9,6 +9,7 @@ use mqttx_proto::{Property, PropertyContext, QoS, SessionExpiry, Version};
 
 use super::{Backoff, OnRefusal, Outbox, Performance, Secret, SessionOptions, Will, WireLog};
 use crate::error::{ConfigErrors, ConfigProblem};
+use crate::store::Store;
 
 /// Builds [`SessionOptions`]; the meaning of each option is told there.
 ///
@@ -116,7 +117,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets whether the first connect starts a new session.
+    /// Sets whether every connect starts a new session.
     #[must_use]
     pub fn clean_start(mut self, clean: bool) -> Self {
         self.options.clean_start = Some(clean);
@@ -319,6 +320,20 @@ impl SessionBuilder {
     #[must_use]
     pub fn shared_session(mut self, shared: bool) -> Self {
         self.options.shared_session = shared;
+        self
+    }
+
+    /// Keeps the state in the session itself, the default: it ends with the session.
+    #[must_use]
+    pub fn memory_storage(mut self) -> Self {
+        self.options.store = None;
+        self
+    }
+
+    /// Keeps the state in a store, so that it outlives the session. The store knows the session by its name.
+    #[must_use]
+    pub fn storage(mut self, store: impl Store + 'static) -> Self {
+        self.options.store = Some(Arc::new(store));
         self
     }
 

@@ -252,7 +252,9 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
         bytes: options.outbox.bytes,
     };
     config.write_buffer_limit = options.performance.write_buffer;
-    config.journal = false;
+    config.journal = options.store.is_some();
+    config.shared_session = options.shared_session;
+    config.resume_subscriptions = options.resume_subscriptions;
     Ok(config)
 }
 

@@ -21,6 +21,8 @@ use std::time::Duration;
 use mqttx_proto::{Properties, QoS, SessionExpiry, Version};
 use serde::{Deserialize, Deserializer};
 
+use crate::store::Store;
+
 /// What an application asks of a session.
 ///
 /// Made by [`SessionBuilder`], or read from a table whose keys are the fields' names. Unknown keys
@@ -58,8 +60,8 @@ pub struct SessionOptions {
     /// The longest silence, 0 (off) to 65 535 s. Default 60 s `[MQTT-3.1.2.10]`.
     #[serde(deserialize_with = "human::duration")]
     pub keep_alive: Duration,
-    /// Whether the server starts a new session at the first connect. Default: `false` when there is
-    /// a client id, otherwise `true` `[MQTT-3.1.2-4]`.
+    /// Whether the server forgets the earlier session, at every connect. Default: `false` when there
+    /// is a client id, otherwise `true` `[MQTT-3.1.2-4]`.
     pub clean_start: Option<bool>,
     /// How long the server keeps the session after a disconnect, in whole seconds; never ends with
     /// `"never"`. MQTT 5 only. Default: never when `clean_start` is off, otherwise not sent.
@@ -122,6 +124,9 @@ pub struct SessionOptions {
     pub inbound_buffer: usize,
     /// Buffer sizes and time limits.
     pub performance: Performance,
+    /// Where the session's state outlives it. Default: nowhere, it ends with the session.
+    #[serde(skip)]
+    pub store: Option<Arc<dyn Store>>,
     /// Sees the bytes of every connection.
     #[serde(skip)]
     pub wire_log: Option<Arc<dyn WireLog>>,
@@ -162,6 +167,7 @@ impl Default for SessionOptions {
             unrouted_hold: Duration::from_secs(10),
             inbound_buffer: 8 << 20,
             performance: Performance::default(),
+            store: None,
             wire_log: None,
         }
     }
@@ -187,15 +193,12 @@ impl SessionOptions {
         self.clean_start.unwrap_or_else(|| self.client_id.as_deref().is_none_or(str::is_empty))
     }
 
-    /// Whether the server keeps the session over a disconnect.
+    /// Whether the server keeps the session until the next connect.
     #[must_use]
     pub fn is_persistent(&self) -> bool {
-        match self.protocol {
-            Version::V311 => !self.starts_clean(),
-            Version::V5 => {
-                self.effective_session_expiry().is_some_and(|expiry| expiry != SessionExpiry::ZERO)
-            }
-        }
+        !self.starts_clean()
+            && (self.protocol == Version::V311
+                || self.effective_session_expiry().is_some_and(|e| e != SessionExpiry::ZERO))
     }
 
     /// The Session Expiry Interval that CONNECT carries.

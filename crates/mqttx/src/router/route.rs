@@ -78,6 +78,16 @@ impl Route {
     pub fn detach(mut self) {
         self.detached = true;
     }
+
+    /// Takes the route out of its session; what it holds can still be acknowledged.
+    pub(crate) fn unhook(&self) {
+        self.host.detach(&self.target);
+    }
+
+    /// Ends the route and acknowledges nothing: the servers send again what it holds.
+    pub(crate) fn abandon(self) {
+        self.target.abandon();
+    }
 }
 
 impl Drop for Route {

@@ -1,7 +1,8 @@
 //! A route's inner side: the queue that dispatch fills and a consumer empties.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) struct Target {
     pub(super) consumer: Consumer,
     pub(super) events: Arc<EventBus>,
     pub(super) counts: Counts,
+    /// The phase is `Open`: an inline route looks at nothing else.
+    open: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -119,6 +122,7 @@ impl Target {
             consumer,
             events,
             counts: Counts::default(),
+            open: AtomicBool::new(true),
             state: Mutex::new(State {
                 queue,
                 retry: None,
@@ -276,12 +280,12 @@ impl Target {
         arrival: &Arrival<'_>,
         owed: Owed<'_>,
     ) -> Result<Option<Acker>, Closed> {
+        if !self.options.manual_ack || matches!(owed, Owed::Nothing) {
+            return if self.open.load(Acquire) { Ok(None) } else { Err(Closed) };
+        }
         let mut state = self.state();
         if state.phase != Phase::Open {
             return Err(Closed);
-        }
-        if !self.options.manual_ack || matches!(owed, Owed::Nothing) {
-            return Ok(None);
         }
         let completion = owed.keep(arrival.source);
         let slot = state.unacked.insert(completion, arrival.publish.qos == QoS::AtLeastOnce);
@@ -294,6 +298,7 @@ impl Target {
             let mut state = self.state();
             if state.phase == Phase::Open {
                 state.phase = Phase::Ending;
+                self.open.store(false, Release);
             }
             state.waker.take()
         };
@@ -311,6 +316,7 @@ impl Target {
                 return false;
             }
             state.phase = Phase::Stopped;
+            self.open.store(false, Release);
             (
                 state.queue.drain(),
                 state.retry.take(),
@@ -334,6 +340,18 @@ impl Target {
             waker.wake();
         }
         true
+    }
+
+    /// Forgets everything held, so that nothing of it is ever acknowledged.
+    pub(super) fn abandon(&self) {
+        let (waiting, retry, unacked) = {
+            let mut state = self.state();
+            state.phase = Phase::Stopped;
+            self.open.store(false, Release);
+            (state.queue.drain(), state.retry.take(), state.unacked.take_where(|_, _| true))
+        };
+        waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());
+        drop((retry, unacked));
     }
 
     pub(super) fn finish_unacked(&self, slot: Slot) {

@@ -37,7 +37,7 @@ impl<T> Trie<T> {
     pub(crate) const MAX_LEVELS: usize = 1024;
 
     /// Adds a value under a valid filter. The `$share/{name}/` prefix does not count: the server
-    /// sends what matches the rest of it `[MQTT-4.8.2-3]`.
+    /// sends what matches the rest of it (MQTT 5, section 4.8.2).
     pub(crate) fn insert(&mut self, filter: &str, value: T) {
         let mut node = &mut self.root;
         for level in unshared(filter).split('/') {

@@ -31,14 +31,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mqttx_proto::Limits;
-use mqttx_proto::{Properties, ReasonCode};
+use mqttx_proto::{Limits, Properties, ReasonCode, Session as Core};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
 use crate::options::{self, SessionOptions};
-use crate::router::{RouteHost, Target};
-use shared::{Shared, State, Wish, now};
+use crate::router::{MessageSource, RouteHost, Target};
+pub(crate) use shared::now;
+use shared::{Shared, State, Wish};
 
 /// A handle of one session; clones share it.
 ///
@@ -69,9 +69,16 @@ impl Session {
     pub(crate) fn start(options: SessionOptions, services: Services) -> Result<Self, Error> {
         options.check().map_err(|errors| Error::from(errors).with_session(&options.name))?;
         let config = options::core_config(&options)?;
-        let shared = Arc::new(Shared::new(options, config, services));
+        let (core, log) = match &options.store {
+            None => (Core::new(config), None),
+            Some(store) => {
+                let opened = store.open(&options.name)?;
+                (Core::restore(config, shared::now(), opened.records), Some(opened.log))
+            }
+        };
+        let shared = Arc::new(Shared::new(options, core, services));
         shared.subscribe_configured()?;
-        shared.services.runtime.spawn(driver::Driver::new(Arc::clone(&shared)));
+        shared.services.runtime.spawn(driver::Driver::new(Arc::clone(&shared), log));
         Ok(Self { shared })
     }
 
@@ -209,6 +216,16 @@ impl Session {
         .await
     }
 
+    /// [`flush`](Self::flush), and what routes acknowledged is finished: the acknowledgements are
+    /// written, and no QoS 2 message among them waits for the server's PUBREL. Messages that no
+    /// route acknowledged yet are left alone; the server has them.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn finish_acknowledged(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| state.core.is_drained() && !state.core.awaits_release()).await
+    }
+
     async fn drain(
         &self,
         timeout: Duration,
@@ -236,6 +253,22 @@ impl Session {
         self.shared.lock().winding_down = true;
     }
 
+    /// What the session got from its manager.
+    pub(crate) fn services(&self) -> &Services {
+        &self.shared.services
+    }
+
+    /// `bytes` of received messages wait outside the routes, as in
+    /// [`MessageSource::park`](crate::router::MessageSource::park).
+    pub(crate) fn park(&self, bytes: usize) {
+        MessageSource::park(&*self.shared, bytes);
+    }
+
+    /// They do not wait any more.
+    pub(crate) fn unpark(&self, bytes: usize) {
+        MessageSource::unpark(&*self.shared, bytes);
+    }
+
     /// Waits until what was accepted and what handlers have is finished; `false` if it is not at
     /// `until`. Only after [`stop_receiving`](Self::stop_receiving).
     pub(crate) async fn wind_down(&self, until: tokio::time::Instant) -> bool {
@@ -252,11 +285,6 @@ impl Session {
     pub(crate) async fn close(&self) {
         self.shared.wish(Wish::Removed);
         self.until(|state| state.closed.then_some(())).await;
-    }
-
-    /// Whether the session was removed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.lock().closed
     }
 
     /// Puts a route of the manager into this session.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use mqttx_proto::{AckTicket, Config, Session as Core};
+use mqttx_proto::{AckTicket, Session as Core};
 use mqttx_proto::{Properties, ReasonCode};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -97,12 +97,12 @@ pub(crate) enum Wish {
 }
 
 impl Shared {
-    pub(crate) fn new(options: SessionOptions, config: Config, services: Services) -> Self {
+    pub(crate) fn new(options: SessionOptions, core: Core, services: Services) -> Self {
         let name: Arc<str> = options.name.as_str().into();
         let wish =
             if options.enabled && !options.manual_connect { Wish::Connected } else { Wish::Idle };
         let state = State {
-            core: Core::new(config),
+            core,
             waiters: Waiters::default(),
             room: Room::default(),
             interests: Interests::default(),
@@ -198,6 +198,7 @@ impl State {
         let needed = self.wish_changed
             || self.routes_added
             || (self.core.has_transmit() && !self.socket_full)
+            || self.core.has_records()
             || self.core.poll_timeout().is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
         if needed { self.asleep.take() } else { None }
     }

@@ -123,6 +123,29 @@ impl Session {
         }
     }
 
+    /// A route does not want its filter any more, but takes what still comes. If it was the last one
+    /// the filter is unsubscribed; returns at the server's answer, at once without a connection.
+    pub(crate) async fn leave(&self, route: &Route) {
+        let waiting = {
+            let mut state = self.shared.lock();
+            let last = state.interests.remove(route.filter(), Owner::Route(route.id()));
+            if !last || state.closed || state.winding_down {
+                return;
+            }
+            let token = state.waiters.insert_task();
+            let filters = [route.filter()];
+            if state.core.unsubscribe(&filters, PropertiesRef::EMPTY, token).is_err() {
+                state.waiters.remove(token);
+                return;
+            }
+            self.shared.unlock_and_wake(state);
+            Waiting::new(Arc::clone(&self.shared), token)
+        };
+        if self.is_connected() {
+            waiting.await;
+        }
+    }
+
     /// Starts a route: `handler` gets the messages that match `filter`, on a thread of its own where
     /// it may block. The filter is subscribed with QoS 1. See [`route`](Self::route) for options.
     ///

@@ -1,1 +1,318 @@
+//! Sessions in stopped time: what takes minutes in the field takes a moment here.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Session, SessionStatus};
+use crate::options::{Backoff, Jitter, Outbox, SessionBuilder, SessionOptions};
+use crate::transport::mem::{Listener, Peer};
+use crate::{DropReason, Event, EventKind, ManagerBuilder, Publish, QoS, SessionManager};
+
+const ACCEPTED: &str = "20 { 00 00 {} }";
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn options() -> SessionBuilder {
+    let backoff = Backoff::default().jitter(Jitter::None);
+    SessionOptions::quick_connect("s", "mem").receive_maximum(None).reconnect(backoff)
+}
+
+fn add(builder: SessionBuilder) -> (SessionManager, Session) {
+    let manager = ManagerBuilder::default().connect_rate(0).build();
+    let session = manager.add_session(builder.build().expect("valid")).expect("a session");
+    (manager, session)
+}
+
+async fn connected(builder: SessionBuilder) -> (SessionManager, Session, Listener, Peer) {
+    let mut listener = Listener::bind("mem");
+    let (manager, session) = add(builder);
+    let peer = listener.accept_and_answer(ACCEPTED).await;
+    session.wait_ready(HOUR).await.expect("ready");
+    (manager, session, listener, peer)
+}
+
+fn message(qos: QoS) -> Publish {
+    Publish::new("t", "x").qos(qos)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_open_link_is_noticed_by_the_keep_alive() {
+    let (_manager, session, mut listener, mut silent) = connected(options()).await;
+    let start = Instant::now();
+    assert_eq!(silent.recv().await, [0xc0, 0], "a ping after a minute of silence");
+    assert_eq!(start.elapsed().as_secs(), 60);
+    let _peer = listener.accept_and_answer(ACCEPTED).await;
+    assert_eq!(start.elapsed().as_secs(), 121, "another minute, then the first delay");
+    session.wait_connected(HOUR).await.expect("connected");
+    assert_eq!(session.metrics().errors, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_for_a_day_without_another_connection() {
+    let (_manager, session, _listener, mut peer) = connected(options()).await;
+    let start = Instant::now();
+    while start.elapsed() < 24 * HOUR {
+        peer.expect("c0 {}").await;
+        peer.send("d0 {}").await;
+    }
+    assert!(session.is_connected());
+    assert_eq!(session.metrics().reconnects, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_grow_also_before_the_first_connection() {
+    let mut listener = Listener::bind("mem");
+    let (_manager, session) = add(options());
+    let start = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..8 {
+        drop(listener.accept().await);
+        times.push(start.elapsed().as_secs());
+    }
+    assert_eq!(times, [0, 1, 3, 7, 15, 31, 63, 123], "doubled up to a minute");
+    assert_eq!(session.status(), SessionStatus::Reconnecting { attempt: 8 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connack_alone_does_not_reset_the_delay() {
+    let mut listener = Listener::bind("mem");
+    let (_manager, session) = add(options());
+    let start = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..4 {
+        let peer = listener.accept_and_answer(ACCEPTED).await;
+        session.wait_connected(HOUR).await.expect("connected");
+        times.push(start.elapsed().as_secs());
+        drop(peer);
+    }
+    assert_eq!(times, [0, 1, 3, 7]);
+    let peer = listener.accept_and_answer(ACCEPTED).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    drop(peer);
+    let stable = start.elapsed();
+    listener.accept().await;
+    assert_eq!((start.elapsed() - stable).as_secs(), 1, "ten seconds are stable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_left_after_the_timeout() {
+    let mut listener = Listener::bind("mem");
+    let (_manager, session) = add(options().connect_timeout(Duration::from_secs(5)));
+    let _silent = listener.accept().await;
+    let start = Instant::now();
+    let _next = listener.accept().await;
+    assert_eq!(start.elapsed().as_secs(), 6);
+    let error = session.last_error().expect("an error");
+    assert!(error.is_timeout() && error.is_temporary(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_auto_reconnect_the_first_failure_is_final() {
+    let mut listener = Listener::bind("mem");
+    let (_manager, session) = add(options().auto_reconnect(false));
+    drop(listener.accept().await);
+    let error = session.wait_connected(HOUR).await.expect_err("failed");
+    assert_eq!(error.session(), Some("s"));
+    assert_eq!(session.status(), SessionStatus::Failed);
+    assert!(timeout(HOUR, listener.accept()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_expires_while_the_session_is_away() {
+    let (_manager, session) = add(options().manual_connect(true));
+    let start = Instant::now();
+    let mortal = message(QoS::AtLeastOnce).ttl(Duration::from_secs(30));
+    let delivery = session.try_publish(mortal).expect("accepted");
+    let error = delivery.await.expect_err("expired");
+    assert_eq!(start.elapsed().as_secs(), 30);
+    assert_eq!(error.code(), "publish.dropped");
+    assert_eq!(session.metrics().dropped.of(DropReason::Expired), 1);
+    assert_eq!(session.metrics().outbox_messages, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_options_time_to_live_counts_for_messages_without_one() {
+    let outbox = Outbox { ttl: Some(Duration::from_secs(5)), ..Outbox::default() };
+    let (_manager, session) = add(options().manual_connect(true).outbox(outbox));
+    let start = Instant::now();
+    let delivery = session.try_publish(message(QoS::AtLeastOnce)).expect("accepted");
+    delivery.await.expect_err("expired");
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_waits_for_the_acknowledgement_and_no_longer() {
+    let (_manager, session, _listener, mut peer) = connected(options()).await;
+    session.flush(HOUR).await.expect("nothing to wait for");
+    let delivery = session.try_publish(message(QoS::AtLeastOnce)).expect("accepted");
+    let late = session.flush(Duration::from_secs(1)).await.expect_err("not acknowledged");
+    assert!(late.is_timeout() && late.to_string().starts_with("1 messages"), "{late}");
+    peer.expect("32 { <t> 00 01 {} 'x' }").await;
+    let (flushed, ()) = tokio::join!(session.flush(HOUR), peer.send("40 { 00 01 }"));
+    flushed.expect("acknowledged");
+    delivery.await.expect("acknowledged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_publisher_that_gives_up_leaves_its_place() {
+    let outbox = Outbox { messages: 1, ..Outbox::default() };
+    let (_manager, session, _listener, mut peer) = connected(options().outbox(outbox)).await;
+    let first = session.enqueue(message(QoS::AtLeastOnce)).await.expect("room");
+    let blocked = timeout(Duration::from_secs(1), session.enqueue(message(QoS::AtLeastOnce)));
+    assert!(blocked.await.is_err(), "no room");
+    let third = session.enqueue(message(QoS::AtLeastOnce));
+    let answer = async {
+        peer.expect("32 { <t> 00 01 {} 'x' }").await;
+        peer.send("40 { 00 01 }").await;
+        first.await.expect("acknowledged");
+    };
+    let _third = tokio::join!(third, answer).0.expect("room again");
+    peer.expect("32 { <t> 00 02 {} 'x' }").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_server_does_not_stop_what_arrives() {
+    let (_manager, session, _listener, mut peer) = connected(options()).await;
+    let mut stream = session.listen("in").expect("a route");
+    peer.expect("82 { 00 01 { 0b 01 } <in> 01 }").await;
+    peer.send("90 { 00 01 {} 01 }").await;
+    // Far more than the pipe holds, and the server does not read.
+    let stuck = session.try_publish(Publish::new("t", vec![0; 100_000])).expect("accepted");
+    peer.send("30 { <in> {} '1' } 30 { <in> {} '2' }").await;
+    assert_eq!(stream.next().await.expect("a message").payload(), b"1");
+    assert_eq!(stream.next().await.expect("a message").payload(), b"2");
+    drop(stuck);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_inbound_buffer_stops_the_server_and_loses_nothing() {
+    let builder = options().inbound_buffer(64 << 10);
+    let (_manager, session, _listener, mut peer) = connected(builder).await;
+    let mut stream = session.route("in").capacity(1).listen().expect("a route");
+    peer.expect("82 { 00 01 { 0b 01 } <in> 01 }").await;
+    peer.send("90 { 00 01 {} 01 }").await;
+    let payload = "x".repeat(100);
+    let count = 3000;
+    let flood = async {
+        for n in 0..count {
+            peer.send(&format!("30 {{ <in> {{}} '{n:06}{payload}' }}")).await;
+        }
+        peer
+    };
+    let drain = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let parked = session.metrics().parked_bytes;
+        assert!((64 << 10..256 << 10).contains(&parked), "{parked}");
+        for n in 0..count {
+            let message = stream.next().await.expect("a message");
+            assert_eq!(&message.payload()[..6], format!("{n:06}").as_bytes());
+        }
+    };
+    let (_peer, ()) = tokio::join!(flood, drain);
+    assert_eq!(session.metrics().parked_bytes, 0);
+    assert!(session.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_inbound_buffer_never_holds_back_an_acknowledgement() {
+    let builder = options().inbound_buffer(64 << 10);
+    let (_manager, session, _listener, mut peer) = connected(builder).await;
+    let stream = session.route("in").capacity(1).listen().expect("a route");
+    peer.expect("82 { 00 01 { 0b 01 } <in> 01 }").await;
+    peer.send("90 { 00 01 {} 01 }").await;
+    let delivery = session.try_publish(message(QoS::AtLeastOnce)).expect("accepted");
+    let payload = "x".repeat(100);
+    for _ in 0..3000 {
+        peer.send(&format!("30 {{ <in> {{}} '{payload}' }}")).await;
+    }
+    peer.send("40 { 00 02 }").await;
+    delivery.await.expect("acknowledged although nobody takes the messages");
+    let metrics = session.metrics();
+    let dropped = metrics.dropped.of(DropReason::InboundFull);
+    assert!(dropped > 0, "QoS 0 was dropped, and counted");
+    assert_eq!(stream.route().stats().received, 3000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persistent_session_comes_back_when_the_inbound_buffer_is_half_empty() {
+    let builder = options().inbound_buffer(64 << 10).client_id("c").persistent(true);
+    let (_manager, session, mut listener, mut peer) = connected(builder).await;
+    let mut stream = session.route("in").capacity(1).listen().expect("a route");
+    peer.expect("82 { 00 01 { 0b 01 } <in> 01 }").await;
+    peer.send("90 { 00 01 {} 01 }").await;
+    let _delivery = session.try_publish(message(QoS::AtLeastOnce)).expect("accepted");
+    peer.expect("32 { <t> 00 02 {} 'x' }").await;
+    let payload = "x".repeat(100);
+    for id in 1..2000 {
+        // The client closes in between, and reads on for a moment.
+        if !peer.try_send(&format!("32 {{ <in> {id:04x} {{}} '{payload}' }}")).await {
+            break;
+        }
+    }
+    peer.expect("e0 { 97 }").await;
+    drop(peer);
+    assert!(timeout(HOUR, listener.accept()).await.is_err(), "the buffer is full");
+    let mut taken = 0;
+    let mut again = loop {
+        tokio::select! {
+            biased;
+            again = listener.accept() => break again,
+            message = stream.next() => taken += usize::from(message.is_some()),
+        }
+    };
+    assert!((250..400).contains(&taken), "half of the buffer, not {taken}");
+    assert_eq!(again.recv().await[0], 0x10);
+    again.send("20 { 01 00 {} }").await;
+    again.expect("3a { <t> 00 02 {} 'x' }").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_tell_the_life_of_a_session() {
+    let mut listener = Listener::bind("mem");
+    let manager = ManagerBuilder::default().build();
+    let mut events = manager.events();
+    let session = manager.add_session(options().build().expect("valid")).expect("a session");
+    let peer = listener.accept_and_answer(ACCEPTED).await;
+    session.wait_ready(HOUR).await.expect("ready");
+    drop(peer);
+    let _peer = listener.accept_and_answer(ACCEPTED).await;
+    session.wait_ready(HOUR).await.expect("ready");
+    manager.remove_session("s").await.expect("there");
+    let mut names = Vec::new();
+    while let Some(event) = events.try_next() {
+        if !matches!(event.kind, EventKind::SessionStateChanged { .. }) {
+            names.push(Event::name(&event).as_str());
+        }
+    }
+    assert_eq!(
+        names,
+        [
+            "session_added",
+            "session_connecting",
+            "session_connected",
+            "session_ready",
+            "session_disconnected",
+            "session_reconnecting",
+            "session_connecting",
+            "session_connected",
+            "session_ready",
+            "session_disconnected",
+            "session_removed",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_gone_resolves_everything() {
+    let (_manager, session) = add(options().manual_connect(true));
+    let delivery = session.try_publish(message(QoS::AtLeastOnce)).expect("accepted");
+    let subscribing = session.subscribe("a", QoS::AtMostOnce);
+    let closing = async {
+        tokio::task::yield_now().await;
+        session.close().await;
+    };
+    let (subscribed, ()) = tokio::join!(subscribing, closing);
+    assert_eq!(subscribed.expect_err("closed").kind(), crate::ErrorKind::Closed);
+    assert_eq!(delivery.await.expect_err("closed").kind(), crate::ErrorKind::Closed);
+    assert_eq!(session.status(), SessionStatus::Stopped);
+}

@@ -1,5 +1,5 @@
-//! A broker small enough to read: subscriptions, routing and acknowledgements of MQTT 5, no state
-//! beyond a connection. It can be told to withhold acknowledgements.
+//! A broker small enough to read: subscriptions, routing and acknowledgements up to QoS 1, no state
+//! beyond a connection. It can withhold acknowledgements and cut its connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ pub(crate) struct Broker {
 }
 
 struct State {
+    version: Version,
+    cuts: watch::Sender<u64>,
     clients: Mutex<Vec<Client>>,
     withhold: AtomicBool,
     published: Mutex<Vec<String>>,
@@ -33,10 +35,17 @@ struct Client {
 }
 
 impl Broker {
+    /// For clients of MQTT 5.
     pub(crate) async fn start() -> Self {
+        Self::start_for(Version::V5).await
+    }
+
+    pub(crate) async fn start_for(version: Version) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
+            version,
+            cuts: watch::Sender::new(0),
             clients: Mutex::default(),
             withhold: AtomicBool::new(false),
             published: Mutex::default(),
@@ -47,7 +56,13 @@ impl Broker {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    let id = serve(stream, &shared).await;
+                    let mut cuts = shared.cuts.subscribe();
+                    let id = Mutex::new(None);
+                    tokio::select! {
+                        () = serve(stream, &shared, &id) => {}
+                        _ = cuts.changed() => {}
+                    }
+                    let id = id.into_inner().unwrap();
                     shared.clients.lock().unwrap().retain(|c| Some(&c.id) != id.as_ref());
                     shared.count();
                 });
@@ -58,6 +73,11 @@ impl Broker {
 
     pub(crate) fn url(&self) -> String {
         format!("mqtt://{}", self.address)
+    }
+
+    /// Ends every connection, without a word.
+    pub(crate) fn cut(&self) {
+        self.state.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// From now on PUBLISH is not acknowledged.
@@ -100,8 +120,9 @@ impl State {
     }
 }
 
-/// Serves one connection until it ends; the client id if it got as far as CONNECT.
-async fn serve(stream: TcpStream, state: &Arc<State>) -> Option<String> {
+/// Serves one connection until it ends; `id` is the client's if it got as far as CONNECT.
+async fn serve(stream: TcpStream, state: &Arc<State>, id: &Mutex<Option<String>>) {
+    stream.set_nodelay(true).unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let (out, mut outgoing) = unbounded_channel::<Vec<u8>>();
     tokio::spawn(async move {
@@ -111,20 +132,20 @@ async fn serve(stream: TcpStream, state: &Arc<State>) -> Option<String> {
             }
         }
     });
-    let (mut input, mut id) = (Vec::new(), None);
+    let mut input = Vec::new();
     loop {
-        while let Ok(FrameStatus::Complete(found)) = frame(&input, Version::V5, u32::MAX) {
+        while let Ok(FrameStatus::Complete(found)) = frame(&input, state.version, u32::MAX) {
             let body = &input[found.header_len..found.total_len];
-            let packet = decode(Version::V5, found.first_byte, body).expect("well-formed");
-            if !answer(&packet, state, &mut id, &out) {
-                return id;
+            let packet = decode(state.version, found.first_byte, body).expect("well-formed");
+            if !answer(&packet, state, &mut id.lock().unwrap(), &out) {
+                return;
             }
             input.drain(..found.total_len);
         }
         let mut chunk = [0; 4096];
         match reader.read(&mut chunk).await {
             Ok(n) if n > 0 => input.extend_from_slice(&chunk[..n]),
-            _ => return id,
+            _ => return,
         }
     }
 }
@@ -145,7 +166,7 @@ fn answer(
                 reason: ReasonCode::SUCCESS,
                 properties: PropertiesRef::EMPTY,
             };
-            connack.encode(Version::V5, &mut reply).unwrap();
+            connack.encode(state.version, &mut reply).unwrap();
             state.clients.lock().unwrap().push(Client {
                 id: connect.client_id.to_owned(),
                 filters: Vec::new(),
@@ -166,7 +187,7 @@ fn answer(
                 properties: PropertiesRef::EMPTY,
                 codes: &codes,
             };
-            suback.encode(PacketType::SubAck, Version::V5, &mut reply).unwrap();
+            suback.encode(PacketType::SubAck, state.version, &mut reply).unwrap();
         }
         Packet::Unsubscribe(unsubscribe) => {
             let filters: Vec<_> = unsubscribe.filters.iter().map(str::to_owned).collect();
@@ -176,7 +197,7 @@ fn answer(
                 properties: PropertiesRef::EMPTY,
                 codes: &vec![0; filters.len()],
             };
-            unsuback.encode(PacketType::UnsubAck, Version::V5, &mut reply).unwrap();
+            unsuback.encode(PacketType::UnsubAck, state.version, &mut reply).unwrap();
         }
         Packet::Publish(publish) => {
             state.published.lock().unwrap().push(publish.topic.to_owned());
@@ -188,7 +209,7 @@ fn answer(
                     reason: ReasonCode::SUCCESS,
                     properties: PropertiesRef::EMPTY,
                 };
-                ack.encode(PacketType::PubAck, Version::V5, &mut reply).unwrap();
+                ack.encode(PacketType::PubAck, state.version, &mut reply).unwrap();
             }
         }
         Packet::PingReq => reply.extend_from_slice(&[0xd0, 0x00]),
@@ -220,7 +241,7 @@ impl State {
             });
             let copy = Publish { dup: false, qos, packet_id, ..*publish };
             let mut bytes = Vec::new();
-            copy.encode(Version::V5, &mut bytes).unwrap();
+            copy.encode(self.version, &mut bytes).unwrap();
             let _ = client.out.send(bytes);
         }
     }

@@ -95,7 +95,7 @@ async fn filters_that_cannot_be_are_refused_before_anything_starts() {
 
 fn identifiers(ids: &[u32]) -> Properties {
     let mut properties = Properties::new();
-    // Many may stand in a received PUBLISH `[MQTT-3.3.4-3]`, not in one that is sent.
+    // Many may stand in a received PUBLISH, not in one that is sent.
     let mut raw = Vec::new();
     for id in ids {
         raw.extend_from_slice(&[0x0b, u8::try_from(*id).unwrap()]);

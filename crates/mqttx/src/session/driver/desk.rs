@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use mqttx_proto::{AckTicket, Event, Inbound, SendTotals};
+use mqttx_proto::{AckTicket, Event, Inbound, Record, SendTotals};
 
 use crate::options::Performance;
 use crate::router::Scratch;
@@ -21,6 +21,7 @@ pub(super) struct Desk {
     pub(super) done: Vec<AckTicket>,
     pub(super) wakes: Vec<Wake>,
     pub(super) events: Vec<Event>,
+    pub(super) records: Vec<Record>,
     pub(super) wish: Option<Wish>,
     pub(super) routes_added: bool,
     pub(super) watched: bool,
@@ -61,7 +62,7 @@ impl Desk {
 /// into the allocation it came from.
 fn recycle<'a>(mut list: Vec<Inbound<'_>>) -> Vec<Inbound<'a>> {
     list.clear();
-    list.into_iter().filter_map(|_| None).collect()
+    list.into_iter().map(|_| unreachable!("the list was cleared")).collect()
 }
 
 #[cfg(test)]

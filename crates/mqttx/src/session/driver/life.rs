@@ -22,9 +22,17 @@ impl Driver {
     /// The application changed its mind.
     pub(super) fn on_wish(&mut self, now: Instant, wish: &Wish) {
         let at_rest = matches!(self.phase, Phase::Resting);
+        if *wish == Wish::Reconnected && !matches!(self.phase, Phase::Open(_)) {
+            // Fulfilled by the attempt that begins now.
+            let mut state = self.shared.lock();
+            if state.wish == Wish::Reconnected {
+                state.wish = Wish::Connected;
+            }
+        }
         match (wish, &self.phase) {
             (Wish::Idle, _) => {}
             (Wish::Connected, _) if at_rest => {
+                self.shared.set_status(SessionStatus::Connecting);
                 self.plan.start_over();
                 self.wait(now, Duration::ZERO, false);
             }
@@ -201,7 +209,10 @@ impl Driver {
                 self.plan.start_over();
                 self.wait(now, Duration::ZERO, false);
             }
-            Wish::Idle | Wish::Connected => self.after_end(now, verdict, error, lasted),
+            Wish::Idle | Wish::Connected => match self.store_error.take() {
+                Some(error) => self.fail(Some(*error)),
+                None => self.after_end(now, verdict, error, lasted),
+            },
         }
     }
 
@@ -269,7 +280,7 @@ impl Driver {
     }
 
     /// The session stays down until somebody calls.
-    fn fail(&mut self, error: Option<Error>) {
+    pub(super) fn fail(&mut self, error: Option<Error>) {
         let mut state = self.shared.lock();
         if error.is_some() {
             state.last_error = error;

@@ -40,6 +40,8 @@ pub(super) struct Link {
     /// QoS 0 messages that slow routes cannot take are dropped.
     pub(super) shedding: bool,
     closing: Option<Box<Closing>>,
+    /// Writing failed; what the peer said before it closed is still to be read.
+    broken: Option<io::Error>,
 }
 
 /// The last moments of a connection.
@@ -78,6 +80,7 @@ impl Link {
             paused: false,
             shedding: false,
             closing: None,
+            broken: None,
         }
     }
 
@@ -95,11 +98,13 @@ impl Link {
 
     /// When something is over: a stalled write, silence, the last moments.
     pub(super) fn deadline(&self, options: &SessionOptions) -> Option<Instant> {
+        if let Some(closing) = &self.closing {
+            return Some(closing.until);
+        }
         let performance = &options.performance;
         let stalled = self.stalled.map(|since| since + performance.write_timeout);
         let silent = performance.read_timeout.filter(|_| !self.paused).map(|t| self.last_read + t);
-        let closing = self.closing.as_ref().map(|closing| closing.until);
-        [stalled, silent, closing].into_iter().flatten().min()
+        [stalled, silent].into_iter().flatten().min()
     }
 
     /// The error of a deadline that is over.
@@ -118,7 +123,30 @@ impl Link {
     }
 
     /// Writes what the socket takes; `true` if it took some.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+    ///
+    /// An error does not end the connection yet: the peer may have said why before it closed.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.broken.is_none() {
+            match self.try_write(cx, now) {
+                Ok(moved) => return moved,
+                Err(error) => self.broken = Some(error),
+            }
+        }
+        self.transmit.clear();
+        (self.needs_flush, self.stalled) = (false, None);
+        false
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// The error that ended writing, once nothing is left to read.
+    pub(super) fn take_broken(&mut self) -> Option<io::Error> {
+        self.broken.take()
+    }
+
+    fn try_write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
         let mut moved = false;
         while !self.transmit.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -181,10 +209,7 @@ impl Link {
         now: Instant,
         buffer: &mut [u8],
     ) -> Step {
-        let mut moved = self.write(cx, now).unwrap_or_else(|_| {
-            self.transmit.clear();
-            false
-        });
+        let mut moved = self.write(cx, now);
         let flushed = self.transmit.is_empty() && !self.needs_flush;
         let Some(closing) = &mut self.closing else { return Step::Stuck };
         // The server closes by itself after its own refusal or DISCONNECT; nothing of ours waits.

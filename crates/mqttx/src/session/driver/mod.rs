@@ -19,6 +19,7 @@ mod life;
 mod link;
 mod plan;
 mod receive;
+mod store;
 mod tally;
 mod timer;
 
@@ -33,10 +34,13 @@ use std::time::Instant;
 use mqttx_proto::{Event, SendTotals};
 
 use super::delivery::Wake;
+use super::interest::Interests;
 use super::shared::{Shared, Wish, now};
 use super::status::SessionStatus;
+use crate::error::Error;
 use crate::event::EventKind;
 use crate::router::MessageSource;
+use crate::store::Log;
 use crate::transport::{Endpoint, Stream};
 use desk::Desk;
 use held::Held;
@@ -61,12 +65,19 @@ pub(crate) struct Driver {
     endpoint: Option<Box<Endpoint>>,
     timer: Timer,
     held: Held,
+    /// Where records go; `None` without a store.
+    log: Option<Box<dyn Log>>,
+    /// Why there is no log any more; the session fails with it once its connection is closed.
+    store_error: Option<Box<Error>>,
     tally: Tally,
     totals: SendTotals,
     duplicates: u64,
     /// The inbound buffer is over its limit, until it is half empty.
     over: bool,
 }
+
+/// A transport that is being connected.
+type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
 
 enum Phase {
     /// Until somebody calls.
@@ -77,13 +88,13 @@ enum Phase {
         admitted: bool,
         drained: bool,
     },
-    Connecting(Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>),
+    Connecting(Opening),
     Open(Box<Link>),
     Finished,
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, log: Option<Box<dyn Log>>) -> Self {
         let source: Arc<dyn MessageSource> = Arc::clone(&shared) as _;
         Self {
             shared,
@@ -94,6 +105,8 @@ impl Driver {
             endpoint: None,
             timer: Timer::default(),
             held: Held::default(),
+            log,
+            store_error: None,
             tally: Tally::default(),
             totals: SendTotals::default(),
             duplicates: 0,
@@ -105,7 +118,8 @@ impl Driver {
         for _ in 0..TURNS {
             let now = now();
             self.drive_core(now, desk);
-            self.drive_outputs(now, desk);
+            let asked = self.drive_outputs(now, desk);
+            let stored = self.drive_store(cx, now, desk);
             let moved = match self.phase {
                 Phase::Finished => return Poll::Ready(()),
                 Phase::Resting => false,
@@ -113,7 +127,8 @@ impl Driver {
                 Phase::Connecting(_) => self.drive_connecting(cx, now),
                 Phase::Open(_) => self.drive_link(cx, now, desk),
             };
-            if !moved && desk.done.is_empty() && self.sleep(cx, now) {
+            let busy = moved || asked || stored || !desk.done.is_empty();
+            if !busy && self.sleep(cx, now) {
                 return Poll::Pending;
             }
         }
@@ -135,6 +150,11 @@ impl Driver {
         }
         if state.core.poll_timeout().is_some_and(|at| at <= now) {
             state.core.handle_timeout(now);
+            // A timer of the core means a quiet session: the memory of the last burst is given back.
+            state.waiters.shrink();
+            if let Phase::Open(link) = &mut self.phase {
+                link.transmit.shrink();
+            }
         }
         if std::mem::take(&mut state.wish_changed) {
             desk.wish = Some(state.wish.clone());
@@ -144,6 +164,9 @@ impl Driver {
             && link.transmit.is_empty()
         {
             state.core.poll_transmit(&mut link.transmit);
+        }
+        if state.core.has_records() {
+            state.core.poll_store(&mut desk.records);
         }
         while let Some(event) = state.core.poll_event() {
             desk.events.push(event);
@@ -155,13 +178,16 @@ impl Driver {
         desk.watched = state.drain_watchers > 0;
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase {
-            link.shedding = self.over && state.core.awaits_server();
-            link.paused = self.over && !link.shedding;
+            let core = &state.core;
+            let outstanding = self.over
+                && (core.awaits_server() || !core.is_drained() || !link.transmit.is_empty());
+            link.shedding = outstanding;
+            link.paused = self.over && !outstanding;
         }
     }
 
-    /// Tells everybody, without the lock.
-    fn drive_outputs(&mut self, now: Instant, desk: &mut Desk) {
+    /// Tells everybody, without the lock; `true` if the core was asked for something meanwhile.
+    fn drive_outputs(&mut self, now: Instant, desk: &mut Desk) -> bool {
         self.log_transmit(desk);
         for wake in desk.wakes.drain(..) {
             Wake::fire(wake, &self.shared.name);
@@ -175,8 +201,9 @@ impl Driver {
             self.on_event(now, event);
         }
         desk.events = events;
-        if let Some(wish) = desk.wish.take() {
-            self.on_wish(now, &wish);
+        let wish = desk.wish.take();
+        if let Some(wish) = &wish {
+            self.on_wish(now, wish);
         }
         if desk.routes_added {
             self.redispatch(desk);
@@ -185,6 +212,7 @@ impl Driver {
             self.give_up_held(desk);
         }
         self.tally.tell(now, &self.shared);
+        wish.is_some()
     }
 
     fn on_event(&mut self, now: Instant, event: Event) {
@@ -213,7 +241,13 @@ impl Driver {
                 self.tally.add(&self.shared, tally::reason_of(reason), count as u64, None);
             }
             Event::SessionLost { requeued } => {
-                self.shared.emit(EventKind::SessionLost { requeued })
+                if !self.shared.options.resume_subscriptions {
+                    self.shared.lock().interests = Interests::default();
+                }
+                // After a clean start it is no news, unless messages go out again.
+                if requeued > 0 || !self.shared.options.starts_clean() {
+                    self.shared.emit(EventKind::SessionLost { requeued });
+                }
             }
             _ => {}
         }
@@ -302,6 +336,12 @@ impl Drop for Driver {
             let mut state = self.shared.lock();
             state.closed = true;
             state.wish = Wish::Removed;
+            if let Some(log) = &mut self.log {
+                // What was accepted since the last turn is the store's to keep.
+                let mut records = Vec::new();
+                state.core.poll_store(&mut records);
+                log.submit(&mut records);
+            }
             state.core.handle_closed();
             state.collect_completions(&mut wakes);
             state.waiters.close(&mut wakes);

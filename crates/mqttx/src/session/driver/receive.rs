@@ -30,10 +30,8 @@ impl Driver {
         } else if let Some(error) = link.overdue(now, &self.shared.options) {
             Step::Ended(link.cause_or(error))
         } else {
-            match link.write(cx, now) {
-                Ok(moved) => return self.drive_reading(cx, now, desk) || moved,
-                Err(error) => Step::Ended(link.cause_or(error)),
-            }
+            let moved = link.write(cx, now);
+            return self.drive_reading(cx, now, desk) || moved;
         };
         match step {
             Step::Moved => true,
@@ -47,7 +45,7 @@ impl Driver {
 
     fn drive_reading(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> bool {
         let Phase::Open(link) = &mut self.phase else { return false };
-        if link.paused {
+        if link.paused && !link.is_broken() {
             return false;
         }
         // A small rest goes in front of what is read; a large packet grows where it is.
@@ -55,7 +53,11 @@ impl Driver {
         let rest = if link.partial.len() <= limit / 4 { link.partial.len() } else { 0 };
         let Some(space) = desk.bytes.get_mut(rest..limit) else { return false };
         match link.read(cx, now, space) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                let Some(error) = link.take_broken() else { return false };
+                let end = link.cause_or(error);
+                self.end_link(now, end);
+            }
             Poll::Ready(Ok(0)) => {
                 let text = "the server closed the connection";
                 let end = link.cause_or(io::Error::new(io::ErrorKind::UnexpectedEof, text));

@@ -1,0 +1,199 @@
+//! One session for a command: made from the connection flags, watched until it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry};
+use mqttx::{
+    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session, SessionBuilder,
+    SessionManager, SessionOptions, SessionStatus, Will,
+};
+
+use crate::exit::{Failure, warn};
+use crate::flags::{Connection, WillMessage};
+use crate::wire_log::StderrLog;
+
+/// How long DISCONNECT may take before the command ends without it.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// The session of a command with one session.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Owns the session.
+    _manager: SessionManager,
+    session: Session,
+    events: EventStream,
+    disconnect: mqttx::proto::Properties,
+}
+
+/// What a command has to react to.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// The session cannot go on.
+    Ended(Failure),
+    /// The server accepted a connection.
+    Connected,
+    /// Every filter is granted or refused.
+    Ready,
+    /// The server refused this filter, or its CONNACK rules it out.
+    FilterRefused { filter: String, reason: ReasonCode, text: Option<String> },
+}
+
+impl Client {
+    /// A session that waits for [`connect`](Session::connect), so that routes can be added before.
+    ///
+    /// # Errors
+    /// Options that the flags let pass and the library does not.
+    pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
+        let manager = SessionManager::new();
+        let events = manager.events();
+        let options = builder(connection, session_name(connection))
+            .manual_connect(true)
+            .build()
+            .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+        let session = manager.add_session(options).map_err(|error| failure(&error))?;
+        Ok(Self { _manager: manager, session, events, disconnect: connection.properties.disconnect.clone() })
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The next thing that the command has to react to; what is only worth a line is written to
+    /// stderr on the way. Cancel safe.
+    pub(crate) async fn notice(&mut self) -> Notice {
+        loop {
+            let Some(event) = self.events.next().await else {
+                return Notice::Ended(Failure::runtime("the session was removed"));
+            };
+            match &event.kind {
+                EventKind::SessionStateChanged { new: SessionStatus::Failed, .. } => {
+                    return Notice::Ended(self.end_of_session());
+                }
+                EventKind::SessionConnected { .. } => return Notice::Connected,
+                EventKind::SessionReady { .. } => return Notice::Ready,
+                EventKind::SubscriptionRefused { filter, reason, reason_string } => {
+                    return Notice::FilterRefused {
+                        filter: filter.clone(),
+                        reason: *reason,
+                        text: reason_string.clone(),
+                    };
+                }
+                EventKind::SessionReconnecting { delay, .. } => self.say_reconnecting(*delay),
+                EventKind::SessionRedirected { server_reference } => {
+                    warn(format_args!("warning: the server sends us to {server_reference}"));
+                }
+                EventKind::MessageDropped { reason, count, topic, .. } => {
+                    let topic =
+                        topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
+                    warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn end_of_session(&self) -> Failure {
+        self.session
+            .last_error()
+            .map_or_else(|| Failure::runtime("the connection ended"), |error| failure(&error))
+    }
+
+    fn say_reconnecting(&self, delay: Duration) {
+        if let Some(error) = self.session.last_error() {
+            let delay = delay.as_millis();
+            warn(format_args!("warning: {}; connecting again in {delay} ms", error.message()));
+        }
+    }
+
+    /// DISCONNECT, with the properties of `-D disconnect`. A stalled connection delays it only
+    /// for a moment.
+    pub(crate) async fn disconnect(&self) {
+        if self.session.is_connected() {
+            let properties = self.disconnect.clone();
+            let goodbye =
+                self.session.disconnect_with(ReasonCode::NORMAL_DISCONNECTION, properties);
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        }
+    }
+}
+
+/// An error of the library as the end of a command: what the server refused ends with its code.
+pub(crate) fn failure(error: &Error) -> Failure {
+    match error.reason_code() {
+        Some(reason) if error.kind() != ErrorKind::Protocol => Failure::refused(reason, error),
+        _ => Failure::runtime(error),
+    }
+}
+
+/// The session of this name that the flags describe. Nothing goes into a packet that was not asked
+/// for.
+pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> SessionBuilder {
+    let mut builder = SessionOptions::new(name)
+        .brokers(connection.brokers.clone())
+        .client_id(connection.client_id.clone())
+        .protocol(connection.version)
+        .keep_alive(Duration::from_secs(connection.keep_alive.into()))
+        .clean_start(connection.clean_start)
+        .receive_maximum(connection.receive_maximum)
+        .subscription_identifiers(false)
+        .auto_reconnect(connection.reconnect.is_some())
+        .outbox(Outbox { messages: 10_000, bytes: 1 << 30, on_full: OnFull::Block, ttl: None })
+        .unrouted_hold(Duration::ZERO);
+    if let Some(reconnect) = connection.reconnect {
+        builder = builder.reconnect(Backoff::new(reconnect.initial, reconnect.max));
+    }
+    if let Some(timeout) = connection.timeout {
+        builder = builder.connect_timeout(timeout);
+    }
+    if let Some(name) = &connection.username {
+        builder = builder.username(name.clone());
+    }
+    if let Some(password) = &connection.password {
+        builder = builder.password(password.clone());
+    }
+    if let Some(will) = &connection.will {
+        builder = builder.will(will_of(will, connection.properties.will.as_ref()));
+    }
+    if connection.debug {
+        builder = builder.wire_log(Arc::new(StderrLog(connection.version)));
+    }
+    with_limits(builder, connection)
+}
+
+fn with_limits(mut builder: SessionBuilder, connection: &Connection) -> SessionBuilder {
+    match connection.session_expiry {
+        Some(SessionExpiry::NEVER) => builder = builder.session_never_expires(),
+        Some(expiry) => {
+            builder = builder.session_expiry(Duration::from_secs(expiry.as_secs().into()));
+        }
+        None => {}
+    }
+    if let Some(maximum) = connection.topic_alias_maximum {
+        builder = builder.topic_alias_maximum(maximum);
+    }
+    if let Some(maximum) = connection.maximum_packet_size {
+        builder = builder.maximum_packet_size(maximum);
+    }
+    if let Some(maximum) = connection.max_in_flight {
+        builder = builder.max_in_flight(maximum);
+    }
+    for property in connection.properties.connect.as_ref().iter() {
+        builder = builder.connect_property(property);
+    }
+    builder
+}
+
+fn will_of(will: &WillMessage, properties: PropertiesRef<'_>) -> Will {
+    let mut made = Will::new(will.topic.clone(), Bytes::from(will.payload.clone()))
+        .qos(will.qos)
+        .retain(will.retain);
+    made.properties = properties.to_owned();
+    made
+}
+
+/// What `--json` and `-d` call the session.
+fn session_name(connection: &Connection) -> String {
+    if connection.client_id.is_empty() { "mqttx".to_owned() } else { connection.client_id.clone() }
+}

@@ -1,0 +1,141 @@
+//! `mqttx run`: the daemon.
+
+mod log;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqttx::{Error, ForwarderManager, ForwarderMetrics, SessionManager};
+
+use super::block_on;
+use crate::config::{self, BAD_CONFIG, DaemonConfig, Level};
+use crate::exit::{Failure, Outcome, warn};
+use crate::signal::StopSignals;
+use crate::wire_log::StderrLog;
+use log::Log;
+
+/// Run the sessions and forwarders of a configuration file until SIGTERM or SIGINT
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The file, or a directory of *.toml files
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Only check the configuration, as check-config does
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    match config::load(&args.config) {
+        Err(problems) => {
+            problems.iter().for_each(warn);
+            Ok(ExitCode::from(BAD_CONFIG))
+        }
+        Ok(_) if args.check => Ok(ExitCode::SUCCESS),
+        Ok(config) => block_on(serve(config)),
+    }
+}
+
+async fn serve(config: DaemonConfig) -> Outcome {
+    let mut signals = StopSignals::new()?;
+    let grace = config.daemon.shutdown_grace;
+    let daemon = Daemon::start(config).map_err(Failure::runtime)?;
+    signals.next().await;
+    tokio::select! {
+        outcome = daemon.stop(grace) => outcome,
+        () = signals.next() => {
+            daemon.summarise();
+            Err(Failure::runtime(format_args!("stopped at once: {}", daemon.left())))
+        }
+    }
+}
+
+struct Daemon {
+    sessions: SessionManager,
+    forwarders: ForwarderManager,
+    _log: Log,
+}
+
+impl Daemon {
+    /// Adds everything, then connects: the first SUBSCRIBE of a session knows all forwarders.
+    fn start(config: DaemonConfig) -> Result<Self, Error> {
+        let mut builder = SessionManager::builder();
+        if let Some(rate) = config.daemon.connect_rate {
+            builder = builder.connect_rate(rate);
+        }
+        let sessions = builder.build();
+        let log = Log::start(&sessions, &config.log)?;
+        let mut ready = Vec::new();
+        for mut options in config.sessions {
+            let connects = options.enabled && !options.manual_connect;
+            options.manual_connect = true;
+            if config.log.level.wire >= Level::Debug {
+                options.wire_log = Some(Arc::new(StderrLog(options.protocol)));
+            }
+            let session = sessions.add_session(options)?;
+            ready.extend(connects.then_some(session));
+        }
+        let forwarders = ForwarderManager::new(&sessions);
+        for options in config.forwarders {
+            forwarders.add_forwarder(options)?;
+        }
+        for session in ready {
+            session.connect();
+        }
+        Ok(Self { sessions, forwarders, _log: log })
+    }
+
+    /// Takes nothing more from the sources, waits for the targets, disconnects without unsubscribing.
+    async fn stop(&self, grace: Duration) -> Outcome {
+        let start = Instant::now();
+        let left = self.forwarders.shutdown(grace).await;
+        let report = self.sessions.shutdown(grace.saturating_sub(start.elapsed())).await;
+        self.summarise();
+        if left == 0 && report.clean {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut text = format!("{left} messages of forwarders were not acknowledged");
+        if report.unacknowledged > 0 {
+            let sessions = report.unfinished.join(", ");
+            // Writing to memory does not fail.
+            let _ = write!(text, ", {} of the sessions {sessions} not sent", report.unacknowledged);
+        }
+        Err(Failure::runtime(format_args!("{text} within {} ms", grace.as_millis())))
+    }
+
+    /// What is not acknowledged now.
+    fn left(&self) -> String {
+        let metrics = self.forwarders.all_metrics();
+        let left: u64 = metrics.values().map(|metrics| metrics.in_flight).sum();
+        format!("{left} messages were not acknowledged")
+    }
+
+    fn summarise(&self) {
+        for (name, metrics) in self.forwarders.all_metrics() {
+            warn(summary(&name, &metrics));
+        }
+    }
+}
+
+/// What a forwarder did, in one line.
+fn summary(name: &str, metrics: &ForwarderMetrics) -> String {
+    let mut line = format!(
+        "forwarder {name}: received {}, forwarded {}, dropped {}",
+        metrics.received, metrics.forwarded, metrics.dropped
+    );
+    let reasons: Vec<String> =
+        metrics.dropped_by_reason.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+    // Writing to memory does not fail.
+    if !reasons.is_empty() {
+        let _ = write!(line, " ({})", reasons.join(", "));
+    }
+    let _ = write!(line, ", in flight {}", metrics.in_flight);
+    if metrics.optional_lost > 0 {
+        let _ = write!(line, ", lost for optional targets {}", metrics.optional_lost);
+    }
+    line
+}

@@ -1,0 +1,144 @@
+//! From a table to a struct, with every problem on the way.
+
+use std::ops::Range;
+
+use mqttx::ConfigErrors;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::layout::Part;
+use super::near;
+use super::report::Report;
+
+/// Reads a table into a struct. What cannot be read is reported and taken out of the table until the rest
+/// can; `None` when even that fails.
+pub(super) fn extract<T: DeserializeOwned>(
+    part: &mut Part<'_>,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    loop {
+        let table = Spanned::new(part.span.clone(), part.table.clone());
+        let error = match T::deserialize(toml::de::Deserializer::from(table)) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let span = error.span().unwrap_or_else(|| part.span.clone());
+        let removed = remove(&mut part.table, &span);
+        let hidden = part.taken.contains(&span) || removed.as_deref().is_some_and(is_secret);
+        report.add(part.file, &span, describe(error.message(), hidden));
+        removed?;
+    }
+}
+
+/// Reports what the library's builders find, at the values that they name.
+///
+/// `whole` is the table as it stands in the file, `readable` what could be read of it: a value that is
+/// missing because it was reported already is not reported again.
+pub(super) fn report_problems(
+    group: &str,
+    whole: &Part<'_>,
+    readable: &Part<'_>,
+    errors: &ConfigErrors,
+    report: &mut Report<'_>,
+) {
+    for problem in errors.problems() {
+        let field = problem.field.as_str();
+        if !walk(readable, field).1 && walk(whole, field).1 {
+            continue;
+        }
+        let place = place_of(readable, field);
+        let value = if readable.taken.contains(&place) { "***" } else { &problem.value };
+        let name = &whole.name;
+        let message = format!("{group}.{name}.{field} = {value}: {}", problem.message);
+        report.add(whole.file, &place, message);
+    }
+}
+
+/// The place of a value by its path, as `to[0].map["a/+"]`; of the nearest table around it when the value
+/// is not there.
+pub(super) fn place_of(part: &Part<'_>, path: &str) -> Range<usize> {
+    walk(part, path).0
+}
+
+/// The nearest place, and whether it is the value itself.
+fn walk(part: &Part<'_>, path: &str) -> (Range<usize>, bool) {
+    let mut place = part.key.clone();
+    let mut table = Some(&part.table);
+    let mut array: Option<&DeArray<'_>> = None;
+    let mut rest = path;
+    while !rest.is_empty() {
+        let value;
+        (value, rest) = if let Some(quoted) = rest.strip_prefix("[\"") {
+            let (key, after) = quoted.split_once("\"]").unwrap_or((quoted, ""));
+            (table.and_then(|table| table.get(key)), after)
+        } else if let Some(opened) = rest.strip_prefix('[') {
+            let (index, after) = opened.split_once(']').unwrap_or((opened, ""));
+            let index = index.parse::<usize>().ok();
+            (array.zip(index).and_then(|(array, index)| array.get(index)), after)
+        } else {
+            let name = rest.strip_prefix('.').unwrap_or(rest);
+            let (key, after) = name.split_at(name.find(['.', '[']).unwrap_or(name.len()));
+            (table.and_then(|table| table.get(key)), after)
+        };
+        let Some(value) = value else { return (place, false) };
+        place = value.span();
+        table = value.get_ref().as_table();
+        array = value.get_ref().as_array();
+    }
+    (place, true)
+}
+
+/// Takes out what an error points at and returns its key.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
+    let hit = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
+    if let Some(key) = hit.map(|(key, _)| key.get_ref().to_string()) {
+        table.remove(key.as_str());
+        return Some(key);
+    }
+    for (key, value) in table.iter_mut() {
+        if remove_inside(value, span) {
+            return Some(key.get_ref().to_string());
+        }
+    }
+    None
+}
+
+fn remove_inside(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+    match value.get_mut() {
+        DeValue::Table(table) => remove(table, span).is_some(),
+        DeValue::Array(array) => {
+            let hit = array.iter().position(|element| element.span() == *span);
+            if let Some(index) = hit {
+                let others = array.iter().enumerate().filter(|(n, _)| *n != index);
+                *array = others.map(|(_, element)| element.clone()).collect();
+                return true;
+            }
+            array.iter_mut().any(|element| remove_inside(element, span))
+        }
+        _ => false,
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    key.contains("password") || key.contains("token")
+}
+
+/// The deserializer's words in those of a person. `hidden`: the value must not be shown.
+fn describe(message: &str, hidden: bool) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field `") {
+        return near::unknown("key", names.next().unwrap_or_default(), names);
+    }
+    if message.starts_with("unknown variant `") {
+        let name = names.next().unwrap_or_default();
+        return near::unknown("value", if hidden { "***" } else { name }, names);
+    }
+    if !hidden {
+        return message.to_owned();
+    }
+    match message.split_once(", expected ") {
+        Some((_, expected)) => format!("invalid value '***', expected {expected}"),
+        None => "invalid value '***'".to_owned(),
+    }
+}

@@ -1,0 +1,149 @@
+//! The tables of all files, sorted by what they are.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::interpolate::{Expansion, Sources};
+use super::near;
+use super::report::Report;
+use super::source::SourceFile;
+
+/// One table of one file.
+#[derive(Clone, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) file: usize,
+    /// Its last key.
+    pub(super) name: String,
+    /// Where the key stands.
+    pub(super) key: Range<usize>,
+    pub(super) span: Range<usize>,
+    pub(super) table: DeTable<'a>,
+    /// The values that came from the environment or from files.
+    pub(super) taken: Vec<Range<usize>>,
+}
+
+/// Everything that the files define.
+#[derive(Default)]
+pub(super) struct Layout<'a> {
+    pub(super) daemon: Option<Part<'a>>,
+    pub(super) log: Option<Part<'a>>,
+    pub(super) session_defaults: Option<Part<'a>>,
+    pub(super) sessions: Vec<Part<'a>>,
+    pub(super) fleets: Vec<Part<'a>>,
+    pub(super) forwarders: Vec<Part<'a>>,
+}
+
+const TABLES: [&str; 6] = ["daemon", "defaults", "fleets", "forwarders", "log", "sessions"];
+
+impl<'a> Layout<'a> {
+    pub(super) fn of(files: &'a [SourceFile], report: &mut Report<'_>) -> Self {
+        let mut layout = Self::default();
+        for (file, source) in files.iter().enumerate() {
+            let (root, errors) = DeTable::parse_recoverable(&source.text);
+            for error in errors {
+                report.add_syntax(file, &error.span().unwrap_or_default(), error.message());
+            }
+            let mut root = root.into_inner();
+            let environment = |name: &str| std::env::var(name).ok();
+            let sources = Sources { environment: &environment, directory: source.directory() };
+            let mut expansion = Expansion::new(sources);
+            expansion.table(&mut root);
+            for (span, message) in &expansion.problems {
+                report.add(file, span, message.as_str());
+            }
+            layout.sort(file, root, &expansion.taken, report);
+        }
+        layout
+    }
+
+    fn sort(
+        &mut self,
+        file: usize,
+        root: DeTable<'a>,
+        taken: &[Range<usize>],
+        report: &mut Report<'_>,
+    ) {
+        for (key, value) in root {
+            let Some(part) = Part::new(file, key, value, taken, report) else { continue };
+            match part.name.as_str() {
+                "daemon" => put(&mut self.daemon, part, report),
+                "log" => put(&mut self.log, part, report),
+                "defaults" => {
+                    for part in part.children(report) {
+                        if part.name == "session" {
+                            put(&mut self.session_defaults, part, report);
+                        } else {
+                            let message = near::unknown("key", &part.name, ["session"]);
+                            report.add(file, &part.key, message);
+                        }
+                    }
+                }
+                "sessions" => add(&mut self.sessions, part.children(report), report),
+                "fleets" => add(&mut self.fleets, part.children(report), report),
+                "forwarders" => add(&mut self.forwarders, part.children(report), report),
+                unknown => report.add(file, &part.key, near::unknown("key", unknown, TABLES)),
+            }
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    /// `None`, reported, when the value is not a table.
+    fn new(
+        file: usize,
+        key: Spanned<std::borrow::Cow<'a, str>>,
+        value: Spanned<DeValue<'a>>,
+        taken: &[Range<usize>],
+        report: &mut Report<'_>,
+    ) -> Option<Self> {
+        let (key_span, span) = (key.span(), value.span());
+        let name = key.into_inner().into_owned();
+        match value.into_inner() {
+            DeValue::Table(table) => {
+                Some(Self { file, name, key: key_span, span, table, taken: taken.to_owned() })
+            }
+            _ if TABLES.contains(&name.as_str()) => {
+                report.add(file, &span, format!("'{name}' is a table: [{name}]"));
+                None
+            }
+            other => {
+                let message = format!("'{name}' is a table, not {}", other.type_str());
+                report.add(file, &key_span, message);
+                None
+            }
+        }
+    }
+
+    fn children(self, report: &mut Report<'_>) -> Vec<Self> {
+        let Self { file, table, taken, .. } = self;
+        let parts = table.into_iter();
+        parts.filter_map(|(key, value)| Self::new(file, key, value, &taken, report)).collect()
+    }
+}
+
+fn put<'a>(slot: &mut Option<Part<'a>>, part: Part<'a>, report: &mut Report<'_>) {
+    if slot.is_some() {
+        report.add(
+            part.file,
+            &part.key,
+            format!("'{}' is defined in another file, too", part.name),
+        );
+    } else {
+        *slot = Some(part);
+    }
+}
+
+fn add<'a>(parts: &mut Vec<Part<'a>>, new: Vec<Part<'a>>, report: &mut Report<'_>) {
+    for part in new {
+        if part.name.is_empty() {
+            report.add(part.file, &part.key, "the name is empty");
+        } else if parts.iter().any(|known| known.name == part.name) {
+            let message = format!("'{}' is defined in another file, too", part.name);
+            report.add(part.file, &part.key, message);
+        } else {
+            parts.push(part);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! `[sessions]`, `[fleets]` and `[defaults.session]`.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use mqttx::{OnRefusal, SessionOptions, Version};
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::extract::{extract, place_of, report_problems};
+use super::layout::{Layout, Part};
+use super::report::Report;
+use super::source::SourceFile;
+
+/// A session by name; without options when its table has errors.
+pub(super) struct SessionEntry {
+    pub(super) name: String,
+    pub(super) options: Option<SessionOptions>,
+    file: usize,
+    client_id_at: Range<usize>,
+}
+
+/// Keys that mean something in MQTT 5 only: from the defaults they are not for 3.1.1 sessions.
+const V5_KEYS: [&str; 3] = ["session_expiry", "topic_alias_maximum", "user_properties"];
+
+pub(super) fn read(
+    layout: &Layout<'_>,
+    files: &[SourceFile],
+    report: &mut Report<'_>,
+) -> Vec<SessionEntry> {
+    let defaults = layout.session_defaults.as_ref().map(|part| {
+        let mut part = part.clone();
+        let _: Option<SessionOptions> = extract(&mut part, report);
+        part.table
+    });
+    let defaults = defaults.unwrap_or_default();
+    let mut entries = Vec::new();
+    for part in &layout.sessions {
+        entries.push(read_one("sessions", part, &defaults, &part.name, files, report));
+    }
+    for part in &layout.fleets {
+        entries.extend(read_fleet(part, &defaults, files, report));
+    }
+    check_names(layout, &entries, report);
+    check_client_ids(&entries, report);
+    entries
+}
+
+fn read_one(
+    group: &str,
+    part: &Part<'_>,
+    defaults: &DeTable<'_>,
+    name: &str,
+    files: &[SourceFile],
+    report: &mut Report<'_>,
+) -> SessionEntry {
+    let mut readable = part.clone();
+    let own: Option<SessionOptions> = extract(&mut readable, report);
+    let client_id_at = place_of(part, "client_id");
+    let entry =
+        SessionEntry { name: name.to_owned(), options: None, file: part.file, client_id_at };
+    let Some(own) = own.filter(|_| report.is_complete()) else { return entry };
+    let version = protocol(&readable, own.protocol, defaults);
+    let merged = with_defaults(&readable.table, defaults, version);
+    let table = Spanned::new(part.span.clone(), merged);
+    // Both tables were read alone; together they can be read, too.
+    let Ok(mut options) = SessionOptions::deserialize(toml::de::Deserializer::from(table)) else {
+        return entry;
+    };
+    options.name.clone_from(&entry.name);
+    options.on_refusal = OnRefusal::Retry;
+    if let Some(path) = &mut options.password_file
+        && let Some(file) = files.get(part.file)
+    {
+        *path = file.directory().join(&path);
+    }
+    if let Err(errors) = options.check() {
+        report_problems(group, part, &readable, &errors, report);
+        return entry;
+    }
+    SessionEntry { options: Some(options), ..entry }
+}
+
+/// The session's own version, else that of the defaults, else the library's.
+fn protocol(own: &Part<'_>, stated: Version, defaults: &DeTable<'_>) -> Version {
+    if own.table.contains_key("protocol") {
+        return stated;
+    }
+    let value = defaults.get("protocol").map(Spanned::get_ref);
+    let text = value.and_then(DeValue::as_str);
+    text.and_then(|text| text.parse().ok()).unwrap_or(stated)
+}
+
+fn with_defaults<'a>(own: &DeTable<'a>, defaults: &DeTable<'a>, version: Version) -> DeTable<'a> {
+    let mut merged = own.clone();
+    for (key, value) in defaults {
+        let name = key.get_ref().as_ref();
+        if version == Version::V311 && V5_KEYS.contains(&name) {
+            continue;
+        }
+        merge(&mut merged, key, value);
+    }
+    merged
+}
+
+/// Puts a default in where nothing stands; tables are completed key by key.
+fn merge<'a>(
+    table: &mut DeTable<'a>,
+    key: &Spanned<std::borrow::Cow<'a, str>>,
+    value: &Spanned<DeValue<'a>>,
+) {
+    match (table.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut), value.get_ref()) {
+        (Some(DeValue::Table(own)), DeValue::Table(defaults)) => {
+            for (key, value) in defaults {
+                merge(own, key, value);
+            }
+        }
+        (Some(_), _) => {}
+        (None, _) => {
+            table.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+/// Most members of one fleet.
+const MAX_COUNT: u32 = 100_000;
+
+#[derive(Deserialize)]
+struct FleetSection {
+    count: u32,
+}
+
+fn read_fleet(
+    part: &Part<'_>,
+    defaults: &DeTable<'_>,
+    files: &[SourceFile],
+    report: &mut Report<'_>,
+) -> Vec<SessionEntry> {
+    let Some(count) = fleet_count(part, report) else { return Vec::new() };
+    let mut entries = Vec::new();
+    for index in 0..count {
+        let mut member = part.clone();
+        member.table.remove("count");
+        if let Err((span, message)) = number(&mut member.table, index) {
+            report.add(part.file, &span, message);
+            break;
+        }
+        let name = format!("{}-{index:05}", part.name);
+        let entry = read_one("fleets", &member, defaults, &name, files, report);
+        // What is wrong with the first member is wrong with all of them.
+        let stop = entry.options.is_none();
+        entries.push(entry);
+        if stop {
+            break;
+        }
+    }
+    entries
+}
+
+fn fleet_count(part: &Part<'_>, report: &mut Report<'_>) -> Option<u32> {
+    let Some((key, value)) = part.table.get_key_value("count") else {
+        report.add(part.file, &part.key, "a fleet needs the number of its sessions: count");
+        return None;
+    };
+    let mut only = Part { table: DeTable::new(), ..part.clone() };
+    only.table.insert(key.clone(), value.clone());
+    let section: FleetSection = extract(&mut only, report)?;
+    if !(1..=MAX_COUNT).contains(&section.count) {
+        let message = format!("count = {}: 1 to {MAX_COUNT} are allowed", section.count);
+        report.add(part.file, &value.span(), message);
+        return None;
+    }
+    Some(section.count)
+}
+
+/// Replaces `{i}` and `{i:05}` in every string of a table.
+fn number(table: &mut DeTable<'_>, index: u32) -> Result<(), (Range<usize>, String)> {
+    table.iter_mut().try_for_each(|(_, value)| number_value(value, index))
+}
+
+fn number_value(
+    value: &mut Spanned<DeValue<'_>>,
+    index: u32,
+) -> Result<(), (Range<usize>, String)> {
+    let span = value.span();
+    match value.get_mut() {
+        DeValue::String(text) if text.contains("{i") => {
+            *text = numbered(text, index).map_err(|message| (span, message))?.into();
+            Ok(())
+        }
+        DeValue::Array(array) => array.iter_mut().try_for_each(|value| number_value(value, index)),
+        DeValue::Table(table) => number(table, index),
+        _ => Ok(()),
+    }
+}
+
+fn numbered(text: &str, index: u32) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{i") {
+        out.push_str(before);
+        let Some((format, tail)) = after.split_once('}') else {
+            return Err("'{i' without '}'".to_owned());
+        };
+        match format.strip_prefix(":0").map(str::parse::<usize>) {
+            None if format.is_empty() => out.push_str(&index.to_string()),
+            Some(Ok(width)) if width <= 20 => out.push_str(&format!("{index:0width$}")),
+            _ => return Err(format!("unknown '{{i{format}}}': allowed are {{i}} and {{i:05}}")),
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn check_names(layout: &Layout<'_>, entries: &[SessionEntry], report: &mut Report<'_>) {
+    let mut seen: HashMap<&str, ()> = HashMap::new();
+    for entry in entries {
+        if seen.insert(&entry.name, ()).is_some() {
+            let mut parts = layout.fleets.iter().chain(&layout.sessions);
+            let part = parts.find(|part| entry.name.starts_with(&part.name));
+            let place = part.map_or_else(|| entry.client_id_at.clone(), |part| part.key.clone());
+            report.add(
+                entry.file,
+                &place,
+                format!("the session '{}' is defined twice", entry.name),
+            );
+        }
+    }
+}
+
+/// A server disconnects the older of two connections with one client id `[MQTT-3.1.4-3]`.
+fn check_client_ids(entries: &[SessionEntry], report: &mut Report<'_>) {
+    let mut seen: HashMap<(String, &str), &str> = HashMap::new();
+    for entry in entries {
+        let Some(options) = entry.options.as_ref().filter(|options| options.enabled) else {
+            continue;
+        };
+        let Some(id) = options.client_id.as_deref().filter(|id| !id.is_empty()) else { continue };
+        for broker in &options.brokers {
+            let Some(other) = seen.insert((address(broker), id), &entry.name) else { continue };
+            if other != entry.name {
+                let message = format!(
+                    "the client id '{id}' is that of the session '{other}' at the same broker, too: they would \
+                     disconnect each other"
+                );
+                report.add(entry.file, &entry.client_id_at, message);
+                break;
+            }
+        }
+    }
+}
+
+/// Host and port of a broker's URL, without credentials.
+fn address(broker: &str) -> String {
+    let rest = broker.split_once("://").map_or(broker, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase();
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port { host } else { format!("{host}:1883") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_a_fleet_are_numbered() {
+        assert_eq!(numbered("dev-{i:05}/{i}", 42).as_deref(), Ok("dev-00042/42"));
+        assert_eq!(numbered("{id}", 1).unwrap_err(), "unknown '{id}': allowed are {i} and {i:05}");
+        assert_eq!(numbered("x{i", 1).unwrap_err(), "'{i' without '}'");
+    }
+
+    #[test]
+    fn brokers_are_compared_by_address() {
+        assert_eq!(address("mqtt://u:p@Host:1884/x"), "host:1884");
+        assert_eq!(address("host"), "host:1883");
+        assert_eq!(address("tcp://[::1]:1883"), "[::1]:1883");
+    }
+}

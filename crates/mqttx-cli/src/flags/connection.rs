@@ -1,0 +1,312 @@
+//! The connection flags, checked and put together.
+
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::time::Duration;
+
+use mqttx::Endpoint;
+use mqttx::proto::{Properties, Property, PropertyId, QoS, SessionExpiry, Version, validate_topic};
+
+use super::url::address;
+use super::{ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
+use crate::exit::Failure;
+
+const DEFAULT_PORT: u16 = 1883;
+
+/// What the connection flags ask for; everything that can be checked without a connection was.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    /// Addresses in the order to be tried.
+    pub(crate) brokers: Vec<String>,
+    pub(crate) version: Version,
+    /// Empty: the server chooses.
+    pub(crate) client_id: String,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Vec<u8>>,
+    /// Seconds; 0 is off.
+    pub(crate) keep_alive: u16,
+    pub(crate) clean_start: bool,
+    pub(crate) session_expiry: Option<SessionExpiry>,
+    pub(crate) will: Option<WillMessage>,
+    pub(crate) properties: PacketProperties,
+    pub(crate) receive_maximum: Option<u16>,
+    pub(crate) topic_alias_maximum: Option<u16>,
+    pub(crate) maximum_packet_size: Option<u32>,
+    pub(crate) reconnect: Option<Reconnect>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_in_flight: Option<u16>,
+    pub(crate) debug: bool,
+    /// The topic of the first URL that has one.
+    pub(crate) topic: Option<String>,
+}
+
+/// The will of `--will-topic` and its companions; its properties are with the other packets'.
+#[derive(Clone, Debug)]
+pub(crate) struct WillMessage {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+}
+
+/// The delays between attempts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reconnect {
+    pub(crate) initial: Duration,
+    pub(crate) max: Duration,
+}
+
+impl Connection {
+    /// Puts the flags together. `packets` are those that the command can send.
+    ///
+    /// # Errors
+    /// Usage errors for contradictions, a runtime error for a password file that cannot be read.
+    pub(crate) fn resolve(
+        flags: ConnectionFlags,
+        persist: PersistFlags,
+        packets: &[Packet],
+    ) -> Result<Self, Failure> {
+        let version = flags.protocol_version;
+        check_version_fits(&flags)?;
+        check_packets(&flags.property, packets, flags.will.will_topic.is_some())?;
+        let mut properties = PacketProperties::collect(&flags.property).map_err(Failure::usage)?;
+        let connect = &mut properties.connect;
+        let receive_maximum =
+            flag_or_property("--receive-maximum", flags.receive_maximum, connect, |p| match p {
+                Property::ReceiveMaximum(n) => Some(n),
+                _ => None,
+            })?;
+        let topic_alias_maximum =
+            flag_or_property("--topic-alias-max", flags.topic_alias_max, connect, |p| match p {
+                Property::TopicAliasMaximum(n) => Some(n),
+                _ => None,
+            })?;
+        let maximum_packet_size =
+            flag_or_property("--max-packet-size", flags.max_packet_size, connect, |p| match p {
+                Property::MaximumPacketSize(n) => Some(n),
+                _ => None,
+            })?;
+        let session_expiry =
+            flag_or_property("--session-expiry", flags.session_expiry, connect, |p| match p {
+                Property::SessionExpiryInterval(n) => Some(SessionExpiry::from_secs(n)),
+                _ => None,
+            })?
+            .or_else(|| {
+                (persist.no_clean && version == Version::V5).then_some(SessionExpiry::NEVER)
+            });
+        check_connect_properties(&properties, session_expiry)?;
+        let client_id = checked_id(&flags, persist)?;
+        let reconnect = reconnect(&flags)?;
+        let (username, password) = credentials(&flags)?;
+        Ok(Self {
+            brokers: brokers(&flags)?,
+            version,
+            client_id,
+            username,
+            password,
+            keep_alive: flags.keepalive,
+            clean_start: !persist.no_clean,
+            session_expiry,
+            topic: flags.url.iter().find_map(|url| url.topic().map(str::to_owned)),
+            receive_maximum,
+            topic_alias_maximum,
+            maximum_packet_size,
+            reconnect,
+            timeout: flags.timeout,
+            max_in_flight: flags.max_inflight,
+            debug: flags.debug,
+            properties,
+            will: will(flags)?,
+        })
+    }
+}
+
+fn check_version_fits(flags: &ConnectionFlags) -> Result<(), Failure> {
+    if flags.protocol_version == Version::V5 {
+        return Ok(());
+    }
+    if flags.session_expiry.is_some() {
+        return Err(Failure::usage(
+            "-x needs MQTT 5: a 3.1.1 session is kept with -c and has no expiry",
+        ));
+    }
+    if !flags.property.is_empty() {
+        return Err(Failure::usage("-D needs MQTT 5: 3.1.1 has no properties"));
+    }
+    Ok(())
+}
+
+fn check_packets(args: &[PropertyArg], packets: &[Packet], will: bool) -> Result<(), Failure> {
+    for packet in args.iter().map(PropertyArg::packet) {
+        match packet {
+            Packet::Will if !will => {
+                return Err(Failure::usage("-D will needs --will-topic"));
+            }
+            Packet::Connect | Packet::Will | Packet::Disconnect => {}
+            other if packets.contains(&other) => {}
+            other => {
+                return Err(Failure::usage(format_args!(
+                    "-D {0}: this command sends no {0}",
+                    other.name()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A limit that has a flag of its own and may come as a CONNECT property as well: it leaves the
+/// list, because it is also in effect.
+fn flag_or_property<T>(
+    name: &str,
+    flag: Option<T>,
+    connect: &mut Properties,
+    of: impl Fn(Property<'_>) -> Option<T>,
+) -> Result<Option<T>, Failure> {
+    let found = connect.as_ref().iter().find_map(|p| of(p).map(|value| (p.id(), value)));
+    match (flag, found) {
+        (Some(_), Some((id, _))) => {
+            Err(Failure::usage(format_args!("{name} and -D connect {id} say the same: give one")))
+        }
+        (None, Some((id, value))) => {
+            connect.remove(id);
+            Ok(Some(value))
+        }
+        (flag, None) => Ok(flag),
+    }
+}
+
+fn check_connect_properties(
+    properties: &PacketProperties,
+    expiry: Option<SessionExpiry>,
+) -> Result<(), Failure> {
+    let connect = properties.connect.as_ref();
+    if connect.authentication_data().is_some() && connect.authentication_method().is_none() {
+        return Err(Failure::usage(format_args!(
+            "-D connect {} needs -D connect {}",
+            PropertyId::AuthenticationData,
+            PropertyId::AuthenticationMethod
+        )));
+    }
+    let ends_with_connection = expiry.is_none_or(|expiry| expiry == SessionExpiry::ZERO);
+    let at_disconnect = properties.disconnect.as_ref().session_expiry_interval();
+    if ends_with_connection && at_disconnect.is_some_and(|seconds| seconds != 0) {
+        return Err(Failure::usage(
+            "-D disconnect session-expiry-interval cannot keep a session that CONNECT said ends \
+             with the connection: give -x or -c",
+        ));
+    }
+    Ok(())
+}
+
+fn checked_id(flags: &ConnectionFlags, persist: PersistFlags) -> Result<String, Failure> {
+    let id = flags.id.clone().unwrap_or_default();
+    check_length("-i", id.len())?;
+    if id.is_empty() && persist.no_clean && flags.protocol_version == Version::V311 {
+        return Err(Failure::usage("-c with MQTT 3.1.1 needs a client id: give -i"));
+    }
+    if id.is_empty() && flags.store.is_some() {
+        return Err(Failure::usage("--store needs a client id: give -i"));
+    }
+    Ok(id)
+}
+
+fn reconnect(flags: &ConnectionFlags) -> Result<Option<Reconnect>, Failure> {
+    let max = flags.reconnect_max_ms.unwrap_or(60_000);
+    let initial = match flags.reconnect_initial_ms {
+        Some(initial) if flags.reconnect_max_ms.is_none() => Ok((initial, max.max(initial))),
+        Some(initial) if initial > max => Err(Failure::usage(format_args!(
+            "--reconnect-initial-ms {initial} is above --reconnect-max-ms {max}"
+        ))),
+        Some(initial) => Ok((initial, max)),
+        None => Ok((max.min(1000), max)),
+    };
+    let (initial, max) = initial?;
+    Ok((!flags.no_reconnect).then_some(Reconnect {
+        initial: Duration::from_millis(initial),
+        max: Duration::from_millis(max),
+    }))
+}
+
+fn credentials(flags: &ConnectionFlags) -> Result<(Option<String>, Option<Vec<u8>>), Failure> {
+    let of_url = |url: &Endpoint| {
+        let name = url.username().filter(|name| !name.is_empty()).map(str::to_owned);
+        let password = url.password().map(|secret| secret.expose().to_vec());
+        Some((name, password)).filter(|(name, password)| name.is_some() || password.is_some())
+    };
+    let mut of_urls = flags.url.iter().filter_map(of_url);
+    let (url_name, url_password) = of_urls.next().unwrap_or_default();
+    if of_urls.any(|other| other != (url_name.clone(), url_password.clone())) {
+        return Err(Failure::usage("the URLs name different users: give -u and -P"));
+    }
+    let username = flags.username.clone().or(url_name);
+    let password = match (&flags.password, &flags.password_file) {
+        (Some(password), _) => Some(password.clone().into_vec()),
+        (None, Some(path)) => Some(read_password(path)?),
+        (None, None) => url_password,
+    };
+    if password.is_some() && username.is_none() && flags.protocol_version == Version::V311 {
+        return Err(Failure::usage("a password without a user needs MQTT 5: give -u"));
+    }
+    check_length("-u", username.as_ref().map_or(0, String::len))?;
+    check_length("the password", password.as_ref().map_or(0, Vec::len))?;
+    Ok((username, password))
+}
+
+fn read_password(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut password = std::fs::read(path).map_err(|error| {
+        Failure::runtime(format_args!("password file {}: {error}", path.display()))
+    })?;
+    if password.last() == Some(&b'\n') {
+        password.pop();
+        if password.last() == Some(&b'\r') {
+            password.pop();
+        }
+    }
+    Ok(password)
+}
+
+fn brokers(flags: &ConnectionFlags) -> Result<Vec<String>, Failure> {
+    if let Some(host) = &flags.host
+        && (host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/@[]".contains(c)))
+    {
+        return Err(Failure::usage(format_args!("-h '{host}' is not a host name or address")));
+    }
+    let default = [("localhost", DEFAULT_PORT)];
+    let urls: Vec<_> = flags.url.iter().map(|url| (url.host(), url.port())).collect();
+    let mut brokers = Vec::new();
+    for (host, port) in if urls.is_empty() { &default[..] } else { &urls } {
+        let host = flags.host.as_deref().unwrap_or(host);
+        let port = std::slice::from_ref(port);
+        for port in if flags.port.is_empty() { port } else { &flags.port } {
+            let address = address(host, *port);
+            if !brokers.contains(&address) {
+                brokers.push(address);
+            }
+        }
+    }
+    Ok(brokers)
+}
+
+fn will(flags: ConnectionFlags) -> Result<Option<WillMessage>, Failure> {
+    let Some(topic) = flags.will.will_topic else { return Ok(None) };
+    validate_topic(&topic)
+        .map_err(|error| Failure::usage(format_args!("--will-topic '{topic}': {error}")))?;
+    let payload = flags.will.will_payload.map(OsStringExt::into_vec).unwrap_or_default();
+    check_length("--will-payload", payload.len())?;
+    Ok(Some(WillMessage {
+        topic,
+        payload,
+        qos: flags.will.will_qos.unwrap_or_default(),
+        retain: flags.will.will_retain,
+    }))
+}
+
+fn check_length(what: &str, len: usize) -> Result<(), Failure> {
+    if len > usize::from(u16::MAX) {
+        return Err(Failure::usage(format_args!(
+            "{what} has {len} bytes: at most 65535 are allowed"
+        )));
+    }
+    Ok(())
+}

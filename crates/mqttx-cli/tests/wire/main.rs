@@ -1,0 +1,12 @@
+//! `pub` and `sub` byte for byte, in both versions, against a broker that follows a script.
+
+mod connect;
+mod fault;
+mod flow;
+mod keep_alive;
+mod output;
+mod publish;
+mod reconnect;
+mod refusal;
+mod script;
+mod subscribe;

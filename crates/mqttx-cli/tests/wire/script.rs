@@ -1,0 +1,224 @@
+//! Runs the command against a broker whose every byte a script decides.
+//!
+//! A script is read line by line, top to bottom:
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `accept` | the next connection |
+//! | `connect [FLAGS]` | the next connection, any CONNECT, answered with success; FLAGS `01` is session present |
+//! | `< BYTES` | exactly this packet comes |
+//! | `? BYTE` | a packet with this first byte comes |
+//! | `> BYTES` | send, in one write |
+//! | `>> BYTES` | send, a byte at a time |
+//! | `silence MS` | nothing comes, and the connection stays |
+//! | `absence MS` | nobody connects |
+//! | `close`, `reset` | the broker ends the connection |
+//! | `end` | the client ends the connection without another byte |
+//! | `bye` | DISCONNECT with code 0 in its shortest form, then the end |
+//! | `out TEXT` | this line comes on stdout |
+//! | `in TEXT`, `eof` | a line for stdin, the end of stdin |
+//! | `term`, `int` | SIGTERM, SIGINT |
+//! | `exit CODE [TEXT]` | it ends; stderr contains TEXT; nothing is left on stdout |
+//!
+//! BYTES are in the notation of [`mqttx_test::hex`]; what stands in `«…»` is for MQTT 5 only, what
+//! stands in `‹…›` for 3.1.1 only.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use mqttx_test::{Peer, ScriptedBroker};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// How long a command may take to end, or to print a line.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The protocol version of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Version {
+    V311,
+    V5,
+}
+
+/// Runs `command` in this version against the script.
+pub(crate) async fn run(version: Version, command: &str, script: &str) {
+    let broker = ScriptedBroker::start().await;
+    let mut run = Run::start(version, command, broker);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(line) = version.select(line) {
+            println!("{version:?} {line}");
+            run.step(line.trim()).await;
+        }
+    }
+    assert!(run.child.is_none(), "the script ends without `exit`");
+}
+
+struct Run {
+    version: Version,
+    broker: ScriptedBroker,
+    peer: Option<Peer>,
+    child: Option<Child>,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Run {
+    fn start(version: Version, command: &str, broker: ScriptedBroker) -> Self {
+        let port = broker.address().port().to_string();
+        let command = version.select(command).unwrap_or_default();
+        let mut words = words(&command.replace("$PORT", &port));
+        words.insert(1, format!("-V{}", if version == Version::V5 { "5" } else { "311" }));
+        if !command.contains("$PORT") {
+            words.extend(["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port]);
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mqttx"))
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the command starts");
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().expect("stdout"));
+        Self { version, broker, peer: None, child: Some(child), stdin, stdout }
+    }
+
+    async fn step(&mut self, line: &str) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let milliseconds = || Duration::from_millis(rest.parse().expect("milliseconds"));
+        match verb {
+            "accept" => self.peer = Some(self.broker.accept().await),
+            "connect" => {
+                let flags = if rest.is_empty() { "00" } else { rest };
+                let properties = if self.version == Version::V5 { "{}" } else { "" };
+                let connack = format!("20 {{ {flags} 00 {properties} }}");
+                self.peer = Some(self.broker.accept_and_answer(&connack).await.0);
+            }
+            "<" => self.peer().expect(rest).await,
+            "?" => drop(self.peer().expect_type(mqttx_test::hex(rest)[0]).await),
+            ">" => self.peer().send(rest).await,
+            ">>" => self.peer().send_split(rest).await,
+            "silence" => self.peer().expect_silence(milliseconds()).await,
+            "absence" => self.broker.expect_no_connection(milliseconds()).await,
+            "close" => self.peer.take().expect("a connection").close().await,
+            "reset" => self.peer.take().expect("a connection").reset(),
+            "end" => self.peer().expect_closed().await,
+            "bye" => {
+                self.peer().expect("e0 {}").await;
+                self.peer().expect_closed().await;
+            }
+            "out" => self.expect_line(rest).await,
+            "in" => {
+                let stdin = self.stdin.as_mut().expect("an open stdin");
+                stdin.write_all(format!("{rest}\n").as_bytes()).await.expect("room in stdin");
+            }
+            "eof" => self.stdin = None,
+            "term" => self.signal("TERM").await,
+            "int" => self.signal("INT").await,
+            "exit" => self.expect_exit(rest).await,
+            _ => panic!("unknown line in the script: {line}"),
+        }
+    }
+
+    fn peer(&mut self) -> &mut Peer {
+        self.peer.as_mut().expect("a connection")
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child.as_ref().and_then(Child::id).expect("a running command");
+        let sent = Command::new("kill").args(["-s", name, &id.to_string()]).status().await;
+        assert!(sent.expect("kill starts").success());
+    }
+
+    async fn expect_line(&mut self, expected: &str) {
+        let mut line = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, self.stdout.read_until(b'\n', &mut line)).await;
+        read.unwrap_or_else(|_| panic!("waited for the line: {expected}")).expect("stdout");
+        assert_eq!(String::from_utf8_lossy(&line), format!("{expected}\n"));
+    }
+
+    async fn expect_exit(&mut self, expected: &str) {
+        let (code, text) = expected.split_once(' ').unwrap_or((expected, ""));
+        let mut child = self.child.take().expect("a running command");
+        let mut stderr_pipe = child.stderr.take().expect("stderr");
+        self.stdin = None;
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let ended = tokio::time::timeout(PATIENCE, async {
+            tokio::join!(
+                child.wait(),
+                self.stdout.read_to_string(&mut stdout),
+                stderr_pipe.read_to_string(&mut stderr)
+            )
+        });
+        let status = match ended.await {
+            Ok((status, ..)) => status.expect("a status"),
+            Err(_) => panic!("the command does not end; stdout: {stdout}, stderr: {stderr}"),
+        };
+        assert_eq!(status.code().map(|c| c.to_string()).as_deref(), Some(code), "stderr: {stderr}");
+        assert!(stderr.contains(text), "'{text}' is not in: {stderr}");
+        assert_eq!(stdout, "", "left on stdout");
+    }
+}
+
+impl Version {
+    /// The line without what is for the other version; `None` when nothing is left of it.
+    fn select(self, line: &str) -> Option<String> {
+        let (mine, other) = match self {
+            Self::V5 => (['«', '»'], ['‹', '›']),
+            Self::V311 => (['‹', '›'], ['«', '»']),
+        };
+        let mut selected = String::new();
+        let mut skipping = false;
+        for c in line.chars() {
+            if c == other[0] || c == other[1] {
+                skipping = c == other[0];
+            } else if !skipping && !mine.contains(&c) {
+                selected.push(c);
+            }
+        }
+        Some(selected).filter(|line| !line.trim().is_empty())
+    }
+}
+
+/// Splits a command line at spaces; `'…'` keeps them.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut quoted = false;
+    for part in line.split('\'') {
+        if quoted {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+        quoted = !quoted;
+    }
+    words
+}
+
+/// Tests from scripts: `both`, `v5` or `v311`, a name that is a claim, the command, the script.
+macro_rules! scripts {
+    ($($versions:ident $name:ident: $command:expr => $script:expr;)*) => {
+        $(
+            #[tokio::test(flavor = "current_thread")]
+            async fn $name() {
+                $crate::script::$versions($command, $script).await;
+            }
+        )*
+    };
+}
+
+pub(crate) use scripts;
+
+pub(crate) async fn both(command: &str, script: &str) {
+    v5(command, script).await;
+    v311(command, script).await;
+}
+
+pub(crate) async fn v5(command: &str, script: &str) {
+    run(Version::V5, command, script).await;
+}
+
+pub(crate) async fn v311(command: &str, script: &str) {
+    run(Version::V311, command, script).await;
+}

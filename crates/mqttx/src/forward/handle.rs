@@ -1,0 +1,217 @@
+//! The handle of a forwarder.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mqttx_proto::Version;
+use tokio::time::{Instant, timeout_at};
+
+use super::endpoint::RetainRule;
+use super::engine::Engine;
+use super::metrics::ForwarderMetrics;
+use super::rule::ForwarderOptions;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::router::Route;
+use crate::session::Session;
+
+/// A forwarder of a [`ForwarderManager`](super::ForwarderManager); clones are handles to the same one.
+///
+/// A message with QoS > 0 is acknowledged to its source only after every required target acknowledged it.
+/// Dropping handles stops nothing.
+#[derive(Clone)]
+pub struct Forwarder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Arc<Engine>,
+    /// One after the other: starting, stopping, removing.
+    control: tokio::sync::Mutex<()>,
+    routes: Mutex<Routes>,
+}
+
+#[derive(Default)]
+struct Routes {
+    running: Vec<(Session, Route)>,
+    /// Out of their sessions; messages that came through them may still be acknowledged.
+    retired: Vec<Route>,
+}
+
+impl Forwarder {
+    pub(super) fn new(
+        options: ForwarderOptions,
+        sources: Vec<Session>,
+        targets: Vec<Session>,
+    ) -> Self {
+        let shared = Shared {
+            engine: Engine::new(options, sources, targets),
+            control: tokio::sync::Mutex::default(),
+            routes: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.engine.options.name
+    }
+
+    /// Its rules.
+    #[must_use]
+    pub fn options(&self) -> &ForwarderOptions {
+        &self.shared.engine.options
+    }
+
+    /// Whether it takes messages.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shared.engine.is_running()
+    }
+
+    /// Its counters, as of now.
+    #[must_use]
+    pub fn metrics(&self) -> ForwarderMetrics {
+        self.shared.engine.metrics()
+    }
+
+    /// Subscribes its sources and forwards; nothing to do if it runs. Messages that a
+    /// [`stop`](Self::stop) left go first.
+    ///
+    /// # Errors
+    /// A source's session was removed, or rules a filter out. The forwarder stays stopped.
+    pub async fn start(&self) -> Result<(), Error> {
+        let _control = self.shared.control.lock().await;
+        self.start_now()
+    }
+
+    /// [`start`](Self::start) for a forwarder that nobody else knows yet.
+    pub(super) fn start_now(&self) -> Result<(), Error> {
+        let engine = &self.shared.engine;
+        if !engine.resume() {
+            return Ok(());
+        }
+        match self.subscribe() {
+            Ok(running) => {
+                self.routes().running = running;
+                let forwarder = Arc::clone(&engine.options.name);
+                self.emit(EventKind::ForwarderStarted { forwarder });
+                Ok(())
+            }
+            Err(error) => {
+                engine.pause();
+                Err(error.with_context("forwarder", self.name()))
+            }
+        }
+    }
+
+    /// Unsubscribes its sources, forwards what arrived, and waits for the acknowledgements of the targets
+    /// until `deadline` is over. Returns the number of messages left: they stay unacknowledged, and a
+    /// [`start`](Self::start) goes on with them.
+    pub async fn stop(&self, deadline: Duration) -> usize {
+        let until = Instant::now() + deadline;
+        let _control = self.shared.control.lock().await;
+        let running = std::mem::take(&mut self.routes().running);
+        // The routes take messages until the servers have answered, so that none is lost in between.
+        for (session, route) in &running {
+            let _ = timeout_at(until, session.leave(route)).await;
+        }
+        for (_, route) in &running {
+            route.unhook();
+        }
+        let retired = running.into_iter().map(|(_, route)| route);
+        self.routes().retired.extend(retired);
+        let _ = timeout_at(until, self.shared.engine.drained()).await;
+        self.finish_stop()
+    }
+
+    /// [`stop`](Self::stop), then starts again.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn restart(&self, deadline: Duration) -> Result<(), Error> {
+        self.stop(deadline).await;
+        self.start().await
+    }
+
+    /// The end of the process: takes nothing more from its sources, without unsubscribing, and waits until
+    /// `until` for the targets. What is left stays unacknowledged.
+    pub(super) async fn wind_down(&self, until: Instant) -> usize {
+        let _control = self.shared.control.lock().await;
+        for source in &self.shared.engine.sources {
+            source.stop_receiving();
+        }
+        let _ = timeout_at(until, self.shared.engine.drained()).await;
+        let left = self.finish_stop();
+        self.forget();
+        left
+    }
+
+    /// Ends for good: what is held stays unacknowledged.
+    pub(super) fn forget(&self) {
+        let routes = std::mem::take(&mut *self.routes());
+        let running = routes.running.into_iter().map(|(_, route)| route);
+        for route in running.chain(routes.retired) {
+            route.abandon();
+        }
+        self.shared.engine.abandon();
+    }
+
+    fn finish_stop(&self) -> usize {
+        let was_running = self.shared.engine.pause();
+        let left = self.shared.engine.held();
+        if left == 0 {
+            self.routes().retired.clear();
+        }
+        if was_running {
+            let forwarder = Arc::clone(&self.shared.engine.options.name);
+            self.emit(EventKind::ForwarderStopped { forwarder, unacknowledged: left });
+        }
+        left
+    }
+
+    fn subscribe(&self) -> Result<Vec<(Session, Route)>, Error> {
+        let options = &self.shared.engine.options;
+        let retain = options.targets.iter().any(|target| target.retain == RetainRule::Source);
+        let mut running = Vec::new();
+        for (n, (rule, session)) in
+            options.sources.iter().zip(&self.shared.engine.sources).enumerate()
+        {
+            let is_v5 = session.options().protocol == Version::V5;
+            for (m, filter) in rule.topics.iter().enumerate() {
+                let engine = Arc::clone(&self.shared.engine);
+                let is_shared = mqttx_proto::split_shared(filter).is_some();
+                let route = session
+                    .route(filter)
+                    .qos(rule.qos)
+                    .manual_ack(true)
+                    .no_local(is_v5 && !is_shared)
+                    .retain_as_published(is_v5 && retain)
+                    .inline(move |message| engine.deliver(n, m, message))?;
+                running.push((session.clone(), route));
+            }
+        }
+        Ok(running)
+    }
+
+    fn emit(&self, kind: EventKind) {
+        if let Some(session) = self.shared.engine.sources.first() {
+            session.services().events.emit(None, kind);
+        }
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forwarder")
+            .field("name", &self.name())
+            .field("running", &self.is_running())
+            .field("metrics", &self.metrics())
+            .finish_non_exhaustive()
+    }
+}

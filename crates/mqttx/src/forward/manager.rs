@@ -1,0 +1,188 @@
+//! The registry of forwarders.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::cycle::find_cycles;
+use super::handle::Forwarder;
+use super::metrics::ForwarderMetrics;
+use super::rule::ForwarderOptions;
+use crate::error::Error;
+use crate::manager::{SessionManager, near};
+use crate::session::Session;
+
+/// Holds forwarders by name, between the sessions of one [`SessionManager`].
+///
+/// Clones are handles to the same registry.
+///
+/// ```no_run
+/// use mqttx::{ForwarderBuilder, ForwarderManager, SessionManager, SessionOptions};
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), mqttx::Error> {
+/// let sessions = SessionManager::new();
+/// sessions.add_session(SessionOptions::quick_connect("plant", "plant:1883").build()?)?;
+/// sessions.add_session(SessionOptions::quick_connect("cloud", "cloud:1883").build()?)?;
+///
+/// let forwarders = ForwarderManager::new(&sessions);
+/// let telemetry = forwarders.add_forwarder(
+///     ForwarderBuilder::new("telemetry")
+///         .source("plant", "sensors/+/temperature")
+///         .target("cloud")
+///         .topic("site/{1}/temp")
+///         .build()?,
+/// )?;
+/// println!("{} forwarded", telemetry.metrics().forwarded);
+///
+/// let left = forwarders.shutdown(Duration::from_secs(10)).await;
+/// sessions.shutdown(Duration::from_secs(10)).await;
+/// assert_eq!(left, 0);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ForwarderManager {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    sessions: SessionManager,
+    forwarders: Mutex<BTreeMap<String, Forwarder>>,
+}
+
+impl ForwarderManager {
+    /// An empty registry.
+    #[must_use]
+    pub fn new(sessions: &SessionManager) -> Self {
+        let shared = Shared { sessions: sessions.clone(), forwarders: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Adds a forwarder and starts it, unless its options say not [`enabled`](ForwarderOptions::is_enabled).
+    ///
+    /// # Errors
+    /// The name is taken; a session does not exist (the error lists near names); it would close a circle
+    /// with others through a session without no-local (MQTT 3.1.1); a session rules a filter out.
+    pub fn add_forwarder(&self, options: ForwarderOptions) -> Result<Forwarder, Error> {
+        let mut forwarders = self.lock();
+        if forwarders.contains_key(options.name()) {
+            let text = format!("a forwarder called '{}' exists already", options.name());
+            return Err(Error::forwarder(text));
+        }
+        self.check_circle(&options, &forwarders)?;
+        let find = |name: &str| {
+            let found = self.shared.sessions.session(name);
+            found.map_err(|error| error.with_context("forwarder", options.name()))
+        };
+        let sources = options.source_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
+        let targets = options.target_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
+        let enabled = options.is_enabled();
+        let forwarder = Forwarder::new(options, sources, targets);
+        if enabled {
+            forwarder.start_now()?;
+        }
+        forwarders.insert(forwarder.name().to_owned(), forwarder.clone());
+        Ok(forwarder)
+    }
+
+    /// [Stops](Forwarder::stop) a forwarder and forgets it. Returns the number of messages that were left;
+    /// they stay unacknowledged, and their server sends them again after a reconnect.
+    ///
+    /// # Errors
+    /// No forwarder has that name.
+    pub async fn remove(&self, name: &str, deadline: Duration) -> Result<usize, Error> {
+        let removed = {
+            let mut forwarders = self.lock();
+            forwarders.remove(name).ok_or_else(|| unknown(name, &forwarders))?
+        };
+        let left = removed.stop(deadline).await;
+        removed.forget();
+        Ok(left)
+    }
+
+    /// The forwarder called `name`.
+    ///
+    /// # Errors
+    /// No forwarder has that name; the error lists near ones.
+    pub fn get(&self, name: &str) -> Result<Forwarder, Error> {
+        let forwarders = self.lock();
+        forwarders.get(name).cloned().ok_or_else(|| unknown(name, &forwarders))
+    }
+
+    /// All forwarders, in the order of their names.
+    #[must_use]
+    pub fn list(&self) -> Vec<Forwarder> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The counters of all forwarders, by name.
+    #[must_use]
+    pub fn all_metrics(&self) -> BTreeMap<String, ForwarderMetrics> {
+        self.list().into_iter().map(|f| (f.name().to_owned(), f.metrics())).collect()
+    }
+
+    /// [Stops](Forwarder::stop) all forwarders at once. Returns the number of messages that were left.
+    pub async fn stop_all(&self, deadline: Duration) -> usize {
+        let mut jobs = JoinSet::new();
+        for forwarder in self.list() {
+            jobs.spawn(async move { forwarder.stop(deadline).await });
+        }
+        jobs.join_all().await.into_iter().sum()
+    }
+
+    /// The end of the process: from now on what arrives at the source sessions stays unacknowledged, and
+    /// nothing is unsubscribed, so that a persistent session gets it again. Waits until `deadline` is over
+    /// for the acknowledgements of the targets, and returns the number of messages that were left. Shut
+    /// the [`SessionManager`] down after it.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        let until = Instant::now() + deadline;
+        let mut jobs = JoinSet::new();
+        for forwarder in self.list() {
+            jobs.spawn(async move { forwarder.wind_down(until).await });
+        }
+        jobs.join_all().await.into_iter().sum()
+    }
+
+    fn check_circle(
+        &self,
+        options: &ForwarderOptions,
+        forwarders: &BTreeMap<String, Forwarder>,
+    ) -> Result<(), Error> {
+        let others = forwarders.values().map(Forwarder::options);
+        let all: Vec<&ForwarderOptions> = others.chain([options]).collect();
+        let version =
+            |name: &str| Some(self.shared.sessions.session(name).ok()?.options().protocol);
+        match find_cycles(&all, version).into_iter().next() {
+            Some(cycle) => Err(Error::forwarder(cycle.to_string()).with_source(cycle)),
+            None => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Forwarder>> {
+        self.shared.forwarders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for ForwarderManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ForwarderManager").field("forwarders", &self.list()).finish()
+    }
+}
+
+fn unknown(name: &str, forwarders: &BTreeMap<String, Forwarder>) -> Error {
+    let near = near(name, forwarders.keys().map(String::as_str));
+    Error::forwarder(match near.as_slice() {
+        [] if forwarders.is_empty() => format!("no forwarder is called '{name}': there is none"),
+        [] => format!("no forwarder is called '{name}'"),
+        [only] => format!("no forwarder is called '{name}': did you mean '{only}'?"),
+        several => {
+            format!(
+                "no forwarder is called '{name}': did you mean one of '{}'?",
+                several.join("', '")
+            )
+        }
+    })
+}

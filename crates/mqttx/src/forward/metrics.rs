@@ -1,0 +1,60 @@
+//! The counters of a forwarder.
+
+use super::reason::ForwardDrop;
+
+/// What a forwarder did so far.
+///
+/// At every moment `received = forwarded + filtered + dropped + in_flight`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ForwarderMetrics {
+    /// Messages that arrived for it; a copy that the server sends again counts again.
+    pub received: u64,
+    /// Messages that every required target acknowledged (QoS 0: its socket took).
+    pub forwarded: u64,
+    /// Messages that the rules left out.
+    pub filtered: u64,
+    /// Messages given up, once each.
+    pub dropped: u64,
+    /// The same by reason; only reasons that occurred.
+    pub dropped_by_reason: Vec<(ForwardDrop, u64)>,
+    /// Messages that arrived and are not finished: waiting, or sent and not acknowledged.
+    pub in_flight: u64,
+    /// Copies that a target which is not required did not take.
+    pub optional_lost: u64,
+    /// Messages sent with a lower QoS, because the target's server allows no higher one.
+    pub downgraded: u64,
+}
+
+/// The same, while it counts.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) received: u64,
+    pub(super) forwarded: u64,
+    pub(super) optional_lost: u64,
+    pub(super) downgraded: u64,
+    dropped: [u64; ForwardDrop::ALL.len()],
+}
+
+impl Counts {
+    pub(super) fn drop_one(&mut self, reason: ForwardDrop) {
+        if let Some(count) = self.dropped.get_mut(reason.index()) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> ForwarderMetrics {
+        let dropped: u64 = self.dropped.iter().sum();
+        let by_reason = ForwardDrop::ALL.iter().copied().zip(self.dropped);
+        ForwarderMetrics {
+            received: self.received,
+            forwarded: self.forwarded,
+            filtered: 0,
+            dropped,
+            dropped_by_reason: by_reason.filter(|(_, count)| *count > 0).collect(),
+            in_flight: self.received - self.forwarded - dropped,
+            optional_lost: self.optional_lost,
+            downgraded: self.downgraded,
+        }
+    }
+}

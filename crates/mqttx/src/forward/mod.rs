@@ -1,0 +1,29 @@
+//! Forwarders: messages of some sessions published by others, without losing any.
+//!
+//! [`rule`] says what is asked for and checks it ([`cycle`]: loops); [`topic_map`] and [`template`] make the
+//! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it; [`handle`] starts and
+//! stops; [`manager`] is the registry.
+
+mod cycle;
+mod endpoint;
+mod engine;
+mod filter;
+mod flows;
+mod handle;
+mod manager;
+mod metrics;
+mod reason;
+mod rule;
+mod template;
+mod topic_map;
+mod transform;
+
+pub use cycle::{ForwarderCycle, find_cycles};
+pub use endpoint::{ForwarderSource, ForwarderTarget, QosRule, RetainRule};
+pub use handle::Forwarder;
+pub use manager::ForwarderManager;
+pub use metrics::ForwarderMetrics;
+pub use reason::ForwardDrop;
+pub use rule::{ForwarderBuilder, ForwarderOptions};
+pub use template::{RenderError, TopicContext, TopicTemplate};
+pub use topic_map::{TopicMap, TopicMapError};

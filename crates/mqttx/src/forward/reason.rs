@@ -1,0 +1,155 @@
+//! Why a forwarder gives a message up, as a label.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind};
+
+/// Why a message was not forwarded; [`as_str`](Self::as_str) is its label in metrics and events.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[non_exhaustive]
+pub enum ForwardDrop {
+    /// QoS 0: more messages wait for the target than `qos0_queue` allows.
+    QueueFull,
+    /// The server refused the message.
+    Refused,
+    /// It is larger than the target accepts.
+    TooLarge,
+    /// The target's server does not support what the message asks for.
+    NotSupported,
+    /// The rendered topic is not a topic name.
+    Topic,
+    /// Its message expiry ran out on the way.
+    Expired,
+    /// The target's outbox dropped it for a newer one.
+    Evicted,
+    /// QoS 0: the target's connection ended before its socket took the message.
+    ConnectionLost,
+    /// The target's session was removed. The source is not told: it sends the message again.
+    TargetRemoved,
+    /// Anything else that the target's session refused.
+    Invalid,
+}
+
+impl ForwardDrop {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::QueueFull,
+        Self::Refused,
+        Self::TooLarge,
+        Self::NotSupported,
+        Self::Topic,
+        Self::Expired,
+        Self::Evicted,
+        Self::ConnectionLost,
+        Self::TargetRemoved,
+        Self::Invalid,
+    ];
+
+    /// The label, for example `queue_full`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+            Self::NotSupported => "not_supported",
+            Self::Topic => "topic",
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::ConnectionLost => "connection_lost",
+            Self::TargetRemoved => "target_removed",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// What an error of the target's session means.
+    pub(super) fn of(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Closed => return Self::TargetRemoved,
+            ErrorKind::Refused => return Self::Refused,
+            _ => {}
+        }
+        let reason = error.context().find(|(key, _)| *key == "reason").map(|(_, value)| value);
+        match (error.code(), reason) {
+            ("publish.refused", _) => Self::Refused,
+            ("publish.too_large", _) | (_, Some("too_large")) => Self::TooLarge,
+            ("publish.topic", _) => Self::Topic,
+            ("publish.not_allowed", _)
+            | (_, Some("qos_not_supported" | "retain_not_available")) => Self::NotSupported,
+            (_, Some("expired")) => Self::Expired,
+            (_, Some("evicted")) => Self::Evicted,
+            ("publish.connection_lost", _) | (_, Some("connection_lost")) => Self::ConnectionLost,
+            _ => Self::Invalid,
+        }
+    }
+}
+
+impl std::fmt::Display for ForwardDrop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Drops that no event told of yet: many of one cause within a second make one event.
+#[derive(Default)]
+pub(super) struct DropReports {
+    by_reason: [Untold; ForwardDrop::ALL.len()],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Untold {
+    count: u64,
+    told: Option<Instant>,
+}
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+impl DropReports {
+    /// One more; the number to tell of, if it is time to.
+    pub(super) fn add(&mut self, reason: ForwardDrop, now: Instant) -> Option<u64> {
+        let untold = self.by_reason.get_mut(reason.index())?;
+        untold.count += 1;
+        if untold.told.is_some_and(|told| now.saturating_duration_since(told) < INTERVAL) {
+            return None;
+        }
+        untold.told = Some(now);
+        Some(std::mem::take(&mut untold.count))
+    }
+
+    /// What was not told of, at the end.
+    pub(super) fn rest(&mut self) -> Vec<(ForwardDrop, u64)> {
+        let all = ForwardDrop::ALL.iter().zip(&mut self.by_reason);
+        let counts = all.map(|(reason, untold)| (*reason, std::mem::take(&mut untold.count)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_of_one_second_make_one_event() {
+        let mut reports = DropReports::default();
+        let start = Instant::now();
+        assert_eq!(reports.add(ForwardDrop::QueueFull, start), Some(1));
+        for _ in 0..4 {
+            assert_eq!(reports.add(ForwardDrop::QueueFull, start), None);
+        }
+        assert_eq!(reports.add(ForwardDrop::Refused, start), Some(1));
+        assert_eq!(reports.add(ForwardDrop::QueueFull, start + INTERVAL), Some(5));
+        assert_eq!(reports.add(ForwardDrop::QueueFull, start + INTERVAL), None);
+        assert_eq!(reports.rest(), [(ForwardDrop::QueueFull, 1)]);
+    }
+
+    #[test]
+    fn indices_are_places_in_all() {
+        for (index, reason) in ForwardDrop::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), index);
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! Forwarders between brokers whose every byte the test decides.
+
+use std::time::Duration;
+
+use mqttx::{
+    Backoff, EventKind, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, Jitter, Outbox,
+    QoS, SessionBuilder, SessionManager, SessionOptions, Version,
+};
+use mqttx_test::{Peer, ScriptedBroker, hex};
+
+const SOON: Duration = Duration::from_secs(10);
+/// Long enough for a wrong packet to arrive.
+const QUIET: Duration = Duration::from_millis(60);
+
+/// A forwarder with its sessions, and the brokers' ends of their connections.
+struct Bridge {
+    sessions: SessionManager,
+    forwarders: ForwarderManager,
+    forwarder: Forwarder,
+    source: Peer,
+    target: Peer,
+    /// The last SUBSCRIBE that the source got.
+    subscribe: Vec<u8>,
+    brokers: (ScriptedBroker, ScriptedBroker),
+}
+
+fn connack(version: Version) -> &'static str {
+    match version {
+        Version::V5 => "20 { 00 00 {} }",
+        Version::V311 => "20 { 00 00 }",
+    }
+}
+
+fn session(name: &str, broker: &ScriptedBroker, version: Version) -> SessionBuilder {
+    SessionOptions::quick_connect(name, broker.url()).protocol(version).reconnect(
+        Backoff::new(Duration::from_millis(10), Duration::from_millis(40)).jitter(Jitter::None),
+    )
+}
+
+/// Answers a SUBSCRIBE of one filter with QoS 1.
+async fn grant(peer: &mut Peer, version: Version) -> Vec<u8> {
+    let subscribe = peer.expect_type(0x82).await;
+    let id = [subscribe[2], subscribe[3]];
+    let mut answer = match version {
+        Version::V5 => hex("90 04 00 00 00 01"),
+        Version::V311 => hex("90 03 00 00 01"),
+    };
+    answer[2..4].copy_from_slice(&id);
+    peer.send_bytes(&answer).await;
+    subscribe
+}
+
+/// Starts `rules` between "src" and "dst".
+async fn bridge(version: Version, rules: ForwarderBuilder) -> Bridge {
+    bridge_with(version, rules, 1, |options| options).await
+}
+
+/// `filters`: how many the source subscribes.
+async fn bridge_with(
+    version: Version,
+    rules: ForwarderBuilder,
+    filters: usize,
+    target: impl FnOnce(SessionBuilder) -> SessionBuilder,
+) -> Bridge {
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    let source = session("src", &brokers.0, version).build().unwrap();
+    sessions.add_session(source).unwrap();
+    let target = target(session("dst", &brokers.1, version)).build().unwrap();
+    sessions.add_session(target).unwrap();
+    let forwarders = ForwarderManager::new(&sessions);
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(version)).await;
+    let (target, _) = brokers.1.accept_and_answer(connack(version)).await;
+    let mut subscribe = Vec::new();
+    for _ in 0..filters {
+        subscribe = grant(&mut source, version).await;
+    }
+    sessions.wait_for_all_sessions(SOON).await.unwrap();
+    Bridge { sessions, forwarders, forwarder, source, target, subscribe, brokers }
+}
+
+fn rules() -> ForwarderBuilder {
+    ForwarderBuilder::new("fw").source("src", "a/+").target("dst").topic("b/{1}")
+}
+
+/// Waits until `reached`; fails the test when that takes too long.
+async fn until(what: &str, reached: impl Fn() -> bool) {
+    let patience = tokio::time::Instant::now() + SOON;
+    while !reached() {
+        assert!(tokio::time::Instant::now() < patience, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn assert_balanced(forwarder: &Forwarder) {
+    let m = forwarder.metrics();
+    assert_eq!(m.received, m.forwarded + m.filtered + m.dropped + m.in_flight, "{m:?}");
+}
+
+#[tokio::test]
+async fn source_is_acknowledged_only_after_the_target_acknowledged() {
+    for version in [Version::V5, Version::V311] {
+        let mut bridge = bridge(version, rules()).await;
+        match version {
+            Version::V5 => {
+                bridge.source.send("32 { <a/x> 00 07 {} 'hi' }").await;
+                bridge.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+            }
+            Version::V311 => {
+                bridge.source.send("32 { <a/x> 00 07 'hi' }").await;
+                bridge.target.expect("32 { <b/x> 00 01 'hi' }").await;
+            }
+        }
+        bridge.source.expect_silence(QUIET).await;
+        assert_eq!(bridge.forwarder.metrics().in_flight, 1);
+        bridge.target.send("40 { 00 01 }").await;
+        bridge.source.expect("40 { 00 07 }").await;
+        let metrics = bridge.forwarder.metrics();
+        assert_eq!((metrics.received, metrics.forwarded, metrics.in_flight), (1, 1, 0));
+    }
+}
+
+#[tokio::test]
+async fn qos2_is_acknowledged_to_the_source_after_pubcomp_of_the_target() {
+    let rules = ForwarderBuilder::new("fw")
+        .from(mqttx::ForwarderSource::new("src").topic("a/+").qos(QoS::ExactlyOnce))
+        .target("dst");
+    let mut bridge = bridge(Version::V5, rules).await;
+    bridge.source.send("34 { <a/x> 00 07 {} 'hi' }").await;
+    bridge.target.expect("34 { <a/x> 00 01 {} 'hi' }").await;
+    bridge.target.send("50 { 00 01 }").await;
+    bridge.target.expect("62 { 00 01 }").await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.target.send("70 { 00 01 }").await;
+    bridge.source.expect("50 { 00 07 }").await;
+    bridge.source.send("62 { 00 07 }").await;
+    bridge.source.expect("70 { 00 07 }").await;
+}
+
+#[tokio::test]
+async fn acknowledgements_leave_in_the_order_of_the_source() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    bridge.source.send("32 { <a/1> 00 05 {} } 32 { <a/2> 00 06 {} }").await;
+    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
+    bridge.target.expect("32 { <b/2> 00 02 {} }").await;
+    bridge.target.send("40 { 00 02 }").await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 05 }").await;
+    bridge.source.expect("40 { 00 06 }").await;
+}
+
+#[tokio::test]
+async fn the_window_bounds_what_is_between_source_and_target_but_not_qos0() {
+    let mut bridge = bridge(Version::V5, rules().window(2)).await;
+    bridge.source.send("32 { <a/1> 00 05 {} } 32 { <a/2> 00 06 {} } 32 { <a/3> 00 07 {} }").await;
+    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
+    bridge.target.expect("32 { <b/2> 00 02 {} }").await;
+    bridge.target.expect_silence(QUIET).await;
+    bridge.source.send("30 { <a/0> {} }").await;
+    bridge.target.expect("30 { <b/0> {} }").await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 05 }").await;
+    bridge.target.expect("32 { <b/3> 00 03 {} }").await;
+    assert_balanced(&bridge.forwarder);
+}
+
+#[tokio::test]
+async fn qos0_beyond_its_queue_is_counted_as_dropped() {
+    let rules = rules().qos0_queue(3);
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    let target = session("dst", &brokers.1, Version::V5).manual_connect(true);
+    let target = sessions.add_session(target.build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::new(&sessions);
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    for n in 1..=5 {
+        source.send(&format!("30 {{ <a/{n}> {{}} }}")).await;
+    }
+    until("all arrived", || forwarder.metrics().received == 5).await;
+    let metrics = forwarder.metrics();
+    assert_eq!((metrics.dropped, metrics.in_flight), (2, 3));
+    assert_eq!(metrics.dropped_by_reason, [(ForwardDrop::QueueFull, 2)]);
+    target.connect();
+    let (mut peer, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    for n in 1..=3 {
+        peer.expect(&format!("30 {{ <b/{n}> {{}} }}")).await;
+    }
+    until("all are written", || forwarder.metrics().forwarded == 3).await;
+    assert_balanced(&forwarder);
+}
+
+#[tokio::test]
+async fn a_stopped_forwarder_drains_unsubscribes_and_starts_again() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    for _ in 0..2 {
+        bridge.source.send("32 { <a/x> 00 07 {} }").await;
+        let publish = bridge.target.expect_type(0x32).await;
+        let forwarder = bridge.forwarder.clone();
+        let stopping = tokio::spawn(async move { forwarder.stop(SOON).await });
+        let unsubscribe = bridge.source.expect_type(0xa2).await;
+        // What comes before the answer is still forwarded.
+        bridge.source.send("32 { <a/y> 00 08 {} }").await;
+        let late = bridge.target.expect_type(0x32).await;
+        let mut answer = hex("b0 04 00 00 00 00");
+        answer[2..4].copy_from_slice(&unsubscribe[2..4]);
+        bridge.source.send_bytes(&answer).await;
+        for publish in [publish, late] {
+            let mut ack = hex("40 02 00 00");
+            // Topic "b/x": fixed header 2, length 2, topic 3.
+            ack[2..4].copy_from_slice(&publish[7..9]);
+            bridge.target.send_bytes(&ack).await;
+        }
+        bridge.source.expect("40 { 00 07 }").await;
+        bridge.source.expect("40 { 00 08 }").await;
+        assert_eq!(stopping.await.unwrap(), 0);
+        assert!(!bridge.forwarder.is_running());
+        bridge.forwarder.start().await.unwrap();
+        grant(&mut bridge.source, Version::V5).await;
+    }
+    assert_eq!(bridge.forwarder.metrics().forwarded, 4);
+}
+
+#[tokio::test]
+async fn what_a_stop_leaves_is_acknowledged_later_and_nothing_is_lost() {
+    let mut bridge = bridge(Version::V5, rules().window(1)).await;
+    bridge.source.send("32 { <a/1> 00 07 {} } 32 { <a/2> 00 08 {} }").await;
+    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
+    until("both arrived", || bridge.forwarder.metrics().received == 2).await;
+    assert_eq!(bridge.forwarder.stop(QUIET).await, 2);
+    bridge.source.expect_type(0xa2).await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    bridge.target.expect_silence(QUIET).await;
+    bridge.forwarder.start().await.unwrap();
+    bridge.target.expect("32 { <b/2> 00 02 {} }").await;
+    bridge.target.send("40 { 00 02 }").await;
+    grant(&mut bridge.source, Version::V5).await;
+    bridge.source.expect("40 { 00 08 }").await;
+    assert_balanced(&bridge.forwarder);
+}
+
+#[tokio::test]
+async fn an_optional_target_that_is_down_holds_nobody() {
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    sessions.add_session(session("dst", &brokers.1, Version::V5).build().unwrap()).unwrap();
+    let down = session("down", &brokers.1, Version::V5).manual_connect(true);
+    sessions.add_session(down.build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::new(&sessions);
+    let rules = rules().target("down").required(false).qos0_queue(2);
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    for n in 1..=4 {
+        source.send(&format!("32 {{ <a/x> 00 0{n} {{}} }}")).await;
+        target.expect(&format!("32 {{ <b/x> 00 0{n} {{}} }}")).await;
+        target.send(&format!("40 {{ 00 0{n} }}")).await;
+        source.expect(&format!("40 {{ 00 0{n} }}")).await;
+    }
+    let metrics = forwarder.metrics();
+    assert_eq!((metrics.forwarded, metrics.optional_lost, metrics.dropped), (4, 2, 0));
+}
+
+#[tokio::test]
+async fn every_required_target_must_acknowledge() {
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    sessions.add_session(session("dst", &brokers.1, Version::V5).build().unwrap()).unwrap();
+    let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    sessions.add_session(session("too", &brokers.1, Version::V5).build().unwrap()).unwrap();
+    let (mut second, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    let forwarders = ForwarderManager::new(&sessions);
+    forwarders.add_forwarder(rules().target("too").build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    source.send("32 { <a/x> 00 07 {} }").await;
+    target.expect("32 { <b/x> 00 01 {} }").await;
+    second.expect("32 { <a/x> 00 01 {} }").await;
+    target.send("40 { 00 01 }").await;
+    source.expect_silence(QUIET).await;
+    second.send("40 { 00 01 }").await;
+    source.expect("40 { 00 07 }").await;
+}
+
+#[tokio::test]
+async fn a_refused_message_is_counted_told_and_acknowledged() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    let mut events = bridge.sessions.events();
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect("32 { <b/x> 00 01 {} }").await;
+    bridge.target.send("40 { 00 01 87 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    let metrics = bridge.forwarder.metrics();
+    assert_eq!((metrics.forwarded, metrics.dropped), (0, 1));
+    assert_eq!(metrics.dropped_by_reason, [(ForwardDrop::Refused, 1)]);
+    loop {
+        let event = events.next().await.expect("the event comes");
+        if let EventKind::ForwarderMessageDropped { forwarder, reason, count, topic } = &event.kind
+        {
+            assert_eq!(
+                (&**forwarder, *reason, *count, topic.as_str()),
+                ("fw", "refused", 1, "a/x")
+            );
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_renders_empty_blocks_nothing() {
+    let rules = ForwarderBuilder::new("fw").source("src", "a/#").target("dst").topic("{#}");
+    let mut bridge = bridge(Version::V5, rules).await;
+    bridge.source.send("32 { <a> 00 07 {} } 32 { <a/x> 00 08 {} }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    bridge.target.expect("32 { <x> 00 01 {} }").await;
+    assert_eq!(bridge.forwarder.metrics().dropped_by_reason, [(ForwardDrop::Topic, 1)]);
+}
+
+#[tokio::test]
+async fn properties_pass_without_those_of_the_connection() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    // Content type, subscription identifier, user property.
+    bridge.source.send("32 { <a/x> 00 07 { 03 <text> 0b 01 26 <k> <v> } 'hi' }").await;
+    bridge.target.expect("32 { <b/x> 00 01 { 03 <text> 26 <k> <v> } 'hi' }").await;
+}
+
+#[tokio::test]
+async fn a_v5_source_subscribes_with_no_local_and_retain_as_published() {
+    let bridge = bridge(Version::V5, rules()).await;
+    assert_eq!(bridge.subscribe, hex("82 { 00 01 { 0b 01 } <a/+> 0d }"));
+    let own_retain = rules().retain(false);
+    let bridge = self::bridge(Version::V5, own_retain).await;
+    assert_eq!(bridge.subscribe, hex("82 { 00 01 { 0b 01 } <a/+> 05 }"));
+    let bridge = self::bridge(Version::V311, rules()).await;
+    assert_eq!(bridge.subscribe, hex("82 { 00 01 <a/+> 01 }"));
+}
+
+#[tokio::test]
+async fn qos_and_retain_follow_their_rules() {
+    let rules = rules().qos(QoS::AtLeastOnce).retain(true);
+    let mut bridge = bridge(Version::V5, rules).await;
+    bridge.source.send("30 { <a/x> {} }").await;
+    bridge.target.expect("33 { <b/x> 00 01 {} }").await;
+}
+
+#[tokio::test]
+async fn a_message_is_forwarded_by_its_first_filter() {
+    let rules = ForwarderBuilder::new("fw")
+        .source("src", "a/x")
+        .source("src", "a/+")
+        .target("dst")
+        .map_topic("a/#", "m/{#}");
+    let mut bridge = bridge_with(Version::V5, rules, 2, |target| target).await;
+    assert_eq!(bridge.subscribe, hex("82 { 00 02 { 0b 02 } <a/+> 0d }"));
+    // The server's copies for both filters, the later filter's first.
+    bridge.source.send("32 { <a/x> 00 05 { 0b 02 } } 32 { <a/x> 00 06 { 0b 01 } }").await;
+    bridge.source.expect("40 { 00 05 }").await;
+    bridge.target.expect("32 { <m/x> 00 01 {} }").await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 06 }").await;
+    bridge.target.expect_silence(QUIET).await;
+}
+
+#[tokio::test]
+async fn a_full_outbox_delays_and_loses_nothing() {
+    let outbox = Outbox { messages: 1, ..Outbox::default() };
+    let mut bridge = bridge_with(Version::V5, rules(), 1, |target| target.outbox(outbox)).await;
+    for n in 1..=4 {
+        bridge.source.send(&format!("32 {{ <a/{n}> 00 0{n} {{}} }}")).await;
+    }
+    until("all arrived", || bridge.forwarder.metrics().received == 4).await;
+    for n in 1..=4 {
+        let publish = bridge.target.expect_type(0x32).await;
+        assert_eq!(publish[6], b'0' + n, "in order");
+        let mut ack = hex("40 02 00 00");
+        ack[2..4].copy_from_slice(&publish[7..9]);
+        bridge.target.send_bytes(&ack).await;
+        bridge.source.expect(&format!("40 {{ 00 0{n} }}")).await;
+    }
+    assert_balanced(&bridge.forwarder);
+}
+
+#[tokio::test]
+async fn at_the_end_nothing_more_is_acknowledged_and_nothing_unsubscribed() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect("32 { <b/x> 00 01 {} }").await;
+    let forwarders = bridge.forwarders.clone();
+    let ending = tokio::spawn(async move { forwarders.shutdown(QUIET).await });
+    until("it takes no more", || !bridge.forwarder.is_running()).await;
+    bridge.source.send("32 { <a/y> 00 08 {} }").await;
+    assert_eq!(ending.await.unwrap(), 1);
+    bridge.sessions.shutdown(Duration::from_millis(50)).await;
+    bridge.source.expect("e0 {}").await;
+    bridge.source.expect_closed().await;
+}
+
+#[tokio::test]
+async fn acknowledgements_of_the_target_are_awaited_at_the_end() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect("32 { <b/x> 00 01 {} }").await;
+    let forwarders = bridge.forwarders.clone();
+    let ending = tokio::spawn(async move { forwarders.shutdown(SOON).await });
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    assert_eq!(ending.await.unwrap(), 0);
+    assert!(bridge.sessions.shutdown(SOON).await.clean);
+    bridge.source.expect("e0 {}").await;
+    bridge.target.expect("e0 {}").await;
+}
+
+#[tokio::test]
+async fn messages_survive_a_lost_target() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    bridge.source.send("32 { <a/1> 00 05 {} }").await;
+    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
+    bridge.target.reset();
+    bridge.source.send("32 { <a/2> 00 06 {} }").await;
+    let (mut target, _) = bridge.brokers.1.accept_and_answer(connack(Version::V5)).await;
+    for n in 1..=2 {
+        let publish = target.expect_type(0x32).await;
+        assert_eq!(publish[6], b'0' + n, "in order");
+        let mut ack = hex("40 02 00 00");
+        ack[2..4].copy_from_slice(&publish[7..9]);
+        target.send_bytes(&ack).await;
+    }
+    bridge.source.expect("40 { 00 05 }").await;
+    bridge.source.expect("40 { 00 06 }").await;
+}
+
+#[tokio::test]
+async fn unknown_sessions_taken_names_and_circles_are_refused() {
+    let broker = ScriptedBroker::start().await;
+    let sessions = SessionManager::new();
+    for name in ["plant", "cloud"] {
+        let options = session(name, &broker, Version::V311).manual_connect(true);
+        sessions.add_session(options.build().unwrap()).unwrap();
+    }
+    let forwarders = ForwarderManager::new(&sessions);
+    let rule = |name: &str, from: &str, to: &str| {
+        ForwarderBuilder::new(name).source(from, "a/#").target(to).build().unwrap()
+    };
+    let error = forwarders.add_forwarder(rule("f", "plnat", "cloud")).unwrap_err().to_string();
+    assert!(error.contains("did you mean 'plant'?"), "{error}");
+    forwarders.add_forwarder(rule("there", "plant", "cloud")).unwrap();
+    let error = forwarders.add_forwarder(rule("there", "plant", "cloud")).unwrap_err().to_string();
+    assert!(error.contains("exists already"), "{error}");
+    let error = forwarders.add_forwarder(rule("back", "cloud", "plant")).unwrap_err().to_string();
+    assert!(error.contains("in a circle"), "{error}");
+    let error = forwarders.get("theer").unwrap_err().to_string();
+    assert!(error.contains("did you mean 'there'?"), "{error}");
+    assert_eq!(forwarders.remove("there", SOON).await.unwrap(), 0);
+    assert!(forwarders.list().is_empty());
+}

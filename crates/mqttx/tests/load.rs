@@ -1,0 +1,140 @@
+//! Many sessions, and sessions that feed each other: nothing hangs and nothing is lost.
+
+#[expect(dead_code, reason = "each of the tests uses a part of the broker")]
+mod support;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use mqttx::{
+    Backoff, Message, Outbox, Publish, QoS, Session, SessionBuilder, SessionManager,
+    SessionOptions, Version,
+};
+use support::Broker;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn options(name: &str, broker: &Broker, version: Version) -> SessionBuilder {
+    let quick = Backoff {
+        initial: Duration::from_millis(20),
+        max: Duration::from_millis(200),
+        ..Backoff::default()
+    };
+    SessionOptions::quick_connect(name, broker.url())
+        .client_id(name)
+        .protocol(version)
+        .reconnect(quick)
+}
+
+/// Hands each message on to `to` with one hop less, and reports those that are through.
+fn relay(
+    from: &Session,
+    filter: &str,
+    to: &Session,
+    topic: &'static str,
+    through: UnboundedSender<String>,
+) -> mqttx::Route {
+    let to = to.clone();
+    let handler = move |message: Message| {
+        let (to, through) = (to.clone(), through.clone());
+        async move {
+            let text = message.payload_str().unwrap();
+            let (name, hops) = text.split_once(' ').unwrap();
+            match hops.parse::<u32>().unwrap() {
+                0 => through.send(name.to_owned()).unwrap(),
+                left => {
+                    let next = Publish::new(topic, format!("{name} {}", left - 1));
+                    // Waits for the acknowledgement, in the handler.
+                    to.publish_message(next.qos(QoS::AtLeastOnce)).await.unwrap();
+                }
+            }
+        }
+    };
+    from.route(filter).capacity(1).handle_async(handler).unwrap()
+}
+
+#[tokio::test]
+async fn two_sessions_that_feed_each_other_with_full_queues_never_deadlock() {
+    const MESSAGES: usize = 200;
+    for version in [Version::V5, Version::V311] {
+        let broker = Broker::start_for(version).await;
+        let manager = SessionManager::new();
+        let [a, b, source] = ["a", "b", "source"].map(|name| {
+            let small = Outbox { messages: 1, ..Outbox::default() };
+            let options = options(name, &broker, version).outbox(small).build().unwrap();
+            manager.add_session(options).unwrap()
+        });
+        let (through, mut arrived) = unbounded_channel();
+        let _ping = relay(&a, "ping", &b, "pong", through.clone());
+        let _pong = relay(&b, "pong", &a, "ping", through);
+        manager.wait_for_all_sessions(LONG).await.unwrap();
+        let feeding = tokio::spawn(async move {
+            for i in 0..MESSAGES {
+                let text = format!("{i} 9");
+                source.publish("ping", text, QoS::AtLeastOnce, false).await.unwrap();
+            }
+        });
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        while seen.len() < MESSAGES {
+            let name = tokio::time::timeout(LONG, arrived.recv()).await.expect("no deadlock");
+            *seen.entry(name.unwrap()).or_default() += 1;
+        }
+        feeding.await.unwrap();
+        assert!(seen.values().all(|count| *count == 1), "protocol {version}: once each");
+        assert!(manager.shutdown(LONG).await.clean, "protocol {version}");
+    }
+}
+
+#[tokio::test]
+async fn every_delivery_of_many_sessions_resolves_while_the_broker_comes_and_goes() {
+    const SESSIONS: usize = 200;
+    const EACH: usize = 5;
+    let broker = Broker::start().await;
+    let manager = SessionManager::builder().connect_rate(5_000).build();
+    let sessions: Vec<Session> = (0..SESSIONS)
+        .map(|i| {
+            let options = options(&format!("dev-{i:05}"), &broker, Version::V5).build().unwrap();
+            manager.add_session(options).unwrap()
+        })
+        .collect();
+    let mut deliveries = Vec::new();
+    for round in 0..EACH {
+        for session in &sessions {
+            let text = format!("{} {round}", session.name());
+            let message = Publish::new("up", text).qos(QoS::AtLeastOnce);
+            deliveries.push(session.try_publish(message).unwrap());
+        }
+        // Somewhere in the middle of connecting, publishing and acknowledging.
+        broker.until(|b| b.clients() > SESSIONS / 2).await;
+        broker.cut();
+    }
+    for delivery in deliveries {
+        tokio::time::timeout(LONG, delivery).await.expect("no delivery hangs").unwrap();
+    }
+    assert!(broker.published("up") >= SESSIONS * EACH);
+    manager.wait_for_all_sessions(LONG).await.unwrap();
+    let metrics = manager.metrics();
+    assert_eq!((metrics.sessions, metrics.connected), (SESSIONS, SESSIONS));
+    assert!(metrics.reconnects > 0);
+    assert!(manager.shutdown(LONG).await.clean);
+}
+
+#[tokio::test]
+async fn connections_start_at_the_rate_of_the_manager() {
+    let broker = Broker::start().await;
+    let manager = SessionManager::builder().connect_rate(100).build();
+    let mut times = Vec::new();
+    let mut events = manager.events_matching(mqttx::EventName::SessionConnected);
+    for i in 0..30 {
+        let options = options(&format!("s{i}"), &broker, Version::V5).build().unwrap();
+        manager.add_session(options).unwrap();
+    }
+    for _ in 0..30 {
+        tokio::time::timeout(LONG, events.next()).await.unwrap().unwrap();
+        times.push(tokio::time::Instant::now());
+    }
+    // A burst of ten, then twenty at ten milliseconds each.
+    let spread = times[29] - times[0];
+    assert!(spread >= Duration::from_millis(150), "a storm: {spread:?}");
+}
