@@ -24,6 +24,9 @@ pub struct Config {
     pub session_expiry: Option<SessionExpiry>,
     /// How many unacknowledged QoS 1 and 2 messages the server may have on its way to us; `None` sends nothing (65 535). v5 only.
     pub receive_maximum: Option<u16>,
+    /// Whether a server that exceeds `receive_maximum` is at fault, and the connection ends with 0x93 `[MQTT-3.3.4-9]`. Off, its
+    /// messages are taken: some servers send a whole backlog after the first acknowledgement. Default: true.
+    pub enforce_receive_maximum: bool,
     /// The largest packet that we accept, in bytes; enforced in both versions, announced in v5.
     pub maximum_packet_size: Option<u32>,
     /// How many topic aliases the server may use towards us; `None` means none. v5 only.
@@ -40,6 +43,9 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Our own limit of unfinished QoS 1 and 2 messages, beside the server's Receive Maximum. Default: 65 535.
     pub max_in_flight: u16,
+    /// A QoS 2 message is sent only while less than this is unfinished. MQTT 3.1.1 has no Receive Maximum, and there are servers that
+    /// drop what exceeds their limit while they answer it as accepted. Default: 65 535.
+    pub max_in_flight_qos2: u16,
     /// The bound of everything that is accepted and not finished. Default: 10 000 messages, 64 MiB.
     pub outbox: OutboxLimits,
     /// Above this many encoded bytes that the socket has not taken, further PUBLISHes wait in the outbox. Default: 1 MiB.
@@ -65,6 +71,7 @@ impl Config {
             keep_alive: KeepAlive::default(),
             session_expiry: None,
             receive_maximum: None,
+            enforce_receive_maximum: true,
             maximum_packet_size: None,
             topic_alias_maximum: None,
             username: None,
@@ -73,6 +80,7 @@ impl Config {
             connect_properties: Properties::new(),
             handshake_timeout: Duration::from_secs(10),
             max_in_flight: u16::MAX,
+            max_in_flight_qos2: u16::MAX,
             outbox: OutboxLimits::default(),
             write_buffer_limit: 1024 * 1024,
             journal: false,
