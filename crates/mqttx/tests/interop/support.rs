@@ -13,6 +13,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one claim may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Whether there is time for loads and outages as in the field: `MQTTX_TEST_LONG` is set.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("MQTTX_TEST_LONG").is_some()
+}
+
 /// A claim that holds in both versions: two tests, `NAME::v311` and `NAME::v5`.
 macro_rules! both_versions {
     ($(async fn $name:ident($version:ident: Version) $body:block)*) => {$(
