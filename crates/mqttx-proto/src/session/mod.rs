@@ -255,16 +255,19 @@ impl Session {
         })
     }
 
+    /// Whether something that was accepted is not finished: a message, or a filter. Acknowledgements of received messages do not
+    /// count.
+    #[must_use]
+    pub fn has_unfinished(&self) -> bool {
+        self.outbox.status().messages > 0
+            || !self.subscriptions.is_settled()
+            || self.cx.link.as_ref().is_some_and(|link| link.has_unwritten_messages())
+    }
+
     /// Whether all that was accepted is finished and all that was encoded is with the socket.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.outbox.status().messages == 0
-            && self.subscriptions.is_settled()
-            && self
-                .cx
-                .link
-                .as_ref()
-                .is_none_or(|link| link.everything_written() && !link.has_unwritten_messages())
+        !self.has_unfinished() && self.cx.link.as_ref().is_none_or(|link| link.everything_written())
     }
 }
 

@@ -184,9 +184,9 @@ impl Driver {
         desk.duplicates = state.core.received_duplicates();
         desk.watched = state.drain_watchers > 0;
         if let Phase::Open(link) = &mut self.phase {
-            let core = &state.core;
-            let outstanding = self.over
-                && (core.awaits_server() || !core.is_drained() || !link.transmit.is_empty());
+            // Acknowledgements that are on their way out do not count: nothing of ours waits for them.
+            let outstanding =
+                self.over && (state.core.awaits_server() || state.core.has_unfinished());
             link.shedding = outstanding;
             link.paused = self.over && !outstanding;
         }
