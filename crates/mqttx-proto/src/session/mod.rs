@@ -10,6 +10,7 @@ mod dispatch;
 mod event;
 mod handshake;
 mod id_guard;
+mod id_table;
 mod incoming;
 mod link;
 mod outgoing;

@@ -120,7 +120,10 @@ impl Driver {
             let asked = self.drive_outputs(now, desk);
             let stored = self.drive_store(cx, now, desk);
             let moved = match self.phase {
-                Phase::Finished => return Poll::Ready(()),
+                Phase::Finished => {
+                    self.settle(desk);
+                    return Poll::Ready(());
+                }
                 Phase::Resting => false,
                 Phase::Waiting { .. } => self.drive_waiting(now),
                 Phase::Connecting(_) => self.drive_connecting(cx, now),
@@ -131,8 +134,16 @@ impl Driver {
                 return Poll::Pending;
             }
         }
+        // The desk stays with this thread, the next turn may run on another.
+        self.settle(desk);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Tells the core which messages are done with.
+    fn settle(&self, desk: &mut Desk) {
+        let mut state = self.shared.lock();
+        desk.done.drain(..).for_each(|ticket| state.core.ack(ticket));
     }
 
     /// Everything that needs the lock: what happened since goes in, what is to be done comes out.
