@@ -161,10 +161,12 @@ impl Driver {
         desk.routes_added = std::mem::take(&mut state.routes_added);
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase
-            && link.refusing
+            && link.refused > 0
             && !self.over
+            && state.core.delivering() <= link.refused
         {
-            // There is room again: the server sends on the next connection what had none.
+            // There is room again, and all that was taken is acknowledged: the server sends the rest, and
+            // only the rest, on the next connection.
             state.core.disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
         }
         if let Phase::Open(link) = &mut self.phase
