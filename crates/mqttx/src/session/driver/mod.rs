@@ -138,7 +138,7 @@ impl Driver {
     /// Everything that needs the lock: what happened since goes in, what is to be done comes out.
     fn drive_core(&mut self, now: Instant, desk: &mut Desk) {
         let mut state = self.shared.lock();
-        state.awake();
+        state.awake(now);
         if let Phase::Open(link) = &mut self.phase
             && link.written > 0
         {
