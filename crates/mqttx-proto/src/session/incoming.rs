@@ -220,6 +220,11 @@ impl Incoming {
         self.owed.len()
     }
 
+    /// Messages that are with the routes.
+    pub(crate) fn delivering(&self) -> usize {
+        self.owed.iter().filter(|owed| owed.done.is_none()).count()
+    }
+
     /// Whether a QoS 2 flow waits for PUBREL.
     pub(crate) fn awaits_release(&self) -> bool {
         self.flows.values().any(|known| matches!(known.flow, Flow::Received { .. }))

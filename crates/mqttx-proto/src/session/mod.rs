@@ -232,6 +232,12 @@ impl Session {
         self.incoming.owed()
     }
 
+    /// Received QoS 1 and 2 messages of this connection that are with the application.
+    #[must_use]
+    pub fn delivering(&self) -> usize {
+        self.incoming.delivering()
+    }
+
     /// Whether a received QoS 2 message still waits for the server's PUBREL.
     #[must_use]
     pub fn awaits_release(&self) -> bool {

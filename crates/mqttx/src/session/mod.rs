@@ -274,7 +274,7 @@ impl Session {
         let _watch = DrainWatch::new(&self.shared);
         let done = self.until(|state| {
             let idle = self.shared.unhandled.load(Ordering::Acquire);
-            let handled = state.core.undelivered() <= idle;
+            let handled = state.core.delivering() <= idle;
             (state.closed || (handled && state.core.is_drained())).then_some(())
         });
         tokio::time::timeout_at(until, done).await.is_ok()

@@ -39,8 +39,8 @@ pub(super) struct Link {
     pub(super) paused: bool,
     /// QoS 0 messages that slow routes cannot take are dropped.
     pub(super) shedding: bool,
-    /// A message with QoS > 0 found no room: from then on none is taken on this connection.
-    pub(super) refusing: bool,
+    /// Messages with QoS > 0 that found no room. After the first one none is taken on this connection.
+    pub(super) refused: usize,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
     broken: Option<io::Error>,
@@ -81,7 +81,7 @@ impl Link {
             online_since: None,
             paused: false,
             shedding: false,
-            refusing: false,
+            refused: 0,
             closing: None,
             broken: None,
         }

@@ -149,7 +149,7 @@ impl Driver {
     /// Everything that needs the lock: what happened since goes in, what is to be done comes out.
     fn drive_core(&mut self, now: Instant, desk: &mut Desk) {
         let mut state = self.shared.lock();
-        state.awake();
+        state.awake(now);
         if let Phase::Open(link) = &mut self.phase
             && link.written > 0
         {
@@ -172,10 +172,12 @@ impl Driver {
         desk.routes_added = std::mem::take(&mut state.routes_added);
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase
-            && link.refusing
+            && link.refused > 0
             && !self.over
+            && state.core.delivering() <= link.refused
         {
-            // There is room again: the server sends on the next connection what had none.
+            // There is room again, and all that was taken is acknowledged: the server sends the rest, and
+            // only the rest, on the next connection.
             state.core.disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
         }
         if let Phase::Open(link) = &mut self.phase
