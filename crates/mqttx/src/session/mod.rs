@@ -203,19 +203,6 @@ impl Session {
         self.drain(timeout, |state| state.core.is_drained()).await
     }
 
-    /// [`flush`](Self::flush), and what was received is finished, too: routes are done with it, its
-    /// acknowledgements are written, and no QoS 2 message waits for the server's PUBREL.
-    ///
-    /// # Errors
-    /// As for [`flush`](Self::flush).
-    pub async fn settle(&self, timeout: Duration) -> Result<(), Error> {
-        self.drain(timeout, |state| {
-            let core = &state.core;
-            core.is_drained() && core.undelivered() == 0 && !core.awaits_release()
-        })
-        .await
-    }
-
     /// [`flush`](Self::flush), and what routes acknowledged is finished: the acknowledgements are
     /// written, and no QoS 2 message among them waits for the server's PUBREL. Messages that no
     /// route acknowledged yet are left alone; the server has them.
