@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry};
+use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry, Version};
 use mqttx::{
     Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session, SessionBuilder,
     SessionManager, SessionOptions, SessionStatus, Will,
@@ -53,7 +53,12 @@ impl Client {
             .build()
             .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
         let session = manager.add_session(options).map_err(|error| failure(&error))?;
-        Ok(Self { _manager: manager, session, events, disconnect: connection.properties.disconnect.clone() })
+        Ok(Self {
+            _manager: manager,
+            session,
+            events,
+            disconnect: connection.properties.disconnect.clone(),
+        })
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -67,31 +72,49 @@ impl Client {
             let Some(event) = self.events.next().await else {
                 return Notice::Ended(Failure::runtime("the session was removed"));
             };
-            match &event.kind {
-                EventKind::SessionStateChanged { new: SessionStatus::Failed, .. } => {
-                    return Notice::Ended(self.end_of_session());
-                }
-                EventKind::SessionConnected { .. } => return Notice::Connected,
-                EventKind::SessionReady { .. } => return Notice::Ready,
-                EventKind::SubscriptionRefused { filter, reason, reason_string } => {
-                    return Notice::FilterRefused {
-                        filter: filter.clone(),
-                        reason: *reason,
-                        text: reason_string.clone(),
-                    };
-                }
-                EventKind::SessionReconnecting { delay, .. } => self.say_reconnecting(*delay),
-                EventKind::SessionRedirected { server_reference } => {
-                    warn(format_args!("warning: the server sends us to {server_reference}"));
-                }
-                EventKind::MessageDropped { reason, count, topic, .. } => {
-                    let topic =
-                        topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
-                    warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
-                }
-                _ => {}
+            if let Some(notice) = self.judge(&event.kind) {
+                return notice;
             }
         }
+    }
+
+    /// The refusals that nobody has reacted to yet.
+    pub(crate) fn refusals(&mut self) -> Vec<Notice> {
+        let mut refusals = Vec::new();
+        while let Some(event) = self.events.try_next() {
+            if matches!(event.kind, EventKind::SubscriptionRefused { .. }) {
+                refusals.extend(self.judge(&event.kind));
+            }
+        }
+        refusals
+    }
+
+    /// What the command has to react to; the rest is said, if it is worth a line.
+    fn judge(&self, event: &EventKind) -> Option<Notice> {
+        match event {
+            EventKind::SessionStateChanged { new: SessionStatus::Failed, .. } => {
+                return Some(Notice::Ended(self.end_of_session()));
+            }
+            EventKind::SessionConnected { .. } => return Some(Notice::Connected),
+            EventKind::SessionReady { .. } => return Some(Notice::Ready),
+            EventKind::SubscriptionRefused { filter, reason, reason_string } => {
+                return Some(Notice::FilterRefused {
+                    filter: filter.clone(),
+                    reason: *reason,
+                    text: reason_string.clone(),
+                });
+            }
+            EventKind::SessionReconnecting { delay, .. } => self.say_reconnecting(*delay),
+            EventKind::SessionRedirected { server_reference } => {
+                warn(format_args!("warning: the server sends us to {server_reference}"));
+            }
+            EventKind::MessageDropped { reason, count, topic, .. } => {
+                let topic = topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
+                warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
+            }
+            _ => {}
+        }
+        None
     }
 
     fn end_of_session(&self) -> Failure {
@@ -110,7 +133,7 @@ impl Client {
     /// DISCONNECT, with the properties of `-D disconnect`. A stalled connection delays it only
     /// for a moment.
     pub(crate) async fn disconnect(&self) {
-        if self.session.is_connected() {
+        if !self.session.status().is_at_rest() {
             let properties = self.disconnect.clone();
             let goodbye =
                 self.session.disconnect_with(ReasonCode::NORMAL_DISCONNECTION, properties);
@@ -136,7 +159,7 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         .protocol(connection.version)
         .keep_alive(Duration::from_secs(connection.keep_alive.into()))
         .clean_start(connection.clean_start)
-        .receive_maximum(connection.receive_maximum)
+        .receive_maximum(connection.receive_maximum.filter(|_| connection.version == Version::V5))
         .subscription_identifiers(false)
         .auto_reconnect(connection.reconnect.is_some())
         .outbox(Outbox { messages: 10_000, bytes: 1 << 30, on_full: OnFull::Block, ttl: None })
@@ -170,7 +193,9 @@ fn with_limits(mut builder: SessionBuilder, connection: &Connection) -> SessionB
         }
         None => {}
     }
-    if let Some(maximum) = connection.topic_alias_maximum {
+    if let Some(maximum) =
+        connection.topic_alias_maximum.filter(|_| connection.version == Version::V5)
+    {
         builder = builder.topic_alias_maximum(maximum);
     }
     if let Some(maximum) = connection.maximum_packet_size {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use commands::{check_config, completions, publish, run, subscribe};
+use commands::{bench, check_config, completions, demo, publish, run, subscribe};
 use exit::{Outcome, warn};
 
 /// MQTT from the command line: publish, subscribe, measure.
@@ -51,6 +51,8 @@ enum Command {
     Sub(Box<subscribe::Args>),
     Run(run::Args),
     CheckConfig(check_config::Args),
+    Bench(bench::Args),
+    Demo(demo::Args),
     Completions(completions::Args),
 }
 
@@ -61,6 +63,8 @@ impl Command {
             Self::Sub(args) => subscribe::run(*args),
             Self::Run(args) => run::run(&args),
             Self::CheckConfig(args) => check_config::run(&args),
+            Self::Bench(args) => bench::run(args),
+            Self::Demo(args) => demo::run(args),
             Self::Completions(args) => completions::run(args, &mut Cli::command()),
         }
     }

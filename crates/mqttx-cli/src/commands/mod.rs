@@ -1,7 +1,9 @@
 //! One file or directory for each command.
 
+pub(crate) mod bench;
 pub(crate) mod check_config;
 pub(crate) mod completions;
+pub(crate) mod demo;
 pub(crate) mod publish;
 pub(crate) mod run;
 pub(crate) mod subscribe;

@@ -130,11 +130,11 @@ scripts! {
         ? 30
         bye
         exit 0";
-    both missing_connack_ends_the_attempt: "pub -t t -m m --timeout 0.5 --no-reconnect" => "
+    both missing_connack_ends_the_attempt: "sub -t t --timeout 0.5 --no-reconnect" => "
         accept
         ? 10
         end
-        exit 1";
+        exit 1 CONNACK";
     v5 debug_shows_packets_and_no_password: "sub -t t -d -E -u us -P secret" => "
         connect
         ? 82

@@ -41,7 +41,7 @@ faults! {
     both packet_id_0: "32 { <t> 0000 «{}» 'm' }" => "81";
     both topic_without_its_bytes: "30 { 0009 't' }" => "81";
     both packet_id_missing: "32 { <t> 00 }" => "81";
-    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "81";
+    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "90";
     both nul_in_the_topic: "30 { 0003 'a' 00 'b' «{}» 'm' }" => "81";
     both topic_that_is_not_utf8: "30 { 0001 ff «{}» 'm' }" => "81";
     both surrogate_in_the_topic: "30 { 0003 eda080 «{}» 'm' }" => "81";
@@ -61,7 +61,7 @@ faults! {
     v5 alias_0: "30 { <t> { 23 0000 } 'm' }" => "94";
     v5 alias_above_our_maximum: "30 { <t> { 23 0001 } 'm' }" => "94";
     v5 unknown_property: "30 { <t> { 7f 00 } 'm' }" => "81";
-    v5 property_of_another_packet: "30 { <t> { 21 0001 } 'm' }" => "82";
+    v5 property_of_another_packet: "30 { <t> { 21 0001 } 'm' }" => "81";
     v5 property_twice: "30 { <t> { 01 00 01 00 } 'm' }" => "82";
     v5 property_length_beyond_the_packet: "30 { <t> 09 01 00 }" => "81";
     v5 property_cut_off: "30 { <t> { 02 0000 } 'm' }" => "81";
@@ -105,7 +105,7 @@ crate::script::scripts! {
         close
         connect
         ? 82
-        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'm' }
+        > 90 { 0002 «{}» 00 } 30 { <t> «{}» 'm' }
         out m
         bye
         exit 0";
@@ -123,7 +123,7 @@ crate::script::scripts! {
         end
         connect
         ? 82
-        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'm' }
+        > 90 { 0002 «{}» 00 } 30 { <t> «{}» 'm' }
         out m
         bye
         exit 0";

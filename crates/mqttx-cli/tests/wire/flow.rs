@@ -93,7 +93,7 @@ scripts! {
         ? 10
         > 20 { 00 00 { 27 00000010 } }
         bye
-        exit 149 message 1, topic t";
+        exit 1 message 1, topic t";
     v5 message_as_large_as_the_server_takes_is_sent: "pub -t t -m 012345 -q 1" => "
         accept
         ? 10
@@ -107,19 +107,19 @@ scripts! {
         ? 10
         > 20 { 00 00 { 24 01 } }
         bye
-        exit 155";
+        exit 1";
     v5 retained_message_that_the_server_lacks_is_not_sent: "pub -t t -m m -r" => "
         accept
         ? 10
         > 20 { 00 00 { 25 00 } }
         bye
-        exit 154";
+        exit 1";
     v5 alias_above_the_servers_maximum_is_not_sent: "pub -t t -m m -D publish topic-alias 3" => "
         accept
         ? 10
         > 20 { 00 00 { 22 0002 } }
         bye
-        exit 148";
+        exit 1 alias 3";
     v5 alias_within_the_servers_maximum_is_sent: "pub -t t -m m -D publish topic-alias 2" => "
         accept
         ? 10
@@ -130,11 +130,12 @@ scripts! {
     v5 more_than_our_receive_maximum_is_a_fault: "sub -t t -q 2 --receive-maximum 1 --no-reconnect" => "
         connect
         ? 82
-        > 90 { 0001 {} 02 } 34 { <t> 0001 {} 'a' } 34 { <t> 0002 {} 'b' }
-        ? 50
+        > 90 { 0001 {} 02 } 34 { <t> 0001 {} 'a' }
+        out a
+        < 50 { 0001 }
+        > 34 { <t> 0002 {} 'b' }
         < e0 { 93 }
         end
-        out a
         exit 1";
     v5 larger_than_our_maximum_is_a_fault: "sub -t t --max-packet-size 30 --no-reconnect" => "
         connect

@@ -99,14 +99,6 @@ scripts! {
         > 50 { 0001 97 }
         bye
         exit 151 0x97";
-    v5 refused_pubcomp_is_an_error: "pub -t t -m m -q 2" => "
-        connect
-        ? 34
-        > 50 { 0001 }
-        ? 62
-        > 70 { 0001 92 }
-        bye
-        exit 146";
     v5 one_refusal_does_not_stop_the_others: "pub -t t -l -q 1" => "
         in a
         in b
@@ -191,7 +183,7 @@ scripts! {
         end
         connect
         ? 82
-        > 90 { 0001 {} 00 } 30 { <t> {} 'm' }
+        > 90 { 0002 {} 00 } 30 { <t> {} 'm' }
         out m
         bye
         exit 0 0x8B";

@@ -323,6 +323,20 @@ fn a_refused_message_ends_its_flow_and_frees_its_id() {
 }
 
 #[test]
+fn pubcomp_with_an_unknown_id_is_an_error_unless_after_a_reconnect() {
+    let mut wire = Wire::online(config(V5), ok(V5));
+    wire.publish(QoS::ExactlyOnce, "x", 1).unwrap();
+    wire.publish(QoS::ExactlyOnce, "y", 2).unwrap();
+    wire.sent();
+    wire.receive("50 02 0001 50 02 0002 70 03 0001 92");
+    assert!(matches!(wire.outcome(1), Some(Outcome::Refused { .. })));
+    wire.reconnect(resumed(V5));
+    wire.expect("62 02 0002");
+    wire.receive("70 03 0002 92");
+    assert!(matches!(wire.outcome(2), Some(Outcome::Acknowledged { .. })));
+}
+
+#[test]
 fn repeated_pubrec_is_answered_again() {
     let mut wire = Wire::online(config(V311), ok(V311));
     wire.publish(QoS::ExactlyOnce, "x", 0).unwrap();
@@ -418,6 +432,38 @@ fn an_acknowledgement_does_not_cross_a_reconnect() {
     wire.receive("3a { <t> 0001 00 'a' }");
     wire.session.ack(wire.tickets[1]);
     wire.expect("40 02 0001");
+}
+
+#[test]
+fn what_was_refused_is_left_with_the_server_and_delivered_when_it_comes_again() {
+    let mut wire = Wire::online(config(V311), ok(V311));
+    wire.receive("32 { <t> 0001 'a' } 34 { <t> 0002 'b' } 32 { <t> 0003 'c' }");
+    for refused in [1, 2] {
+        wire.session.refuse(wire.tickets[refused]);
+    }
+    wire.session.ack(wire.tickets[0]);
+    wire.expect("40 02 0001");
+    wire.session.ack(wire.tickets[2]);
+    wire.expect("");
+    wire.reconnect(resumed(V311));
+    wire.receive("3c { <t> 0002 'b' } 3a { <t> 0003 'c' }");
+    assert_eq!(wire.delivered, ["t=a", "t=b", "t=c", "t=b", "t=c"]);
+    wire.session.ack(wire.tickets[3]);
+    wire.session.ack(wire.tickets[4]);
+    wire.expect("50 02 0002 40 02 0003");
+}
+
+#[test]
+fn refusing_a_message_that_is_done_changes_nothing() {
+    let mut wire = Wire::online(config(V311), ok(V311));
+    wire.receive("34 { <t> 0002 'b' }");
+    wire.session.ack(wire.tickets[0]);
+    wire.session.refuse(wire.tickets[0]);
+    wire.expect("50 02 0002");
+    wire.reconnect(resumed(V311));
+    wire.receive("3c { <t> 0002 'b' }");
+    wire.expect("50 02 0002");
+    assert_eq!(wire.delivered, ["t=b"]);
 }
 
 #[test]

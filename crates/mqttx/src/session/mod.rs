@@ -203,14 +203,13 @@ impl Session {
         self.drain(timeout, |state| state.core.is_drained()).await
     }
 
-    /// [`flush`](Self::flush), and what routes acknowledged is finished: the acknowledgements are
-    /// written, and no QoS 2 message among them waits for the server's PUBREL. Messages that no
-    /// route acknowledged yet are left alone; the server has them.
+    /// Waits until the QoS 2 messages that routes acknowledged are finished: the server's PUBREL
+    /// came. Messages that no route acknowledged yet are left alone, as are requests.
     ///
     /// # Errors
     /// As for [`flush`](Self::flush).
-    pub async fn finish_acknowledged(&self, timeout: Duration) -> Result<(), Error> {
-        self.drain(timeout, |state| state.core.is_drained() && !state.core.awaits_release()).await
+    pub async fn wait_released(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| !state.core.awaits_release()).await
     }
 
     async fn drain(

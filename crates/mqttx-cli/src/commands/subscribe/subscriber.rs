@@ -79,6 +79,11 @@ impl Subscriber {
         self.client.disconnect().await;
         // Only now: a message in the queue of a route that is gone counts as handled.
         self.routes.clear();
+        // Refusals that came together with the last message.
+        for refusal in self.client.refusals() {
+            self.noticed(refusal)?;
+        }
+        self.judge_refusals()?;
         outcome
     }
 
@@ -142,7 +147,7 @@ impl Subscriber {
     /// Waits until what was printed is acknowledged to the end, over reconnects.
     async fn last_flow(&mut self) -> Result<(), Failure> {
         let session = self.client.session().clone();
-        let mut finished = std::pin::pin!(session.finish_acknowledged(LAST_FLOW));
+        let mut finished = std::pin::pin!(session.wait_released(LAST_FLOW));
         loop {
             tokio::select! {
                 biased;

@@ -1,0 +1,124 @@
+//! Many sessions from the flags of one.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use mqttx::{Error, Session, SessionManager};
+
+use super::ClientFlags;
+use crate::client::{builder, failure};
+use crate::exit::Failure;
+use crate::flags::Connection;
+
+/// How long all clients together may take to connect, unless `--timeout` says otherwise.
+const CONNECT: Duration = Duration::from_secs(60);
+
+/// How long DISCONNECT may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// The sessions of a measurement.
+pub(super) struct Clients {
+    pub(super) manager: SessionManager,
+    pub(super) sessions: Vec<Session>,
+    timeout: Duration,
+}
+
+impl Clients {
+    /// Makes the sessions; they connect at once, or at so many a second.
+    ///
+    /// Each has a number behind the client id, if there is one, and takes broker and local address
+    /// in turn.
+    ///
+    /// # Errors
+    /// Options that the library does not take.
+    pub(super) fn start(
+        flags: &ClientFlags,
+        connection: &Connection,
+        connect_rate: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let mut manager = SessionManager::builder();
+        if let Some(rate) = connect_rate {
+            manager = manager.connect_rate(rate);
+        }
+        let manager = manager.build();
+        let sessions = (0..flags.clients as usize)
+            .map(|n| Self::session(&manager, flags, connection, n))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { manager, sessions, timeout: connection.timeout.unwrap_or(CONNECT) })
+    }
+
+    fn session(
+        manager: &SessionManager,
+        flags: &ClientFlags,
+        connection: &Connection,
+        n: usize,
+    ) -> Result<Session, Failure> {
+        let brokers = connection.brokers.len();
+        let mut own = connection.clone();
+        own.brokers = vec![connection.brokers[n % brokers].clone()];
+        if !own.client_id.is_empty() {
+            own.client_id = format!("{}-{n}", own.client_id);
+        }
+        let mut builder = builder(&own, format!("client-{n}"));
+        if !flags.bind.is_empty() {
+            // All combinations of broker and address come up.
+            builder = builder.bind(flags.bind[n / brokers % flags.bind.len()]);
+        }
+        let options = builder
+            .build()
+            .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+        manager.add_session(options).map_err(|error| failure(&error))
+    }
+
+    /// Waits for every connection; returns how many there are and why the first of the others is not.
+    pub(super) async fn connected(&self, progress: &ProgressBar) -> (u64, Option<Error>) {
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let mut missing = None;
+        let mut count = 0;
+        for session in &self.sessions {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            match session.wait_connected(left).await {
+                Ok(()) => count += 1,
+                Err(error) => {
+                    missing.get_or_insert(error);
+                }
+            }
+            progress.set_position(count);
+        }
+        (count, missing)
+    }
+
+    /// [`connected`](Self::connected), or an error.
+    ///
+    /// # Errors
+    /// A client is not connected in time.
+    pub(super) async fn all_connected(&self) -> Result<(), Failure> {
+        let progress = progress(self.sessions.len() as u64, "connected");
+        let (count, missing) = self.connected(&progress).await;
+        progress.finish_and_clear();
+        missing.map_or(Ok(()), |error| {
+            let all = self.sessions.len();
+            Err(failure(&error).of(format_args!("{count} of {all} clients are connected")))
+        })
+    }
+
+    /// Accepted messages with QoS > 0 that are not acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.sessions.iter().map(Session::unacknowledged).sum()
+    }
+
+    /// DISCONNECT for all.
+    pub(super) async fn stop(self) {
+        self.manager.shutdown(GOODBYE).await;
+    }
+}
+
+/// A bar on stderr, where that is a terminal.
+pub(super) fn progress(total: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    let template = "{msg} {human_pos} of {human_len} {wide_bar} {per_sec} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.with_message(what.to_owned())
+}

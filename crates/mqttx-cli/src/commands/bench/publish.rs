@@ -1,0 +1,228 @@
+//! `mqttx bench pub`: how fast messages are published and acknowledged.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use mqttx::proto::validate_topic;
+use mqttx::{Delivery, Error, ErrorKind, Publish, QoS, Session};
+
+use super::PublishArgs;
+use super::clients::{Clients, progress};
+use super::report::{Transfer, Usage, latencies};
+use crate::client::failure;
+use crate::commands::block_on;
+use crate::exit::{Failure, Outcome};
+use crate::flags::{Connection, Packet, PersistFlags};
+use crate::signal::StopSignals;
+
+pub(super) fn run(args: PublishArgs) -> Outcome {
+    let connection = Connection::resolve(
+        args.connection.clone(),
+        PersistFlags { no_clean: false },
+        &[Packet::Publish],
+    )?;
+    validate_topic(&args.topic)
+        .map_err(|error| Failure::usage(format_args!("-t '{}': {error}", args.topic)))?;
+    block_on(async move {
+        let mut signals = StopSignals::new()?;
+        let clients = Clients::start(&args.clients, &connection, None)?;
+        tokio::select! {
+            result = clients.all_connected() => result?,
+            () = signals.next() => return Err(Failure::runtime("stopped by a signal while connecting")),
+        }
+        let load = Arc::new(Load::new(&args, &connection));
+        let (before, start) = (Usage::now(), Instant::now());
+        let tasks: Vec<_> = clients
+            .sessions
+            .iter()
+            .enumerate()
+            .map(|(n, session)| tokio::spawn(Client::new(&load, session, n).run()))
+            .collect();
+        let interrupted = tokio::select! {
+            () = load.finished(tasks) => false,
+            () = signals.next() => true,
+        };
+        let result = load.result(start.elapsed(), before);
+        let left = clients.unacknowledged();
+        clients.stop().await;
+        result.print(args.clients.json)?;
+        if interrupted && left > 0 {
+            return Err(Failure::runtime(format_args!(
+                "stopped by a signal: {left} messages are not acknowledged"
+            )));
+        }
+        load.verdict().map(|()| ExitCode::SUCCESS)
+    })
+}
+
+/// What every client publishes, and the account of all.
+struct Load {
+    topic: String,
+    payload: Bytes,
+    template: Publish,
+    clients: u64,
+    messages: u64,
+    interval: Option<Duration>,
+    finished: AtomicU64,
+    errors: AtomicU64,
+    first_error: Mutex<Option<Error>>,
+    latency: Mutex<Histogram<u64>>,
+}
+
+impl Load {
+    fn new(args: &PublishArgs, connection: &Connection) -> Self {
+        let payload = Bytes::from(vec![b'x'; args.size as usize]);
+        Self {
+            topic: args.topic.clone(),
+            template: Publish::new("", payload.clone())
+                .qos(args.qos)
+                .properties(connection.properties.publish.clone()),
+            payload,
+            clients: args.clients.clients.into(),
+            messages: args.messages,
+            interval: args.rate.map(|rate| Duration::from_secs(1).div_f64(rate as f64)),
+            finished: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            first_error: Mutex::new(None),
+            latency: Mutex::new(latencies()),
+        }
+    }
+
+    async fn finished(&self, tasks: Vec<tokio::task::JoinHandle<()>>) {
+        let bar = progress(self.clients * self.messages, "published");
+        for mut task in tasks {
+            while tokio::time::timeout(Duration::from_millis(100), &mut task).await.is_err() {
+                bar.set_position(self.finished.load(Ordering::Relaxed));
+            }
+        }
+        bar.finish_and_clear();
+    }
+
+    fn fail(&self, error: Error) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn result(&self, time: Duration, before: Usage) -> Transfer {
+        let messages = self.finished.load(Ordering::Relaxed);
+        Transfer {
+            clients: self.clients,
+            messages,
+            bytes: messages * self.payload.len() as u64,
+            time,
+            latency: self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            errors: self.errors.load(Ordering::Relaxed),
+            before,
+            after: Usage::now(),
+        }
+    }
+
+    fn verdict(&self) -> Result<(), Failure> {
+        let errors = self.errors.load(Ordering::Relaxed);
+        match self.first_error.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(error) => Err(failure(error).of(format_args!("{errors} errors, the first"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One client at work: keeps the outbox full and takes the acknowledgements in order, in batches,
+/// without an allocation or a task switch per message.
+struct Client {
+    load: Arc<Load>,
+    session: Session,
+    message: Publish,
+    sent: u64,
+    start: Instant,
+    flight: VecDeque<(Instant, Delivery)>,
+}
+
+impl Client {
+    fn new(load: &Arc<Load>, session: &Session, n: usize) -> Self {
+        let mut message = load.template.clone();
+        message.topic = load.topic.replace("%i", &n.to_string()).into();
+        Self {
+            load: Arc::clone(load),
+            session: session.clone(),
+            message,
+            sent: 0,
+            start: Instant::now(),
+            flight: VecDeque::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            self.fill();
+            if self.flight.is_empty() && self.sent == self.load.messages {
+                return;
+            }
+            let due = self.due().filter(|_| self.sent < self.load.messages);
+            let acknowledging = !self.flight.is_empty();
+            tokio::select! {
+                biased;
+                () = poll_fn(|cx| self.drain(cx)), if acknowledging => {}
+                () = until(due) => {}
+            }
+        }
+    }
+
+    /// Publishes until the outbox is full, everything is sent, or the next one is not due.
+    fn fill(&mut self) {
+        while self.sent < self.load.messages && self.is_due() {
+            match self.session.try_publish(self.message.clone()) {
+                Ok(delivery) => self.flight.push_back((Instant::now(), delivery)),
+                Err(refused) if refused.error().kind() == ErrorKind::Full => return,
+                Err(refused) => self.load.fail(refused.into_error()),
+            }
+            self.sent += 1;
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.due().is_none_or(|due| due <= Instant::now())
+    }
+
+    /// When the next message is to be sent; `None`: at once.
+    fn due(&self) -> Option<Instant> {
+        Some(self.start + self.load.interval?.mul_f64(self.sent as f64))
+    }
+
+    /// Takes everything that is acknowledged; waits for the first when nothing is.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut count = 0;
+        let mut latency = None;
+        while let Some((sent, delivery)) = self.flight.front_mut() {
+            let Poll::Ready(result) = Pin::new(delivery).poll(cx) else { break };
+            match result {
+                Ok(_) if self.message.qos == QoS::AtMostOnce => {}
+                Ok(_) => latency
+                    .get_or_insert_with(|| {
+                        self.load.latency.lock().unwrap_or_else(PoisonError::into_inner)
+                    })
+                    .saturating_record(sent.elapsed().as_micros() as u64),
+                Err(error) => self.load.fail(error),
+            }
+            self.flight.pop_front();
+            count += 1;
+        }
+        drop(latency);
+        self.load.finished.fetch_add(count, Ordering::Relaxed);
+        if count == 0 { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
