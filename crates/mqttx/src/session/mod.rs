@@ -203,6 +203,19 @@ impl Session {
         self.drain(timeout, |state| state.core.is_drained()).await
     }
 
+    /// [`flush`](Self::flush), and what was received is finished, too: routes are done with it, its
+    /// acknowledgements are written, and no QoS 2 message waits for the server's PUBREL.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn settle(&self, timeout: Duration) -> Result<(), Error> {
+        self.drain(timeout, |state| {
+            let core = &state.core;
+            core.is_drained() && core.undelivered() == 0 && !core.awaits_release()
+        })
+        .await
+    }
+
     /// Waits until the QoS 2 messages that routes acknowledged are finished: the server's PUBREL
     /// came. Messages that no route acknowledged yet are left alone, as are requests.
     ///
