@@ -43,7 +43,7 @@ pub(super) struct Link {
     pub(super) refused: usize,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
-    broken: Option<io::Error>,
+    broken: Option<(io::Error, Instant)>,
 }
 
 /// The last moments of a connection.
@@ -104,6 +104,9 @@ impl Link {
         if let Some(closing) = &self.closing {
             return Some(closing.until);
         }
+        if let Some((_, until)) = &self.broken {
+            return Some(*until);
+        }
         let performance = &options.performance;
         let stalled = self.stalled.map(|since| since + performance.write_timeout);
         let silent = performance.read_timeout.filter(|_| !self.paused).map(|t| self.last_read + t);
@@ -132,7 +135,7 @@ impl Link {
         if self.broken.is_none() {
             match self.try_write(cx, now) {
                 Ok(moved) => return moved,
-                Err(error) => self.broken = Some(error),
+                Err(error) => self.broken = Some((error, now + FLUSH_TIME)),
             }
         }
         self.transmit.clear();
@@ -144,9 +147,9 @@ impl Link {
         self.broken.is_some()
     }
 
-    /// The error that ended writing, once nothing is left to read.
-    pub(super) fn take_broken(&mut self) -> Option<io::Error> {
-        self.broken.take()
+    /// The error that ended writing, once the peer had time to say why.
+    pub(super) fn take_broken(&mut self, now: Instant) -> Option<io::Error> {
+        self.broken.take_if(|(_, until)| *until <= now).map(|(error, _)| error)
     }
 
     fn try_write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {

@@ -54,7 +54,7 @@ impl Driver {
         let Some(space) = desk.bytes.get_mut(rest..limit) else { return false };
         match link.read(cx, now, space) {
             Poll::Pending => {
-                let Some(error) = link.take_broken() else { return false };
+                let Some(error) = link.take_broken(now) else { return false };
                 let end = link.cause_or(error);
                 self.end_link(now, end);
             }
