@@ -477,3 +477,18 @@ async fn a_server_that_loses_count_of_the_default_receive_maximum_is_not_punishe
     bridge.target.send("40 { 00 01 }").await;
     bridge.source.expect("40 { 00 01 }").await;
 }
+
+#[tokio::test]
+async fn a_session_without_connection_and_messages_delays_no_end() {
+    let broker = ScriptedBroker::start().await;
+    let sessions = SessionManager::new();
+    sessions.add_session(session("dst", &broker, Version::V5).build().unwrap()).unwrap();
+    let down = session("src", &broker, Version::V5).manual_connect(true).build().unwrap();
+    sessions.add_session(down).unwrap();
+    let (_peer, _) = broker.accept_and_answer(connack(Version::V5)).await;
+    let forwarders = ForwarderManager::new(&sessions);
+    forwarders.add_forwarder(rules().build().unwrap()).unwrap();
+    assert_eq!(forwarders.shutdown(SOON).await, 0);
+    let report = sessions.shutdown(SOON).await;
+    assert!(report.clean && report.elapsed < Duration::from_secs(5), "{report:?}");
+}
