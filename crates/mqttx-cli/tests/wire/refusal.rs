@@ -170,6 +170,18 @@ scripts! {
         out m
         bye
         exit 0 a/+";
+    v5 banned_client_ends: "sub -t t" => "
+        accept
+        ? 10
+        > 20 { 00 8a { 1f <banned> 26 <k> <v> } }
+        end
+        exit 138 0x8A (Banned): banned";
+    both takeover_while_publishing_ends: "pub -t t -m m -q 1 «»‹--no-reconnect›" => "
+        connect
+        ? 32
+        «> e0 { 8e { 1f <twice> } }»‹close›
+        «end»
+        exit «142 twice»‹1›";
     v5 takeover_ends_the_command: "sub -t t" => "
         connect
         ? 82
@@ -193,7 +205,50 @@ scripts! {
         > e0 { 8b }
         end
         exit 139";
-    v5 redirection_is_followed_and_said: "pub -t t -m m -L mqtt://127.0.0.1:$PORT" => "
+    v5 redirection_is_followed_and_said: "pub -t t -m m -q 1" => "
+        accept
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        < 32 { <t> 0001 {} 'm' }
+        > 40 { 0001 }
+        bye
+        exit 0 127.0.0.1:$PORT2";
+    v5 redirection_by_disconnect_is_followed: "sub -t t -C 1" => "
+        connect
+        ? 82
+        > 90 { 0001 {} 00 } e0 { 9d { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        < 82 { 0002 {} <t> 00 }
+        > 90 { 0002 {} 00 } 30 { <t> {} 'm' }
+        out m
+        bye
+        exit 0";
+    v5 redirection_in_a_circle_ends: "pub -t t -m m" => "
+        accept
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        exit 156";
+    v5 redirection_without_an_address_ends: "pub -t t -m m -L mqtt://127.0.0.1:$PORT" => "
         accept
         ? 10
         > 20 { 00 9c {} }

@@ -173,6 +173,19 @@ scripts! {
         out m
         bye
         exit 27";
+    both time_of_w_ends_a_last_flow: "sub -t t -q 2 -C 1 -W 1" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 02 } 34 { <t> 0007 «{}» 'm' }
+        out m
+        < 50 { 0007 }
+        bye
+        exit 27";
+    both unanswered_subscribe_does_not_stop_w: "sub -t t -W 1" => "
+        connect
+        ? 82
+        bye
+        exit 27";
     both time_of_w_ends_without_a_connection: "sub -t t -W 1" => "
         accept
         ? 10

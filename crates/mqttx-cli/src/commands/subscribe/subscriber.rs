@@ -61,16 +61,19 @@ impl Subscriber {
     }
 
     pub(super) async fn run(mut self, mut signals: StopSignals) -> Outcome {
+        let mut time = std::pin::pin!(until(self.plan.wait));
         let result = tokio::select! {
             biased;
             () = signals.next() => Ok(End::Signal),
             end = self.receive() => end,
+            () = &mut time => Ok(End::TimeIsOver),
         };
         self.stop_printing().await;
         let outcome = match result {
             Ok(End::Complete) => tokio::select! {
                 () = signals.next() => Ok(ExitCode::SUCCESS),
-                settled = self.last_flow() => settled.map(|()| ExitCode::SUCCESS),
+                () = &mut time => Ok(ExitCode::from(TIMED_OUT)),
+                finished = self.last_flow() => finished.map(|()| ExitCode::SUCCESS),
             },
             Ok(End::Signal | End::Answered) => Ok(ExitCode::SUCCESS),
             Ok(End::TimeIsOver) => Ok(ExitCode::from(TIMED_OUT)),
@@ -88,7 +91,6 @@ impl Subscriber {
     }
 
     async fn receive(&mut self) -> Result<End, Failure> {
-        let mut time = std::pin::pin!(until(self.plan.wait));
         let printer = Arc::clone(&self.printer);
         let mut finished = std::pin::pin!(printer.finished());
         let asking = ask(self.client.session().clone(), Arc::clone(&self.plan));
@@ -98,7 +100,6 @@ impl Subscriber {
             tokio::select! {
                 biased;
                 result = &mut finished => return result.map(|()| End::Complete),
-                () = &mut time => return Ok(End::TimeIsOver),
                 notice = self.client.notice() => self.noticed(notice)?,
                 codes = &mut asking, if !answered => {
                     answered = true;
