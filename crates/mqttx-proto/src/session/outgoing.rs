@@ -92,6 +92,8 @@ struct Entry {
     id: Option<PacketId>,
     /// PUBREL left on this connection.
     released_here: bool,
+    /// PUBREL left again after a reconnect: the server may have forgotten the id.
+    recovered: bool,
     token: Token,
     /// The record that must be durable before the next step.
     lsn: Lsn,

@@ -323,6 +323,20 @@ fn a_refused_message_ends_its_flow_and_frees_its_id() {
 }
 
 #[test]
+fn pubcomp_with_an_unknown_id_is_an_error_unless_after_a_reconnect() {
+    let mut wire = Wire::online(config(V5), ok(V5));
+    wire.publish(QoS::ExactlyOnce, "x", 1).unwrap();
+    wire.publish(QoS::ExactlyOnce, "y", 2).unwrap();
+    wire.sent();
+    wire.receive("50 02 0001 50 02 0002 70 03 0001 92");
+    assert!(matches!(wire.outcome(1), Some(Outcome::Refused { .. })));
+    wire.reconnect(resumed(V5));
+    wire.expect("62 02 0002");
+    wire.receive("70 03 0002 92");
+    assert!(matches!(wire.outcome(2), Some(Outcome::Acknowledged { .. })));
+}
+
+#[test]
 fn repeated_pubrec_is_answered_again() {
     let mut wire = Wire::online(config(V311), ok(V311));
     wire.publish(QoS::ExactlyOnce, "x", 0).unwrap();

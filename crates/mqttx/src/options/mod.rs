@@ -5,6 +5,8 @@ mod check;
 pub mod human;
 mod parts;
 mod properties;
+#[cfg(test)]
+mod tests;
 mod will;
 
 pub use builder::SessionBuilder;

@@ -158,11 +158,18 @@ impl Shared {
         let begins = matches!(wish, Wish::Connected | Wish::Reconnected);
         state.wish = wish;
         state.wish_changed = true;
-        let at_rest = begins && state.status.is_at_rest();
+        let old = state.status;
+        let at_rest = begins && old.is_at_rest();
+        if at_rest {
+            // At once, so that whoever waits from now on does not see the failure of before; and
+            // before the driver wakes, which may get further.
+            state.status = SessionStatus::Connecting;
+        }
         self.unlock_and_wake(state);
         if at_rest {
-            // At once, so that whoever waits from now on does not see the failure of before.
-            self.set_status(SessionStatus::Connecting);
+            let new = SessionStatus::Connecting;
+            self.emit(EventKind::SessionStateChanged { old, new });
+            self.changed.notify_waiters();
         }
     }
 

@@ -243,7 +243,13 @@ async fn a_persistent_session_comes_back_when_the_inbound_buffer_is_half_empty()
     let _delivery = session.try_publish(message(QoS::AtLeastOnce)).expect("accepted");
     peer.expect("32 { <t> 00 02 {} 'x' }").await;
     let payload = "x".repeat(100);
-    for id in 1..2000 {
+    for id in 1..=2 {
+        peer.send(&format!("32 {{ <in> {id:04x} {{}} '{payload}' }}")).await;
+    }
+    stream.next().await.expect("a message");
+    stream.next().await.expect("a message");
+    peer.expect("40 { 00 01 }").await;
+    for id in 3..2000 {
         // The client closes in between, and reads on for a moment.
         if !peer.try_send(&format!("32 {{ <in> {id:04x} {{}} '{payload}' }}")).await {
             break;

@@ -58,7 +58,8 @@ impl Outbox {
         true
     }
 
-    /// PUBCOMP: the message is finished. An error says that the server had forgotten it: finished all the same.
+    /// PUBCOMP: the message is finished. That the server does not know the id is no error after a reconnect (it had finished
+    /// already), and one at other times: the two sides disagree.
     pub(crate) fn on_pubcomp(
         &mut self,
         cx: &mut Context,
@@ -70,7 +71,12 @@ impl Outbox {
         match entry.state {
             State::Released => {
                 let (reason, packet_id) = (ReasonCode::SUCCESS, ack.packet_id);
-                self.finish(cx, sequence, Outcome::Acknowledged { reason, packet_id });
+                let outcome = if entry.recovered {
+                    Outcome::Acknowledged { reason, packet_id }
+                } else {
+                    outcome_of(ack)
+                };
+                self.finish(cx, sequence, outcome);
                 true
             }
             State::Clearing => {

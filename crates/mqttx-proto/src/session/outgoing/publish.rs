@@ -81,6 +81,7 @@ impl Outbox {
             state: State::Queued,
             id: None,
             released_here: false,
+            recovered: false,
             token,
             lsn,
         });

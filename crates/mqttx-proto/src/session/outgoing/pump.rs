@@ -97,6 +97,7 @@ impl Outbox {
                         return;
                     }
                     entry.released_here = true;
+                    entry.recovered = true;
                     encode_ack(
                         link,
                         cx.config.version,
@@ -155,6 +156,7 @@ impl Outbox {
                 && cx.journal.is_synced(entry.lsn)
             {
                 entry.released_here = true;
+                entry.recovered = true;
                 self.status.in_flight += 1;
                 encode_ack(link, cx.config.version, PacketType::PubRel, id, ReasonCode::SUCCESS);
             }

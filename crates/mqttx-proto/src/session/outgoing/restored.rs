@@ -42,6 +42,7 @@ impl Outbox {
             state: State::Queued,
             id: None,
             released_here: false,
+            recovered: false,
             token: NO_TOKEN,
             lsn: 0,
         });

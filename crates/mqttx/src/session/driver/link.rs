@@ -33,6 +33,8 @@ pub(super) struct Link {
     /// Since when the socket takes nothing.
     stalled: Option<Instant>,
     last_read: Instant,
+    /// Messages with QoS > 0 that arrived on this connection.
+    pub(super) received: usize,
     /// When the server accepted the connection.
     pub(super) online_since: Option<Instant>,
     /// Nothing is read: slow routes hold too many bytes.
@@ -76,6 +78,7 @@ impl Link {
             needs_flush: false,
             stalled: None,
             last_read: now,
+            received: 0,
             online_since: None,
             paused: false,
             shedding: false,

@@ -135,10 +135,17 @@ impl Driver {
         let counters = &self.shared.origin.counters;
         counters.record_received(messages, bytes);
         counters.record_duplicates(again);
-        if refused && self.shared.options.is_persistent() {
-            // The server keeps what we cannot: it sends the rest after the reconnect.
-            let mut state = self.shared.lock();
-            state.core.disconnect(ReasonCode::QUOTA_EXCEEDED, PropertiesRef::EMPTY);
+        if let Phase::Open(link) = &mut self.phase {
+            link.received += inbound.iter().filter(|item| item.ticket.is_some()).count();
+            if refused && self.shared.options.is_persistent() {
+                // The server keeps what we cannot: it sends the rest after the reconnect. Not before this
+                // connection acknowledged something, or handlers slower than reconnects would get the
+                // same messages for ever; until then the server's own window is the bound.
+                let mut state = self.shared.lock();
+                if state.core.undelivered() < link.received {
+                    state.core.disconnect(ReasonCode::QUOTA_EXCEEDED, PropertiesRef::EMPTY);
+                }
+            }
         }
     }
 
