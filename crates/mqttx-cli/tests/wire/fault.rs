@@ -120,6 +120,20 @@ bad_connacks! {
 }
 
 crate::script::scripts! {
+    both suback_with_too_few_codes: "sub -t a -t b --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 }
+        «< e0 { 82 }»
+        end
+        exit 1";
+    both suback_with_too_many_codes: "sub -t a --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 00 }
+        «< e0 { 82 }»
+        end
+        exit 1";
     both huge_length_costs_no_memory: "sub -t t -C 1 --reconnect-initial-ms 10" => "
         connect
         ? 82

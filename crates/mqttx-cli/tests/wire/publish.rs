@@ -206,6 +206,45 @@ scripts! {
         ? 10
         term
         exit 1 1 messages to t are not acknowledged";
+    both last_acknowledgement_counts_although_the_connection_ends: "pub -t t -l -q 1 --no-reconnect" => "
+        in a
+        in b
+        in c
+        eof
+        connect
+        ? 32
+        ? 32
+        ? 32
+        > 40 { 0001 } 40 { 0002 } 40 { 0003 }
+        close
+        exit 0";
+    both puback_does_not_finish_qos_2: "pub -t t -m m -q 2 --no-reconnect" => "
+        connect
+        ? 34
+        > 40 { 0001 }
+        «< e0 { 82 }»
+        end
+        exit 1 1 messages to t are not acknowledged";
+    both pubcomp_does_not_finish_without_pubrec: "pub -t t -m m -q 2 --no-reconnect" => "
+        connect
+        ? 34
+        > 70 { 0001 }
+        «< e0 { 82 }»
+        end
+        exit 1 1 messages to t are not acknowledged";
+    both pubrec_does_not_finish_qos_1: "pub -t t -m m -q 1 --no-reconnect" => "
+        connect
+        ? 32
+        > 50 { 0001 }
+        «< e0 { 82 }»
+        end
+        exit 1 1 messages to t are not acknowledged";
+    both unasked_pingresp_and_answers_are_ignored: "pub -t t -m m -q 1" => "
+        connect
+        ? 32
+        > d0 {} b0 { 0003 «{} 00» } 90 { 0004 «{}» 00 } 40 { 0001 }
+        bye
+        exit 0";
     both unknown_acknowledgements_are_ignored: "pub -t t -m m -q 1" => "
         connect
         ? 32

@@ -229,6 +229,49 @@ scripts! {
         bye
         out old
         exit 0";
+    both messages_before_the_end_of_the_connection_are_printed: "sub -t t --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'a' } 30 { <t> «{}» 'b' } 30 { <t> «{}» 'c' }
+        close
+        out a
+        out b
+        out c
+        exit 1";
+    both count_is_reached_although_the_connection_ends: "sub -t t -C 2 --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'a' } 30 { <t> «{}» 'b' }
+        close
+        out a
+        out b
+        exit 0";
+    both messages_behind_connack_are_printed: "sub -t t -q 1 -c -i me -C 2" => "
+        accept
+        ? 10
+        > 20 { 01 00 «{}» } 32 { <t> 0009 «{}» 'kept' } 34 { <t> 000a «{}» 'too' }
+        ? 82
+        > 90 { 0001 «{}» 01 }
+        out kept
+        out too
+        < 40 { 0009 }
+        < 50 { 000a }
+        > 62 { 000a }
+        < 70 { 000a }
+        bye
+        exit 0";
+    v5 aliases_end_with_the_connection: "sub -t # --topic-alias-max 2 --reconnect-initial-ms 10 --reconnect-max-ms 20 -W 3" => "
+        connect
+        ? 82
+        > 90 { 0001 {} 00 } 30 { <a> { 23 0001 } '1' }
+        out 1
+        close
+        connect
+        ? 82
+        > 90 { 0002 {} 00 } 30 { <> { 23 0001 } '2' }
+        ? e0
+        end
+        exit 27";
     v5 aliases_are_resolved: "sub -t # -q 1 -C 3 -v --topic-alias-max 2" => "
         connect
         ? 82

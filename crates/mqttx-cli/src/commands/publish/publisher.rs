@@ -17,6 +17,9 @@ use crate::client::{Client, Notice, failure};
 use crate::exit::{Failure, Outcome};
 use crate::signal::StopSignals;
 
+/// How long acknowledgements are taken that came before the end of the session.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
+
 /// Publishes what the plan's source gives and keeps count of what became of it.
 pub(super) struct Publisher {
     plan: Plan,
@@ -70,7 +73,7 @@ impl Publisher {
                     self.offer_waiting()?;
                 }
                 notice = self.client.notice() => match notice {
-                    Notice::Ended(failure) => return Err(self.ended(failure)),
+                    Notice::Ended(failure) => return self.ended(failure).await,
                     Notice::Connected => was_connected = true,
                     Notice::Ready | Notice::FilterRefused { .. } => {}
                 },
@@ -80,9 +83,7 @@ impl Publisher {
             }
         }
         self.client.disconnect().await;
-        self.first_failure
-            .take()
-            .map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
+        self.outcome()
     }
 
     fn is_done(&self) -> bool {
@@ -184,12 +185,28 @@ impl Publisher {
         }
     }
 
-    fn ended(&self, failure: Failure) -> Failure {
-        match self.unacknowledged() {
-            0 => failure,
-            left => failure
-                .and(format_args!("{left} messages to {} are not acknowledged", self.plan.topic)),
+    /// The session cannot go on; acknowledgements that came before its end still count.
+    async fn ended(mut self, failure: Failure) -> Outcome {
+        let last = async {
+            while let Some((message, result)) = self.deliveries.next().await {
+                self.finished(message, result)?;
+            }
+            Ok::<_, Failure>(())
+        };
+        if let Ok(result) = tokio::time::timeout(LAST_ANSWERS, last).await {
+            result?;
         }
+        match self.unacknowledged() {
+            0 if self.is_done() => self.outcome(),
+            0 => Err(failure),
+            left => Err(failure
+                .and(format_args!("{left} messages to {} are not acknowledged", self.plan.topic))),
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        let failure = self.first_failure.take();
+        failure.map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
     }
 
     async fn interrupted(&self) -> Outcome {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqttx::proto::{ReasonCode, split_shared};
+use mqttx::proto::{QoS, ReasonCode, split_shared};
 use mqttx::{Error, Route, Session};
 use tokio::time::Instant;
 
@@ -67,6 +67,10 @@ impl Subscriber {
             () = signals.next() => Ok(End::Signal),
             end = self.receive() => end,
             () = &mut time => Ok(End::TimeIsOver),
+        };
+        let result = match result {
+            Err(failure) => self.print_rest(failure).await,
+            end => end,
         };
         self.stop_printing().await;
         let outcome = match result {
@@ -162,14 +166,17 @@ impl Subscriber {
         }
     }
 
+    /// Prints what arrived before the session ended. If that was all that was asked for, and nothing
+    /// of it needs an acknowledgement, the end is a good one.
+    async fn print_rest(&self, failure: Failure) -> Result<End, Failure> {
+        let printing = || self.routes.iter().any(|route| route.stats().queued > 0);
+        wait_while(printing).await;
+        let acknowledged = self.plan.options.qos == QoS::AtMostOnce;
+        if acknowledged && self.printer.is_complete() { Ok(End::Complete) } else { Err(failure) }
+    }
+
     async fn stop_printing(&self) {
-        let idle = async {
-            while !self.printer.stop() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        // A stalled stdout must not keep the command.
-        let _ = tokio::time::timeout(LAST_LINE, idle).await;
+        wait_while(|| !self.printer.stop()).await;
     }
 }
 
@@ -232,6 +239,16 @@ fn everything(filters: &[String]) -> BTreeSet<String> {
         }
     }
     all
+}
+
+/// Waits until the printer has done its part; a stalled stdout must not keep the command.
+async fn wait_while(busy: impl Fn() -> bool) {
+    let idle = async {
+        while busy() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_LINE, idle).await;
 }
 
 async fn until(wait: Option<Duration>) {
