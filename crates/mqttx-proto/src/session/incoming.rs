@@ -139,6 +139,18 @@ impl Incoming {
         }
     }
 
+    /// The message was not taken. Its place in line stays open, which holds back every later acknowledgement of this connection;
+    /// a QoS 2 id is forgotten, so that the next PUBLISH with it is delivered.
+    pub(crate) fn on_refused(&mut self, ticket: AckTicket) {
+        let Ok(index) = self.flows.binary_search_by_key(&ticket.id, |known| known.id) else {
+            return;
+        };
+        let ours = |known: &ExactlyOnce| matches!(known.flow, Flow::Delivering { delivery, .. } if delivery == ticket.delivery);
+        if ticket.qos == QoS::ExactlyOnce && self.flows.get(index).is_some_and(ours) {
+            self.flows.remove(index);
+        }
+    }
+
     /// PUBREL: the id is free again. Answered whether or not it is known, never punished.
     pub(crate) fn on_pubrel(&mut self, cx: &mut Context, id: PacketId) {
         let index = self.flows.binary_search_by_key(&id, |known| known.id);

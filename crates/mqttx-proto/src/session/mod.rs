@@ -430,6 +430,12 @@ impl Session {
         self.incoming.on_delivered(&mut self.cx, ticket);
     }
 
+    /// There is no room for the message: neither it nor what came after it is acknowledged on this connection, so that the
+    /// server sends them again on the next one.
+    pub fn refuse(&mut self, ticket: AckTicket) {
+        self.incoming.on_refused(ticket);
+    }
+
     /// Ends the connection with DISCONNECT, behind what is encoded already.
     pub fn disconnect(&mut self, reason: ReasonCode, properties: PropertiesRef<'_>) {
         self.cx.disconnect(reason, properties, CloseCause::Requested);

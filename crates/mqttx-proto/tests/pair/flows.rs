@@ -435,6 +435,38 @@ fn an_acknowledgement_does_not_cross_a_reconnect() {
 }
 
 #[test]
+fn what_was_refused_is_left_with_the_server_and_delivered_when_it_comes_again() {
+    let mut wire = Wire::online(config(V311), ok(V311));
+    wire.receive("32 { <t> 0001 'a' } 34 { <t> 0002 'b' } 32 { <t> 0003 'c' }");
+    for refused in [1, 2] {
+        wire.session.refuse(wire.tickets[refused]);
+    }
+    wire.session.ack(wire.tickets[0]);
+    wire.expect("40 02 0001");
+    wire.session.ack(wire.tickets[2]);
+    wire.expect("");
+    wire.reconnect(resumed(V311));
+    wire.receive("3c { <t> 0002 'b' } 3a { <t> 0003 'c' }");
+    assert_eq!(wire.delivered, ["t=a", "t=b", "t=c", "t=b", "t=c"]);
+    wire.session.ack(wire.tickets[3]);
+    wire.session.ack(wire.tickets[4]);
+    wire.expect("50 02 0002 40 02 0003");
+}
+
+#[test]
+fn refusing_a_message_that_is_done_changes_nothing() {
+    let mut wire = Wire::online(config(V311), ok(V311));
+    wire.receive("34 { <t> 0002 'b' }");
+    wire.session.ack(wire.tickets[0]);
+    wire.session.refuse(wire.tickets[0]);
+    wire.expect("50 02 0002");
+    wire.reconnect(resumed(V311));
+    wire.receive("3c { <t> 0002 'b' }");
+    wire.expect("50 02 0002");
+    assert_eq!(wire.delivered, ["t=b"]);
+}
+
+#[test]
 fn more_than_our_receive_maximum_is_a_fault() {
     let mut config = config(V5);
     config.receive_maximum = Some(2);

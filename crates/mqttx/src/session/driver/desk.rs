@@ -19,6 +19,8 @@ pub(super) struct Desk {
     pub(super) router: Scratch,
     /// Messages that every route was done with at once.
     pub(super) done: Vec<AckTicket>,
+    /// Messages for which there was no room.
+    pub(super) refused: Vec<AckTicket>,
     pub(super) wakes: Vec<Wake>,
     pub(super) events: Vec<Event>,
     pub(super) records: Vec<Record>,

@@ -34,7 +34,7 @@ impl Driver {
             (Wish::Connected, _) if at_rest => {
                 self.shared.set_status(SessionStatus::Connecting);
                 self.plan.start_over();
-                self.wait(now, Duration::ZERO, false);
+                self.wait(now, Duration::ZERO);
             }
             (Wish::Connected, _) => {}
             (Wish::Reconnected, Phase::Open(_)) => {
@@ -42,7 +42,7 @@ impl Driver {
             }
             (Wish::Reconnected, _) => {
                 self.plan.start_over();
-                self.wait(now, Duration::ZERO, false);
+                self.wait(now, Duration::ZERO);
             }
             (Wish::Disconnected(with), Phase::Open(_)) => {
                 self.send_disconnect(with.0, with.1.as_ref());
@@ -59,9 +59,9 @@ impl Driver {
         self.shared.lock().core.disconnect(reason, properties);
     }
 
-    /// Waits for `delay` before the next attempt, and for the buffer if `drained` says so.
-    fn wait(&mut self, now: Instant, delay: Duration, drained: bool) {
-        self.phase = Phase::Waiting { until: now + delay, admitted: false, drained };
+    /// Waits for `delay` before the next attempt.
+    fn wait(&mut self, now: Instant, delay: Duration) {
+        self.phase = Phase::Waiting { until: now + delay, admitted: false };
     }
 
     fn rest(&mut self, status: SessionStatus) {
@@ -71,13 +71,12 @@ impl Driver {
 
     /// The delay is over: the process-wide gate says when the attempt may start.
     pub(super) fn drive_waiting(&mut self, now: Instant) -> bool {
-        let Phase::Waiting { until, admitted, drained } = &mut self.phase else { return false };
-        if *until > now || (*drained && self.over) {
+        let Phase::Waiting { until, admitted } = &mut self.phase else { return false };
+        if *until > now {
             return false;
         }
         if !*admitted {
             *admitted = true;
-            *drained = false;
             *until = self.shared.services.gate.reserve(now);
             if *until > now {
                 return false;
@@ -207,7 +206,7 @@ impl Driver {
             Wish::Reconnected => {
                 self.shared.lock().wish = Wish::Connected;
                 self.plan.start_over();
-                self.wait(now, Duration::ZERO, false);
+                self.wait(now, Duration::ZERO);
             }
             Wish::Idle | Wish::Connected => match self.store_error.take() {
                 Some(error) => self.fail(Some(*error)),
@@ -231,7 +230,7 @@ impl Driver {
                 self.plan.follow(endpoint);
                 self.shared.emit(EventKind::SessionRedirected { server_reference });
                 if options.auto_reconnect {
-                    self.reconnect_after(now, Duration::ZERO, false);
+                    self.reconnect_after(now, Duration::ZERO);
                 } else {
                     self.fail(error);
                 }
@@ -239,18 +238,18 @@ impl Driver {
             Verdict::GiveUp if options.on_refusal == OnRefusal::Retry => {
                 if options.auto_reconnect {
                     let delay = options.reconnect.max;
-                    self.reconnect_after(now, delay, false);
+                    self.reconnect_after(now, delay);
                 } else {
                     self.fail(error);
                 }
             }
             Verdict::GiveUp | Verdict::TakenOver => self.fail(error),
-            // Ours without a wish: the inbound buffer has to be emptied first.
-            Verdict::Requested => self.reconnect_after(now, Duration::ZERO, true),
+            // Ours without a wish: the inbound buffer was full, and has room again.
+            Verdict::Requested => self.reconnect_after(now, Duration::ZERO),
             Verdict::Retry => match lasted {
                 Some(lasted) if options.auto_reconnect => {
                     let delay = self.plan.lost(options, lasted);
-                    self.reconnect_after(now, delay, false);
+                    self.reconnect_after(now, delay);
                 }
                 _ => self.after_failure(now, error),
             },
@@ -266,15 +265,15 @@ impl Driver {
         }
         if self.shared.options.auto_reconnect {
             let delay = self.plan.failed(&self.shared.options);
-            self.reconnect_after(now, delay, false);
+            self.reconnect_after(now, delay);
         } else {
             self.fail(error);
         }
     }
 
-    fn reconnect_after(&mut self, now: Instant, delay: Duration, drained: bool) {
+    fn reconnect_after(&mut self, now: Instant, delay: Duration) {
         let attempt = self.plan.attempt() + 1;
-        self.wait(now, delay, drained);
+        self.wait(now, delay);
         self.shared.set_status(SessionStatus::Reconnecting { attempt });
         self.shared.emit(EventKind::SessionReconnecting { attempt, delay });
     }

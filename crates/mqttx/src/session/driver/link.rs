@@ -33,14 +33,14 @@ pub(super) struct Link {
     /// Since when the socket takes nothing.
     stalled: Option<Instant>,
     last_read: Instant,
-    /// Messages with QoS > 0 that arrived on this connection.
-    pub(super) received: usize,
     /// When the server accepted the connection.
     pub(super) online_since: Option<Instant>,
     /// Nothing is read: slow routes hold too many bytes.
     pub(super) paused: bool,
     /// QoS 0 messages that slow routes cannot take are dropped.
     pub(super) shedding: bool,
+    /// A message with QoS > 0 found no room: from then on none is taken on this connection.
+    pub(super) refusing: bool,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
     broken: Option<io::Error>,
@@ -78,10 +78,10 @@ impl Link {
             needs_flush: false,
             stalled: None,
             last_read: now,
-            received: 0,
             online_since: None,
             paused: false,
             shedding: false,
+            refusing: false,
             closing: None,
             broken: None,
         }

@@ -31,7 +31,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use mqttx_proto::{Event, SendTotals};
+use mqttx_proto::{Event, PropertiesRef, ReasonCode, SendTotals};
 
 use super::delivery::Wake;
 use super::interest::Interests;
@@ -82,11 +82,10 @@ type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>
 enum Phase {
     /// Until somebody calls.
     Resting,
-    /// Until the time, and until the inbound buffer is half empty if `drained` says so.
+    /// Until the time.
     Waiting {
         until: Instant,
         admitted: bool,
-        drained: bool,
     },
     Connecting(Opening),
     Open(Box<Link>),
@@ -160,6 +159,14 @@ impl Driver {
             desk.wish = Some(state.wish.clone());
         }
         desk.routes_added = std::mem::take(&mut state.routes_added);
+        self.over = self.is_over(self.over);
+        if let Phase::Open(link) = &mut self.phase
+            && link.refusing
+            && !self.over
+        {
+            // There is room again: the server sends on the next connection what had none.
+            state.core.disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
+        }
         if let Phase::Open(link) = &mut self.phase
             && link.transmit.is_empty()
         {
@@ -176,7 +183,6 @@ impl Driver {
         desk.totals = state.core.send_totals();
         desk.duplicates = state.core.received_duplicates();
         desk.watched = state.drain_watchers > 0;
-        self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase {
             let core = &state.core;
             let outstanding = self.over
@@ -278,7 +284,7 @@ impl Driver {
         let mut alarm = [self.held.deadline(), self.tally.deadline()].into_iter().flatten().min();
         let mut socket_full = false;
         match &self.phase {
-            Phase::Waiting { until, drained, .. } if !*drained || !self.over => {
+            Phase::Waiting { until, .. } => {
                 alarm = alarm.into_iter().chain([*until]).min();
             }
             Phase::Open(link) => {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use mqttx_proto::{AckTicket, Inbound, PropertiesRef, Publish, ReasonCode, Version};
+use mqttx_proto::{AckTicket, Inbound, Publish, Version};
 
 use super::desk::Desk;
 use super::link::Step;
@@ -117,9 +117,13 @@ impl Driver {
     }
 
     fn dispatch(&mut self, now: Instant, desk: &mut Desk, inbound: &[Inbound<'_>]) {
-        let shed = matches!(&self.phase, Phase::Open(link) if link.shedding);
+        let (shed, refusing) = match &self.phase {
+            Phase::Open(link) => (link.shedding, link.refusing),
+            _ => (false, false),
+        };
+        // A server that keeps the session keeps what we cannot.
+        let refusing = refusing || (shed && self.shared.options.is_persistent());
         let (mut messages, mut bytes, mut again) = (0, 0, 0);
-        let mut refused = false;
         for item in inbound {
             let publish = item.publish();
             if publish.dup {
@@ -128,24 +132,32 @@ impl Driver {
                 messages += 1;
                 bytes += item.packet_len as u64;
             }
-            let meta = self.meta(now, item.ticket, shed);
-            let outcome = self.route(&publish, &meta, &mut desk.router, &mut desk.done);
-            refused |= shed && item.ticket.is_some() && outcome == Dispatched::Pending;
+            match item.ticket {
+                Some(ticket) if refusing => desk.refused.push(ticket),
+                ticket => {
+                    let meta = self.meta(now, ticket, shed);
+                    self.route(&publish, &meta, &mut desk.router, &mut desk.done);
+                }
+            }
         }
         let counters = &self.shared.origin.counters;
         counters.record_received(messages, bytes);
         counters.record_duplicates(again);
+        if !desk.refused.is_empty() {
+            self.refuse(&mut desk.refused);
+        }
+    }
+
+    /// Leaves messages with the server. What was taken before is acknowledged on this connection, and so are
+    /// our own messages, on which the handlers that make room may wait.
+    fn refuse(&mut self, tickets: &mut Vec<AckTicket>) {
         if let Phase::Open(link) = &mut self.phase {
-            link.received += inbound.iter().filter(|item| item.ticket.is_some()).count();
-            if refused && self.shared.options.is_persistent() {
-                // The server keeps what we cannot: it sends the rest after the reconnect. Not before this
-                // connection acknowledged something, or handlers slower than reconnects would get the
-                // same messages for ever; until then the server's own window is the bound.
-                let mut state = self.shared.lock();
-                if state.core.undelivered() < link.received {
-                    state.core.disconnect(ReasonCode::QUOTA_EXCEEDED, PropertiesRef::EMPTY);
-                }
-            }
+            link.refusing = true;
+        }
+        self.shared.unhandled.fetch_add(tickets.len(), Ordering::AcqRel);
+        let mut state = self.shared.lock();
+        for ticket in tickets.drain(..) {
+            state.core.refuse(ticket);
         }
     }
 
@@ -161,7 +173,7 @@ impl Driver {
         meta: &InboundMeta,
         scratch: &mut Scratch,
         done: &mut Vec<AckTicket>,
-    ) -> Dispatched {
+    ) {
         let outcome = self.shared.router.dispatch(publish, meta, &self.source, scratch);
         match (outcome, meta.ticket) {
             (Dispatched::DoneNow, ticket) => done.extend(ticket),
@@ -177,7 +189,6 @@ impl Driver {
                 done.extend(ticket);
             }
         }
-        outcome
     }
 
     /// Routes were added: messages that wait for one are tried again.
