@@ -116,5 +116,5 @@ async fn write_that_is_stalled_does_not_hide_a_dead_connection() {
     let (_stalled, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
     let (code, stderr) = end(child).await;
     assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("not acknowledged"), "{stderr}");
+    assert!(stderr.contains("unacknowledged"), "{stderr}");
 }

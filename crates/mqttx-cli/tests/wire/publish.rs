@@ -182,7 +182,7 @@ scripts! {
         connect
         ? 32
         bye
-        exit 1 1 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 1";
     both signal_with_nothing_unacknowledged_is_success: "pub -t t -l -q 1" => "
         connect
         in one
@@ -200,12 +200,12 @@ scripts! {
         ? 32
         int
         bye
-        exit 1 2 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 2";
     both signal_while_connecting_ends_the_command: "pub -t t -m m -q 1" => "
         accept
         ? 10
         term
-        exit 1 1 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 1";
     both last_acknowledgement_counts_although_the_connection_ends: "pub -t t -l -q 1 --no-reconnect" => "
         in a
         in b
@@ -224,21 +224,21 @@ scripts! {
         > 40 { 0001 }
         «< e0 { 82 }»
         end
-        exit 1 1 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 1";
     both pubcomp_does_not_finish_without_pubrec: "pub -t t -m m -q 2 --no-reconnect" => "
         connect
         ? 34
         > 70 { 0001 }
         «< e0 { 82 }»
         end
-        exit 1 1 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 1";
     both pubrec_does_not_finish_qos_1: "pub -t t -m m -q 1 --no-reconnect" => "
         connect
         ? 32
         > 50 { 0001 }
         «< e0 { 82 }»
         end
-        exit 1 1 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 1";
     both unasked_pingresp_and_answers_are_ignored: "pub -t t -m m -q 1" => "
         connect
         ? 32
@@ -269,6 +269,14 @@ scripts! {
         > 50 { 0001 }
         < 62 { 0001 }
         > 70 { 0001 }
+        bye
+        exit 0";
+    both message_for_a_publisher_stays_with_the_server: "pub -t t -m m -q 1 -c -i me" => "
+        connect 01
+        ? 32
+        > 32 { <x> 0007 «{}» 'y' } 34 { <x> 0008 «{}» 'z' }
+        silence 200
+        > 40 { 0001 }
         bye
         exit 0";
     both messages_arriving_at_a_publisher_are_no_obstacle: "pub -t t -m m -q 1" => "

@@ -93,6 +93,26 @@ scripts! {
         > 40 { 0001 87 { 1f <go away> } }
         bye
         exit 135 a/b";
+    v5 refused_pubcomp_is_an_error: "pub -t t -m m -q 2" => "
+        connect
+        ? 34
+        > 50 { 0001 }
+        ? 62
+        > 70 { 0001 92 }
+        bye
+        exit 146";
+    v5 pubcomp_of_an_unknown_id_after_a_reconnect_is_success:
+        "pub -t t -m m -q 2 -c -i me --reconnect-initial-ms 10" => "
+        connect
+        ? 34
+        > 50 { 0001 }
+        ? 62
+        close
+        connect 01
+        < 62 { 0001 }
+        > 70 { 0001 92 }
+        bye
+        exit 0";
     v5 refused_pubrec_ends_the_flow: "pub -t t -m m -q 2" => "
         connect
         ? 34
@@ -110,7 +130,7 @@ scripts! {
         ? 32
         > 40 { 0001 99 } 40 { 0002 } 40 { 0003 97 }
         bye
-        exit 153 1 more";
+        exit 153 failed in all: 2";
     v5 refused_filter_ends_with_the_code: "sub -t a/# -q 1" => "
         connect
         ? 82
@@ -128,7 +148,7 @@ scripts! {
         ? 82
         > 90 { 0001 «{} 87 97»‹80 80› }
         bye
-        exit «135»‹128› 1 more";
+        exit «135»‹128› refused in all: 2";
     both other_filters_go_on: "sub -t a -t b -C 1" => "
         connect
         ? 82

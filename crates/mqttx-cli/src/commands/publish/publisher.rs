@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use mqttx::proto::QoS;
-use mqttx::{Delivery, Error, ErrorKind, Publish, Published};
+use mqttx::{Delivery, Error, ErrorKind, Publish, Published, Route};
 use tokio::time::Instant;
 
 use super::Plan;
@@ -24,6 +24,8 @@ const LAST_ANSWERS: Duration = Duration::from_millis(50);
 pub(super) struct Publisher {
     plan: Plan,
     client: Client,
+    /// Leaves alone what arrives.
+    _inbound: Route,
     /// Ends with the source.
     reading: bool,
     /// What the session does not have yet: it found the outbox full, or lost its connection.
@@ -45,8 +47,13 @@ type Tracked = std::pin::Pin<Box<dyn Future<Output = (Numbered, Result<Published
 
 impl Publisher {
     pub(super) fn new(plan: Plan) -> Result<Self, Failure> {
+        let client = Client::new(&plan.connection)?;
+        // What a kept session brings is not ours to acknowledge: the server keeps it.
+        let inbound = client.session().route("#").subscribe(false).manual_ack(true);
+        let inbound = inbound.inline(|_| {}).map_err(|error| failure(&error))?;
         Ok(Self {
-            client: Client::new(&plan.connection)?,
+            client,
+            _inbound: inbound,
             plan,
             reading: true,
             waiting: VecDeque::new(),
@@ -181,7 +188,7 @@ impl Publisher {
     fn summed_up(&self, failure: Failure) -> Failure {
         match self.failed {
             0 | 1 => failure,
-            more => failure.and(format_args!("{} more messages failed", more - 1)),
+            more => failure.and(format_args!("failed in all: {more} messages")),
         }
     }
 
@@ -199,8 +206,10 @@ impl Publisher {
         match self.unacknowledged() {
             0 if self.is_done() => self.outcome(),
             0 => Err(failure),
-            left => Err(failure
-                .and(format_args!("{left} messages to {} are not acknowledged", self.plan.topic))),
+            left => {
+                Err(failure
+                    .and(format_args!("unacknowledged messages to {}: {left}", self.plan.topic)))
+            }
         }
     }
 
@@ -214,7 +223,7 @@ impl Publisher {
         match self.unacknowledged() {
             0 => Ok(ExitCode::SUCCESS),
             left => Err(Failure::runtime(format_args!(
-                "stopped by a signal: {left} messages to {} are not acknowledged",
+                "stopped by a signal; unacknowledged messages to {}: {left}",
                 self.plan.topic
             ))),
         }
@@ -226,7 +235,7 @@ impl Publisher {
         let what = match self.unacknowledged() {
             0 if self.reading => "there was more to publish".to_owned(),
             0 => "not connected".to_owned(),
-            left => format!("{left} messages to {} are not acknowledged", self.plan.topic),
+            left => format!("unacknowledged messages to {}: {left}", self.plan.topic),
         };
         self.client.disconnect().await;
         Failure::runtime(format_args!("{} s are over: {what}{last}", timeout.as_secs_f64()))

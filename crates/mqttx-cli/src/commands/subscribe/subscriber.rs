@@ -140,7 +140,7 @@ impl Subscriber {
             let failure = Failure::refused(first.reason, first.text());
             return Err(match refusals.len() {
                 1 => failure,
-                all => failure.and(format_args!("{} more filters refused", all - 1)),
+                all => failure.and(format_args!("refused in all: {all} filters")),
             });
         }
         for refusal in &refusals {
