@@ -118,3 +118,21 @@ async fn write_that_is_stalled_does_not_hide_a_dead_connection() {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("unacknowledged"), "{stderr}");
 }
+
+#[tokio::test]
+async fn delays_grow_with_each_attempt_up_to_the_longest() {
+    let broker = ScriptedBroker::start().await;
+    let args = ["sub", "-t", "t", "--reconnect-initial-ms", "200", "--reconnect-max-ms", "800"];
+    let _child = start(&broker, &args, Stdio::null());
+    let (peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    peer.close().await;
+    let mut lost = std::time::Instant::now();
+    for longest in [200, 400, 800, 800] {
+        let (peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+        let delay = lost.elapsed().as_millis();
+        // Half of the delay is random. A busy machine may be late, never early.
+        assert!((longest / 2 - 5..longest + 300).contains(&delay), "{delay} ms, not {longest}");
+        peer.close().await;
+        lost = std::time::Instant::now();
+    }
+}

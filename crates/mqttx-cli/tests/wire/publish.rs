@@ -245,6 +245,14 @@ scripts! {
         > d0 {} b0 { 0003 «{} 00» } 90 { 0004 «{}» 00 } 40 { 0001 }
         bye
         exit 0";
+    v5 message_that_expires_before_it_is_sent_is_an_error:
+        "pub -t t -m m -q 1 -D publish message-expiry-interval 1" => "
+        accept
+        ? 10
+        silence 1500
+        > 20 { 00 00 {} }
+        bye
+        exit 1 message 1, topic t";
     both unknown_acknowledgements_are_ignored: "pub -t t -m m -q 1" => "
         connect
         ? 32

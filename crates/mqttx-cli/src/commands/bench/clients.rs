@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mqttx::{Error, Session, SessionManager};
+use mqttx::{Error, Session, SessionManager, SessionStatus};
 
 use super::ClientFlags;
 use crate::client::{builder, failure};
@@ -12,6 +12,9 @@ use crate::flags::Connection;
 
 /// How long all clients together may take to connect, unless `--timeout` says otherwise.
 const CONNECT: Duration = Duration::from_secs(60);
+
+/// How often somebody looks whether a session gave up.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How long DISCONNECT may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -100,6 +103,18 @@ impl Clients {
             let all = self.sessions.len();
             Err(failure(&error).of(format_args!("{count} of {all} clients are connected")))
         })
+    }
+
+    /// Waits until a session gives up for good, and tells why.
+    pub(super) async fn failed(&self) -> Failure {
+        loop {
+            let failed = |session: &&Session| session.status() == SessionStatus::Failed;
+            if let Some(session) = self.sessions.iter().find(failed) {
+                let error = session.last_error();
+                return error.map_or_else(|| Failure::runtime("a session failed"), |e| failure(&e));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Accepted messages with QoS > 0 that are not acknowledged.
