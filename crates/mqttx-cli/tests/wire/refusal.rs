@@ -237,6 +237,18 @@ scripts! {
         > 40 { 0001 }
         bye
         exit 0 127.0.0.1:$PORT2";
+    v5 redirection_without_reconnect_is_an_error: "pub -t t -m m -q 1 --no-reconnect" => "
+        accept
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        exit 156 127.0.0.1:$PORT2";
+    v5 redirection_by_disconnect_without_reconnect_is_an_error: "sub -t t --no-reconnect" => "
+        connect
+        ? 82
+        > e0 { 9d { 1c <127.0.0.1:$PORT2> } }
+        end
+        exit 157 127.0.0.1:$PORT2";
     v5 redirection_by_disconnect_is_followed: "sub -t t -C 1" => "
         connect
         ? 82
