@@ -95,6 +95,9 @@ impl Client {
             EventKind::SessionStateChanged { new: SessionStatus::Failed, .. } => {
                 return Some(Notice::Ended(self.end_of_session()));
             }
+            EventKind::EventsLagged { .. } if self.session.status() == SessionStatus::Failed => {
+                return Some(Notice::Ended(self.end_of_session()));
+            }
             EventKind::SessionConnected { .. } => return Some(Notice::Connected),
             EventKind::SessionReady { .. } => return Some(Notice::Ready),
             EventKind::SubscriptionRefused { filter, reason, reason_string } => {

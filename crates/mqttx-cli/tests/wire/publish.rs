@@ -175,7 +175,7 @@ scripts! {
         ? 32
         out {\"n\":1,\"event\":\"accepted\",\"packet_id\":null,\"reason\":null}
         > 40 { 0001 97 }
-        out {\"n\":1,\"event\":\"refused\",\"packet_id\":null,\"reason\":151}
+        out {\"n\":1,\"event\":\"refused\",\"packet_id\":1,\"reason\":151}
         bye
         exit 151 0x97";
     both timeout_ends_the_command: "pub -t t -m m -q 1 --timeout 1" => "

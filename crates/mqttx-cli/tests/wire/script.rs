@@ -221,8 +221,7 @@ macro_rules! scripts {
 pub(crate) use scripts;
 
 pub(crate) async fn both(command: &str, script: &str) {
-    v5(command, script).await;
-    v311(command, script).await;
+    tokio::join!(v5(command, script), v311(command, script));
 }
 
 pub(crate) async fn v5(command: &str, script: &str) {

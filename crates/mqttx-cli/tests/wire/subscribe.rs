@@ -281,6 +281,20 @@ scripts! {
         out c 3
         bye
         exit 0";
+    both largest_topic_is_printed: "sub -t # -C 1 -F '%.3t %l'" => &format!("
+        connect
+        ? 82
+        > 90 {{ 0001 «{{}}» 00 }} 30 {{ <{}> «{{}}» 'm' }}
+        out ttt 1
+        bye
+        exit 0", "t".repeat(65_535));
+    both topic_of_any_script_is_printed: "sub -t # -C 1 -v" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 } 30 { <räume/温度/🌡> «{}» 'm' }
+        out räume/温度/🌡 m
+        bye
+        exit 0";
     both granted_level_may_be_lower: "sub -t t -q 2 -C 1" => "
         connect
         ? 82

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mqttx::proto::QoS;
+use mqttx::proto::{PacketId, QoS};
 use mqttx::{Delivery, Error, ErrorKind, Publish, Published, Route};
 use tokio::time::Instant;
 
@@ -159,7 +159,7 @@ impl Publisher {
     fn refused(&mut self, message: &Numbered, error: &Error) -> Result<(), Failure> {
         if self.plan.report {
             let code = error.reason_code().map(|reason| reason.value());
-            report::write(message.n, Fate::Refused, None, code)?;
+            report::write(message.n, Fate::Refused, packet_id(error), code)?;
         }
         self.fail(
             failure(error).of(format_args!("message {}, topic {}", message.n, self.plan.topic)),
@@ -197,6 +197,10 @@ impl Publisher {
         let last = async {
             while let Some((message, result)) = self.deliveries.next().await {
                 self.finished(message, result)?;
+            }
+            // Perhaps nobody has looked for the end of the input yet.
+            if self.reading && self.waiting.is_empty() && self.plan.source.next().await.is_none() {
+                self.reading = false;
             }
             Ok::<_, Failure>(())
         };
@@ -240,6 +244,12 @@ impl Publisher {
         self.client.disconnect().await;
         Failure::runtime(format_args!("{} s are over: {what}{last}", timeout.as_secs_f64()))
     }
+}
+
+/// The id that the refused message had.
+fn packet_id(error: &Error) -> Option<PacketId> {
+    let (_, id) = error.context().find(|(key, _)| *key == "packet id")?;
+    PacketId::new(id.parse().ok()?)
 }
 
 fn track(message: Numbered, delivery: Delivery) -> Tracked {
