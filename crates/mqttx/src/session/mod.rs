@@ -274,7 +274,7 @@ impl Session {
         let _watch = DrainWatch::new(&self.shared);
         let done = self.until(|state| {
             let idle = self.shared.unhandled.load(Ordering::Acquire);
-            let handled = state.core.undelivered() <= idle;
+            let handled = state.core.delivering() <= idle;
             // Without a connection, subscriptions that wait for one hold up nobody.
             let sent = match state.core.phase() {
                 Phase::Online => state.core.is_drained(),
