@@ -461,3 +461,34 @@ async fn unknown_sessions_taken_names_and_circles_are_refused() {
     assert_eq!(forwarders.remove("there", SOON).await.unwrap(), 0);
     assert!(forwarders.list().is_empty());
 }
+
+#[tokio::test]
+async fn a_server_that_loses_count_of_the_default_receive_maximum_is_not_punished() {
+    let mut bridge = bridge(Version::V5, rules().window(1)).await;
+    let mut flood = Vec::new();
+    for id in 1..=1100_u16 {
+        flood.extend(hex("32 0a 00 03 'a/x'"));
+        flood.extend(id.to_be_bytes());
+        flood.extend(hex("{} 'hi'"));
+    }
+    bridge.source.send_bytes(&flood).await;
+    until("all arrived", || bridge.forwarder.metrics().received == 1100).await;
+    bridge.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 01 }").await;
+}
+
+#[tokio::test]
+async fn a_session_without_connection_and_messages_delays_no_end() {
+    let broker = ScriptedBroker::start().await;
+    let sessions = SessionManager::new();
+    sessions.add_session(session("dst", &broker, Version::V5).build().unwrap()).unwrap();
+    let down = session("src", &broker, Version::V5).manual_connect(true).build().unwrap();
+    sessions.add_session(down).unwrap();
+    let (_peer, _) = broker.accept_and_answer(connack(Version::V5)).await;
+    let forwarders = ForwarderManager::new(&sessions);
+    forwarders.add_forwarder(rules().build().unwrap()).unwrap();
+    assert_eq!(forwarders.shutdown(SOON).await, 0);
+    let report = sessions.shutdown(SOON).await;
+    assert!(report.clean && report.elapsed < Duration::from_secs(5), "{report:?}");
+}

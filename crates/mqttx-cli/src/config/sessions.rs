@@ -63,6 +63,7 @@ fn read_one(
     let Some(own) = own.filter(|_| report.is_complete()) else { return entry };
     let version = protocol(&readable, own.protocol, defaults);
     let merged = with_defaults(&readable.table, defaults, version);
+    let asks_for_receive_maximum = merged.contains_key("receive_maximum");
     let table = Spanned::new(part.span.clone(), merged);
     // Both tables were read alone; together they can be read, too.
     let Ok(mut options) = SessionOptions::deserialize(toml::de::Deserializer::from(table)) else {
@@ -70,6 +71,7 @@ fn read_one(
     };
     options.name.clone_from(&entry.name);
     options.on_refusal = OnRefusal::Retry;
+    options.enforce_receive_maximum = asks_for_receive_maximum;
     if let Some(path) = &mut options.password_file
         && let Some(file) = files.get(part.file)
     {

@@ -24,6 +24,9 @@ pub struct Config {
     pub session_expiry: Option<SessionExpiry>,
     /// How many unacknowledged QoS 1 and 2 messages the server may have on its way to us; `None` sends nothing (65 535). v5 only.
     pub receive_maximum: Option<u16>,
+    /// Whether a server that sends more than that is disconnected with 0x93. Default: true. Mosquitto 2.0.11, for one, loses
+    /// count under load and sends far more; without this the surplus is taken like any message.
+    pub enforce_receive_maximum: bool,
     /// The largest packet that we accept, in bytes; enforced in both versions, announced in v5.
     pub maximum_packet_size: Option<u32>,
     /// How many topic aliases the server may use towards us; `None` means none. v5 only.
@@ -65,6 +68,7 @@ impl Config {
             keep_alive: KeepAlive::default(),
             session_expiry: None,
             receive_maximum: None,
+            enforce_receive_maximum: true,
             maximum_packet_size: None,
             topic_alias_maximum: None,
             username: None,

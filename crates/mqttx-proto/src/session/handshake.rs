@@ -30,7 +30,11 @@ pub(crate) fn announced(config: &Config) -> Announced {
         },
         Version::V5 => Announced {
             receive_maximum: Some(
-                config.receive_maximum.or_else(|| given.receive_maximum()).unwrap_or(u16::MAX),
+                config
+                    .receive_maximum
+                    .or_else(|| given.receive_maximum())
+                    .filter(|_| config.enforce_receive_maximum)
+                    .unwrap_or(u16::MAX),
             ),
             maximum_packet_size,
             topic_alias_maximum: config

@@ -10,6 +10,7 @@ mod dispatch;
 mod event;
 mod handshake;
 mod id_guard;
+mod id_table;
 mod incoming;
 mod link;
 mod outgoing;
@@ -229,6 +230,12 @@ impl Session {
     #[must_use]
     pub fn undelivered(&self) -> usize {
         self.incoming.owed()
+    }
+
+    /// Received QoS 1 and 2 messages of this connection that are with the application.
+    #[must_use]
+    pub fn delivering(&self) -> usize {
+        self.incoming.delivering()
     }
 
     /// Whether a received QoS 2 message still waits for the server's PUBREL.

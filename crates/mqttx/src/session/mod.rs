@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mqttx_proto::{Limits, Properties, ReasonCode, Session as Core};
+use mqttx_proto::{Limits, Phase, Properties, ReasonCode, Session as Core};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
@@ -274,8 +274,13 @@ impl Session {
         let _watch = DrainWatch::new(&self.shared);
         let done = self.until(|state| {
             let idle = self.shared.unhandled.load(Ordering::Acquire);
-            let handled = state.core.undelivered() <= idle;
-            (state.closed || (handled && state.core.is_drained())).then_some(())
+            let handled = state.core.delivering() <= idle;
+            // Without a connection, subscriptions that wait for one hold up nobody.
+            let sent = match state.core.phase() {
+                Phase::Online => state.core.is_drained(),
+                _ => state.core.outbox().messages == 0,
+            };
+            (state.closed || (handled && sent)).then_some(())
         });
         tokio::time::timeout_at(until, done).await.is_ok()
     }

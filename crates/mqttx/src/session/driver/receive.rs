@@ -54,7 +54,7 @@ impl Driver {
         let Some(space) = desk.bytes.get_mut(rest..limit) else { return false };
         match link.read(cx, now, space) {
             Poll::Pending => {
-                let Some(error) = link.take_broken() else { return false };
+                let Some(error) = link.take_broken(now) else { return false };
                 let end = link.cause_or(error);
                 self.end_link(now, end);
             }
@@ -118,7 +118,7 @@ impl Driver {
 
     fn dispatch(&mut self, now: Instant, desk: &mut Desk, inbound: &[Inbound<'_>]) {
         let (shed, refusing) = match &self.phase {
-            Phase::Open(link) => (link.shedding, link.refusing),
+            Phase::Open(link) => (link.shedding, link.refused > 0),
             _ => (false, false),
         };
         // A server that keeps the session keeps what we cannot.
@@ -152,7 +152,7 @@ impl Driver {
     /// our own messages, on which the handlers that make room may wait.
     fn refuse(&mut self, tickets: &mut Vec<AckTicket>) {
         if let Phase::Open(link) = &mut self.phase {
-            link.refusing = true;
+            link.refused += tickets.len();
         }
         self.shared.unhandled.fetch_add(tickets.len(), Ordering::AcqRel);
         let mut state = self.shared.lock();
