@@ -41,7 +41,7 @@ faults! {
     both packet_id_0: "32 { <t> 0000 «{}» 'm' }" => "81";
     both topic_without_its_bytes: "30 { 0009 't' }" => "81";
     both packet_id_missing: "32 { <t> 00 }" => "81";
-    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "90";
+    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "81";
     both nul_in_the_topic: "30 { 0003 'a' 00 'b' «{}» 'm' }" => "81";
     both topic_that_is_not_utf8: "30 { 0001 ff «{}» 'm' }" => "81";
     both surrogate_in_the_topic: "30 { 0003 eda080 «{}» 'm' }" => "81";

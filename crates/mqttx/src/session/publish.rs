@@ -160,7 +160,6 @@ impl<'a> Draft<'a> {
             retain: self.retain,
             properties: Properties::new(),
             ttl: self.ttl,
-            priority: 0,
         }
     }
 }
