@@ -201,9 +201,11 @@ impl MosquittoBuilder {
         let mut lines = vec![
             format!("listener {} {}", address.port(), address.ip()),
             "allow_anonymous true".to_owned(),
-            "max_queued_messages 0".to_owned(),
+            "max_queued_messages 1000000".to_owned(),
             format!("max_inflight_messages {}", self.max_inflight),
             "log_dest stderr".to_owned(),
+            // Otherwise one small packet after another waits 40 ms for the client's TCP.
+            "set_tcp_nodelay true".to_owned(),
             // Started by root it would become another user, who cannot write to this directory.
             "user root".to_owned(),
             format!("persistence {}", self.persistence),

@@ -350,6 +350,23 @@ async fn a_message_without_a_route_waits_for_one() {
 }
 
 #[tokio::test]
+async fn a_message_in_one_piece_with_the_connack_waits_for_a_route() {
+    let broker = ScriptedBroker::start().await;
+    let builder = options(&broker).client_id("c").persistent(true);
+    let manager = SessionManager::new();
+    let session = manager.add_session(builder.build().expect("valid")).expect("a session");
+    let answer = format!("{RESUMED} 32 {{ <a> 00 07 {{}} 'x' }}");
+    let (mut peer, _) = broker.accept_and_answer(&answer).await;
+    session.wait_ready(SOON).await.expect("ready");
+    let mut stream = session.listen("a").expect("a route");
+    assert_eq!(stream.next().await.expect("a message").payload(), b"x");
+    stream.done();
+    peer.expect_type(0x82).await;
+    peer.expect("40 { 00 07 }").await;
+    assert_eq!(session.metrics().dropped.total(), 0);
+}
+
+#[tokio::test]
 async fn a_message_that_nobody_wants_is_acknowledged_and_counted_in_the_end() {
     let broker = ScriptedBroker::start().await;
     let builder = options(&broker).unrouted_hold(Duration::from_millis(50));

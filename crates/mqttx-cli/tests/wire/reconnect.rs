@@ -264,8 +264,8 @@ scripts! {
         ? 82
         close
         exit 1";
-    both without_reconnect_a_failed_connection_is_an_error: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1" => "
-        exit 1";
-    both without_reconnect_every_url_is_tried_once: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1 -L mqtt://127.0.0.1:2" => "
-        exit 1";
+    both without_reconnect_a_failed_connection_is_an_error: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1 -i $PORT" => "
+        exit 1 Connection refused";
+    both without_reconnect_every_url_is_tried_once: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1 -L mqtt://127.0.0.1:2 -i $PORT" => "
+        exit 1 Connection refused";
 }

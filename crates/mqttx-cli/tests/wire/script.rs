@@ -113,10 +113,10 @@ impl Run {
             "absence" => self.broker.expect_no_connection(milliseconds()).await,
             "close" => self.peer.take().expect("a connection").close().await,
             "reset" => self.peer.take().expect("a connection").reset(),
-            "end" => self.peer().expect_closed().await,
+            "end" => self.expect_end().await,
             "bye" => {
                 self.peer().expect("e0 {}").await;
-                self.peer().expect_closed().await;
+                self.expect_end().await;
             }
             "out" => self.expect_line(rest).await,
             "in" => {
@@ -129,6 +129,12 @@ impl Run {
             "exit" => self.expect_exit(rest).await,
             _ => panic!("unknown line in the script: {line}"),
         }
+    }
+
+    /// The client ends the connection, and the broker does the same, as brokers do.
+    async fn expect_end(&mut self) {
+        self.peer().expect_closed().await;
+        self.peer = None;
     }
 
     fn peer(&mut self) -> &mut Peer {

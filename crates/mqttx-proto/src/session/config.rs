@@ -43,6 +43,9 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Our own limit of unfinished QoS 1 and 2 messages, beside the server's Receive Maximum. Default: 65 535.
     pub max_in_flight: u16,
+    /// A QoS 2 message is sent only while less than this is unfinished. MQTT 3.1.1 has no Receive Maximum, and there are servers that
+    /// drop what exceeds their limit while they answer it as accepted. Default: 65 535.
+    pub max_in_flight_qos2: u16,
     /// The bound of everything that is accepted and not finished. Default: 10 000 messages, 64 MiB.
     pub outbox: OutboxLimits,
     /// Above this many encoded bytes that the socket has not taken, further PUBLISHes wait in the outbox. Default: 1 MiB.
@@ -77,6 +80,7 @@ impl Config {
             connect_properties: Properties::new(),
             handshake_timeout: Duration::from_secs(10),
             max_in_flight: u16::MAX,
+            max_in_flight_qos2: u16::MAX,
             outbox: OutboxLimits::default(),
             write_buffer_limit: 1024 * 1024,
             journal: false,

@@ -88,7 +88,7 @@ pub(crate) struct Link {
     pub(crate) has_reasons: bool,
     /// Our own maximum packet size, in bytes.
     pub(crate) accepts_packets_up_to: u32,
-    /// Our own Receive Maximum; `None`: not announced, so never exceeded.
+    /// Our own Receive Maximum; `None`: not announced or not enforced, so never exceeded.
     pub(crate) receive_maximum: Option<u16>,
     /// QoS 1 and 2 messages of the server that are not finished on this connection.
     pub(crate) unfinished_inbound: usize,

@@ -311,6 +311,33 @@ fn qos2_quota_comes_back_with_pubcomp_or_an_error_only() {
 }
 
 #[test]
+fn a_limit_of_its_own_holds_qos2_messages_back_in_order() {
+    for version in [V311, V5] {
+        let props = props(version);
+        let mut config = config(version);
+        config.max_in_flight_qos2 = 2;
+        let mut wire = Wire::online(config, ok(version));
+        for (qos, payload) in [
+            (QoS::AtLeastOnce, "a"),
+            (QoS::ExactlyOnce, "b"),
+            (QoS::AtLeastOnce, "c"),
+            (QoS::ExactlyOnce, "d"),
+            (QoS::AtLeastOnce, "e"),
+        ] {
+            wire.publish(qos, payload, 0).unwrap();
+        }
+        let one = |head: &str, id, payload| format!("{head} {{ <t> {id} {props} '{payload}' }}");
+        wire.expect(
+            &[one("32", "0001", 'a'), one("34", "0002", 'b'), one("32", "0003", 'c')].concat(),
+        );
+        wire.receive("40 02 0001");
+        wire.expect("");
+        wire.receive("40 02 0003");
+        wire.expect(&[one("34", "0004", 'd'), one("32", "0005", 'e')].concat());
+    }
+}
+
+#[test]
 fn a_refused_message_ends_its_flow_and_frees_its_id() {
     let mut wire = Wire::online(config(V5), ok(V5));
     wire.publish(QoS::AtLeastOnce, "x", 9).unwrap();
@@ -481,6 +508,22 @@ fn more_than_our_receive_maximum_is_a_fault() {
     assert_eq!(wire.close_cause(), None, "QoS 2 counts until PUBCOMP, QoS 1 until PUBACK");
     wire.receive("32 { <t> 0004 00 }");
     wire.expect("e0 01 93");
+}
+
+#[test]
+fn a_receive_maximum_that_is_not_enforced_is_announced_and_may_be_exceeded() {
+    let mut config = config(V5);
+    config.receive_maximum = Some(1);
+    config.enforce_receive_maximum = false;
+    let mut wire = Wire::offline(config);
+    wire.session.handle_connected(wire.now, 0);
+    wire.expect("10 { <MQTT> 05 00 003c { 21 0001 } <c> }");
+    wire.receive(ok(V5));
+    wire.receive("32 { <t> 0001 00 'a' } 34 { <t> 0002 00 'b' }");
+    assert_eq!(wire.delivered, ["t=a", "t=b"]);
+    wire.session.ack(wire.tickets[0]);
+    wire.session.ack(wire.tickets[1]);
+    wire.expect("40 02 0001 50 02 0002");
 }
 
 #[test]

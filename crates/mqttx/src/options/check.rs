@@ -11,6 +11,8 @@ use crate::transport::Endpoint;
 
 /// The longest string or binary value of MQTT, in bytes.
 const MAX_FIELD: usize = 65_535;
+/// The `max_inflight_messages` of a Mosquitto that nobody configured.
+const QOS2_IN_FLIGHT: u16 = 20;
 
 impl SessionOptions {
     /// Checks everything that can be known before a connection.
@@ -248,6 +250,9 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     }
     config.handshake_timeout = options.connect_timeout;
     config.max_in_flight = options.max_in_flight;
+    if options.protocol == Version::V311 && options.max_in_flight == u16::MAX {
+        config.max_in_flight_qos2 = QOS2_IN_FLIGHT;
+    }
     config.outbox = OutboxLimits {
         messages: options.performance.max_pending.unwrap_or(options.outbox.messages),
         bytes: options.outbox.bytes,

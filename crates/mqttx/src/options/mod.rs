@@ -90,6 +90,10 @@ pub struct SessionOptions {
     pub outbox: Outbox,
     /// Most unacknowledged messages with QoS > 0, if the server's Receive Maximum is not smaller.
     /// Default 65 535; at least 1.
+    ///
+    /// MQTT 3.1.1 has no Receive Maximum. There, by default, a QoS 2 message is sent only while fewer
+    /// than 20 are unacknowledged: Mosquitto drops what exceeds its `max_inflight_messages`, 20 unless
+    /// configured, and answers it as if it were accepted. A value set here counts for QoS 2, too.
     pub max_in_flight: u16,
     /// Most unacknowledged messages that the server may send (MQTT 5). Default 1024; `None` does not
     /// send it, which means 65 535 `[MQTT-3.1.2.11.3]`.
@@ -161,7 +165,7 @@ impl Default for SessionOptions {
             manual_connect: false,
             outbox: Outbox::default(),
             max_in_flight: u16::MAX,
-            receive_maximum: Some(1024),
+            receive_maximum: Some(Self::DEFAULT_RECEIVE_MAXIMUM),
             enforce_receive_maximum: false,
             maximum_packet_size: None,
             topic_alias_maximum: None,
@@ -182,6 +186,9 @@ impl Default for SessionOptions {
 }
 
 impl SessionOptions {
+    /// What a session announces as its Receive Maximum unless it is told otherwise.
+    pub const DEFAULT_RECEIVE_MAXIMUM: u16 = 1024;
+
     /// Starts options for the session `name`; nothing else is set.
     #[expect(clippy::new_ret_no_self, reason = "options are built, not set one after the other")]
     #[must_use]

@@ -176,9 +176,25 @@ fn the_core_gets_what_was_asked_for() {
     let config = core_config(&options).expect("valid");
     assert_eq!(config.keep_alive.as_secs(), 1, "never turned off by rounding");
     assert_eq!(config.receive_maximum, Some(1024));
+    assert!(!config.enforce_receive_maximum, "nobody asked for it");
     assert_eq!(config.outbox.messages, 3);
     assert_eq!(config.connect_properties.as_ref().user_properties().count(), 1);
     assert_eq!(config.connect_properties.as_ref().request_problem_information(), Some(0));
+}
+
+#[test]
+fn limits_that_were_asked_for_are_enforced() {
+    let config =
+        |builder: crate::SessionBuilder| core_config(&builder.build().expect("valid")).unwrap();
+    let options = || SessionOptions::quick_connect("s", "h");
+    assert!(config(options().receive_maximum(10)).enforce_receive_maximum);
+    assert!(config(options().receive_maximum(None)).enforce_receive_maximum);
+    assert_eq!(config(options()).max_in_flight_qos2, u16::MAX);
+    let options = || options().protocol(Version::V311);
+    assert_eq!(config(options()).max_in_flight_qos2, 20);
+    assert_eq!(config(options()).max_in_flight, u16::MAX);
+    let set = config(options().max_in_flight(100));
+    assert_eq!((set.max_in_flight, set.max_in_flight_qos2), (100, u16::MAX));
 }
 
 #[test]

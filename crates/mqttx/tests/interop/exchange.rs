@@ -18,7 +18,7 @@ both_versions! {
                 let topic = format!("t/{size}");
                 let published = publisher.publish(&topic, payload.clone(), qos, false).await.unwrap();
                 assert_eq!(published.packet_id.is_some(), qos > QoS::AtMostOnce);
-                let message = messages.next().await.unwrap();
+                let message = next(&mut messages).await;
                 assert_eq!((message.topic(), message.qos()), (&*topic, qos));
                 assert!(message.payload() == payload, "{size} bytes at {qos:?}");
                 assert!(!message.retain() && !message.dup());
@@ -36,7 +36,7 @@ both_versions! {
             session.wait_ready(PATIENCE).await.unwrap();
             for sent in ALL_QOS {
                 session.publish("t", "x", sent, false).await.unwrap();
-                assert_eq!(messages.next().await.unwrap().qos(), sent.min(wanted));
+                assert_eq!(next(&mut messages).await.qos(), sent.min(wanted));
             }
             drop(messages);
         }
@@ -99,7 +99,7 @@ async fn properties_travel_with_the_message() {
         }
         let message = Publish::new("t", "ä").qos(QoS::AtLeastOnce).properties(properties.clone());
         session.publish_message(message).await.unwrap();
-        let message = messages.next().await.unwrap();
+        let message = next(&mut messages).await;
         let arrived = message.properties();
         assert_eq!(arrived.content_type(), Some("text/plain"));
         assert_eq!(arrived.response_topic(), Some("answers"));

@@ -8,6 +8,7 @@ mod support;
 mod exchange;
 mod failover;
 mod flow;
+mod forward;
 mod many;
 mod persistence;
 mod refusals;

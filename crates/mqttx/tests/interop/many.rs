@@ -14,8 +14,7 @@ const SESSIONS: usize = 1000;
 
 /// How long brokers come and go: a minute in a long run.
 fn duration() -> Duration {
-    let long = std::env::var_os("MQTTX_TEST_LONG").is_some();
-    Duration::from_secs(if long { 60 } else { 8 })
+    Duration::from_secs(if is_long() { 60 } else { 8 })
 }
 
 /// Every session listens to a topic of its own, and tells what it gets.

@@ -44,7 +44,8 @@ both_versions! {
         second.wait_ready(PATIENCE).await.unwrap();
         // Its route comes late: until then the messages wait unacknowledged.
         let mut messages = second.route("t").qos(QoS::ExactlyOnce).listen().unwrap();
-        assert!(numbers_until(&mut messages, "end").await.into_iter().eq(0..50));
+        let arrived = numbers_until(&mut messages, "end").await;
+        assert!(arrived.iter().copied().eq(0..50), "{arrived:?}");
     }
 
     async fn a_clean_start_forgets_what_was_queued(version: Version) {

@@ -1,6 +1,6 @@
 //! What a broker refuses.
 
-use mqttx::{ErrorKind, EventKind, EventName, QoS, ReasonCode, SessionStatus, Version};
+use mqttx::{ErrorKind, QoS, ReasonCode, SessionStatus, Version};
 use mqttx_test::{Mosquitto, TempDir};
 
 use crate::support::*;
@@ -27,32 +27,6 @@ both_versions! {
         assert_eq!(session.status(), SessionStatus::Failed);
         assert_eq!(error.reason_code(), Some(ReasonCode::NOT_AUTHORIZED));
         assert_eq!(session.metrics().errors, 1);
-    }
-
-    async fn a_refused_subscription_is_told_and_the_others_serve(version: Version) {
-        let directory = TempDir::new("acl");
-        let broker = broker!(restricted(&directory));
-        let (manager, session) = ready(options("s", &broker.url(), version)).await;
-        let mut events = manager.events();
-        let granted = session.subscribe("open/a", QoS::AtLeastOnce).await.unwrap();
-        assert_eq!(granted, ReasonCode::new(1));
-        let refused = session.subscribe("closed/a", QoS::AtLeastOnce).await.unwrap_err();
-        let expected = match version {
-            Version::V5 => ReasonCode::NOT_AUTHORIZED,
-            Version::V311 => ReasonCode::UNSPECIFIED_ERROR,
-        };
-        assert_eq!((refused.kind(), refused.reason_code()), (ErrorKind::Refused, Some(expected)));
-        let told = event(&mut events, EventName::SubscriptionRefused).await;
-        match &told.kind {
-            EventKind::SubscriptionRefused { filter, reason, .. } => {
-                assert_eq!((&**filter, *reason), ("closed/a", expected));
-            }
-            other => panic!("{other:?}"),
-        }
-        let mut messages = session.listen("open/b").unwrap();
-        session.wait_ready(PATIENCE).await.unwrap();
-        session.publish("open/b", "x", QoS::AtLeastOnce, false).await.unwrap();
-        assert_eq!(text(&mut messages).await, "x");
     }
 }
 

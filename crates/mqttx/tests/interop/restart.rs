@@ -1,7 +1,7 @@
 //! Brokers that stop, are killed, and come back, under load.
 
 use mqttx::{
-    Delivery, EventKind, EventName, EventStream, MessageStream, Publish, QoS, Session,
+    Delivery, EventFilter, EventKind, EventName, EventStream, MessageStream, Publish, QoS, Session,
     SessionManager, Version,
 };
 use mqttx_test::Mosquitto;
@@ -22,8 +22,17 @@ struct Pair {
 
 impl Pair {
     async fn new(broker: &Mosquitto, version: Version) -> Self {
+        Self::with(broker, version, true).await
+    }
+
+    /// A publisher that does not `return_alone` waits for `connect`.
+    async fn with(broker: &Mosquitto, version: Version, return_alone: bool) -> Self {
         let manager = SessionManager::new();
-        let publisher = add(&manager, persistent("publisher", &broker.url(), version));
+        // With few in flight the load lasts until the broker goes.
+        let publisher = persistent("publisher", &broker.url(), version)
+            .max_in_flight(20)
+            .auto_reconnect(return_alone);
+        let publisher = add(&manager, publisher);
         let subscriber = add(&manager, persistent("subscriber", &broker.url(), version));
         let messages = subscriber.route("t").qos(QoS::ExactlyOnce).listen().unwrap();
         manager.wait_for_all_sessions(PATIENCE).await.unwrap();
@@ -65,6 +74,14 @@ impl Pair {
         assert_eq!(self.publisher.metrics().outbox_messages, 0);
         rest
     }
+}
+
+/// Waits until some of the messages are acknowledged; the others.
+async fn acknowledged(mut deliveries: Vec<Delivery>) -> Vec<Delivery> {
+    for delivery in deliveries.drain(..MESSAGES / 5) {
+        in_time(delivery).await.unwrap();
+    }
+    deliveries
 }
 
 /// Messages after their first arrival are dropped.
@@ -110,15 +127,21 @@ both_versions! {
     async fn what_a_killed_broker_had_not_acknowledged_goes_out_again(version: Version) {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let mut broker = broker!();
-            let mut pair = Pair::new(&broker, version).await;
-            let deliveries = pair.publish(qos);
-            pair.take(MESSAGES / 5).await;
+            // Until the subscriber is back, the broker throws away what it gets.
+            let mut pair = Pair::with(&broker, version, false).await;
+            let deliveries = acknowledged(pair.publish(qos)).await;
             broker.kill();
             let left = pair.down().await;
             assert!(left > 0, "the load was over too soon");
+            let filter = EventFilter::from(EventName::SessionLost).session("publisher");
+            let mut losses = pair.manager.events_matching(filter);
             broker.restart().await;
-            let lost = event(&mut pair.events, EventName::SessionLost).await;
-            assert!(matches!(lost.kind, EventKind::SessionLost { .. }));
+            pair.subscriber.wait_ready(PATIENCE).await.unwrap();
+            pair.publisher.connect();
+            match event(&mut losses, EventName::SessionLost).await.kind {
+                EventKind::SessionLost { requeued } => assert!((1..=left).contains(&requeued)),
+                _ => unreachable!("asked for by name"),
+            }
             let arrived = without_repetitions(&pair.finish(deliveries).await);
             // What it had acknowledged died with it.
             let again: Vec<_> =
@@ -134,8 +157,7 @@ both_versions! {
         broker.stop().await;
         broker.restart().await;
         pair.manager.wait_for_all_sessions(PATIENCE).await.unwrap();
-        let deliveries = pair.publish(QoS::AtLeastOnce);
-        pair.take(MESSAGES / 5).await;
+        let deliveries = acknowledged(pair.publish(QoS::AtLeastOnce)).await;
         broker.kill();
         let left = pair.down().await;
         assert!(left > 0, "the load was over too soon");

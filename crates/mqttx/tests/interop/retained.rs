@@ -11,12 +11,12 @@ both_versions! {
         session.publish("state/a", "on", QoS::AtLeastOnce, true).await.unwrap();
         session.publish("state/b", "off", QoS::AtLeastOnce, false).await.unwrap();
         let mut messages = session.listen("state/+").unwrap();
-        let message = messages.next().await.unwrap();
+        let message = next(&mut messages).await;
         assert_eq!((message.topic(), message.payload()), ("state/a", &b"on"[..]));
         assert!(message.retain(), "it was there before the subscription");
         // A message of now is not marked, also when it is kept for others.
         session.publish("state/a", "idle", QoS::AtLeastOnce, true).await.unwrap();
-        let message = messages.next().await.unwrap();
+        let message = next(&mut messages).await;
         assert_eq!((message.payload(), message.retain()), (&b"idle"[..], false));
         drop(messages);
         session.publish("state/a", "", QoS::AtLeastOnce, true).await.unwrap();
@@ -32,7 +32,7 @@ both_versions! {
         session.publish("t", "x", QoS::ExactlyOnce, true).await.unwrap();
         for qos in ALL_QOS {
             let mut messages = session.route("t").qos(qos).listen().unwrap();
-            let message = messages.next().await.unwrap();
+            let message = next(&mut messages).await;
             assert_eq!((message.qos(), message.retain()), (qos, true));
         }
     }
@@ -91,8 +91,8 @@ async fn retain_as_published_keeps_the_flag_of_the_publisher() {
         let mut kept = session.route("+").retain_as_published(true).listen().unwrap();
         session.wait_ready(PATIENCE).await.unwrap();
         session.publish("t", "x", QoS::AtLeastOnce, true).await.unwrap();
-        assert!(!plain.next().await.unwrap().retain());
-        assert!(kept.next().await.unwrap().retain());
+        assert!(!next(&mut plain).await.retain());
+        assert!(next(&mut kept).await.retain());
     })
     .await;
 }

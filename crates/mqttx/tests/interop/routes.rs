@@ -46,13 +46,12 @@ async fn overlapping_filters_without_copies_bring_each_route_each_message_once()
         let mut streams: Vec<_> =
             ["a/#", "a/+", "a/b"].iter().map(|filter| session.listen(filter).unwrap()).collect();
         session.wait_ready(PATIENCE).await.unwrap();
+        // It is acknowledged when the last of them is done.
         for i in 0..50 {
             session.publish_message(numbered("a/b", i, QoS::AtLeastOnce)).await.unwrap();
-        }
-        session.publish("a/b", "end", QoS::AtLeastOnce, false).await.unwrap();
-        for stream in &mut streams {
-            let arrived = numbers_until(stream, "end").await;
-            assert!(arrived.iter().copied().eq(0..50), "{arrived:?}");
+            for stream in &mut streams {
+                assert_eq!(text(stream).await, i.to_string());
+            }
         }
     })
     .await;
@@ -75,7 +74,15 @@ both_versions! {
             });
             routes.push(route.unwrap());
         }
-        let mut plain = two.listen("t/+").unwrap();
+        // With 3.1.1 the copies for two filters of one session cannot be told apart.
+        let three = add(&manager, options("three", &broker.url(), version));
+        let observer = if version == Version::V5 { &two } else { &three };
+        let (tell, mut everything) = tokio::sync::mpsc::unbounded_channel();
+        let plain = observer.handle_async("t/+", move |message| {
+            tell.send(number(message.payload())).unwrap();
+            std::future::ready(())
+        });
+        routes.push(plain.unwrap());
         manager.wait_for_all_sessions(PATIENCE).await.unwrap();
         for i in 0..200 {
             drop(one.enqueue(numbered("t/x", i, QoS::AtLeastOnce)).await.unwrap());
@@ -91,7 +98,7 @@ both_versions! {
         assert_eq!(arrived.recv().await, Some(200));
         // Who subscribes without a group as well gets everything.
         for i in 0..=200 {
-            assert_eq!(text(&mut plain).await, i.to_string());
+            assert_eq!(everything.recv().await, Some(i));
         }
     }
 
@@ -106,7 +113,7 @@ both_versions! {
         publish(&broker.url(), "t/x", "hello", false).await;
         let mut names = Vec::new();
         for _ in 0..3 {
-            names.push(everything.next().await.unwrap().session().to_owned());
+            names.push(next(&mut everything).await.session().to_owned());
         }
         names.sort_unstable();
         assert_eq!(names, ["a", "b", "c"]);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, EventKind, EventName, EventStream, MessageStream, Publish, QoS, Session,
+    Backoff, EventKind, EventName, EventStream, Message, MessageStream, Publish, QoS, Session,
     SessionBuilder, SessionManager, SessionOptions, Version,
 };
 
@@ -12,6 +12,11 @@ use mqttx::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one claim may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Whether there is time for loads and outages as in the field: `MQTTX_TEST_LONG` is set.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("MQTTX_TEST_LONG").is_some()
+}
 
 /// A claim that holds in both versions: two tests, `NAME::v311` and `NAME::v5`.
 macro_rules! both_versions {
@@ -103,11 +108,21 @@ pub(crate) fn number(payload: &[u8]) -> usize {
     std::str::from_utf8(payload).expect("text").parse().expect("a number")
 }
 
-/// The next payload, as text.
-pub(crate) async fn text(stream: &mut MessageStream) -> String {
+/// The next message; the one before counts as done.
+pub(crate) async fn next(stream: &mut MessageStream) -> Message {
     let message = tokio::time::timeout(PATIENCE, stream.next()).await;
-    let message = message.unwrap_or_else(|_| panic!("nothing on '{}'", stream.route().filter()));
-    message.expect("the route runs").payload_str().expect("text").to_owned()
+    let Ok(message) = message else {
+        let route = stream.route();
+        panic!("nothing on '{}': {:?}", route.filter(), route.stats());
+    };
+    message.expect("the route runs")
+}
+
+/// The next payload, as text; the message is done.
+pub(crate) async fn text(stream: &mut MessageStream) -> String {
+    let text = next(stream).await.payload_str().expect("text").to_owned();
+    stream.done();
+    text
 }
 
 /// The numbers of the messages that arrive until one holds `last`, which is not among them.
@@ -121,6 +136,7 @@ pub(crate) async fn numbers_until(stream: &mut MessageStream, last: &str) -> Vec
         };
         let message = message.expect("the route runs");
         if message.payload() == last.as_bytes() {
+            stream.done();
             return numbers;
         }
         numbers.push(number(message.payload()));

@@ -1,7 +1,5 @@
 //! Wills.
 
-use std::time::Duration;
-
 use mqttx::{Properties, Property, QoS, ReasonCode, Version, Will};
 
 use crate::support::*;
@@ -22,13 +20,13 @@ both_versions! {
             .unwrap();
         let plant = runtime.spawn(ready(options)).await.unwrap();
         runtime.shutdown_background();
-        let message = wills.next().await.unwrap();
+        let message = next(&mut wills).await;
         assert_eq!((message.topic(), message.payload()), ("state/plant", &b"gone"[..]));
         assert_eq!(message.qos(), QoS::AtLeastOnce);
         drop(plant);
         // It was to be kept.
         let mut late = observer.listen("state/plant").unwrap();
-        assert!(late.next().await.unwrap().retain());
+        assert!(next(&mut late).await.retain());
     }
 
     async fn a_disconnect_takes_the_will_back(version: Version) {
@@ -54,11 +52,10 @@ async fn a_disconnect_may_ask_for_the_will() {
         observer.wait_ready(PATIENCE).await.unwrap();
         let mut properties = Properties::new();
         properties.push(Property::ContentType("text/plain")).unwrap();
-        // No delay can pass while the session ends with its connection.
-        let will = Will::new("state", "gone").properties(properties).delay(Duration::from_secs(60));
+        let will = Will::new("state", "gone").properties(properties);
         let (_other, plant) = ready(options("plant", &broker.url(), Version::V5).will(will)).await;
         plant.disconnect_with(ReasonCode::DISCONNECT_WITH_WILL, Properties::new()).await;
-        let message = messages.next().await.unwrap();
+        let message = next(&mut messages).await;
         assert_eq!(message.payload(), b"gone");
         assert_eq!(message.properties().content_type(), Some("text/plain"));
     })

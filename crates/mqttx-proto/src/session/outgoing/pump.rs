@@ -51,9 +51,13 @@ impl Outbox {
         while self.assigned < self.end() {
             let sequence = self.assigned;
             let Some(link) = cx.link.as_ref() else { return };
-            let quota = usize::from(link.limits.receive_maximum.min(cx.config.max_in_flight));
             let in_flight = self.status.in_flight;
             let Some(entry) = entry_mut(&mut self.entries, self.base, sequence) else { return };
+            let quota = link.limits.receive_maximum.min(cx.config.max_in_flight);
+            let quota = usize::from(match entry.encoded.qos {
+                QoS::ExactlyOnce => quota.min(cx.config.max_in_flight_qos2),
+                _ => quota,
+            });
             match entry.state {
                 State::Gone => {}
                 // Its PUBREL left already, ahead of messages that wait for quota.

@@ -117,10 +117,12 @@ impl Driver {
     }
 
     fn dispatch(&mut self, now: Instant, desk: &mut Desk, inbound: &[Inbound<'_>]) {
-        let (shed, refusing) = match &self.phase {
-            Phase::Open(link) => (link.shedding, link.refused > 0),
-            _ => (false, false),
-        };
+        let Phase::Open(link) = &self.phase else { return };
+        let (shed, refusing) = (link.shedding, link.refused > 0);
+        if link.online_since.is_none() {
+            // They came in one piece with the CONNACK, whose event is handled after them.
+            self.held.start(now.checked_add(self.shared.options.unrouted_hold));
+        }
         // A server that keeps the session keeps what we cannot.
         let refusing = refusing || (shed && self.shared.options.is_persistent());
         let (mut messages, mut bytes, mut again) = (0, 0, 0);
