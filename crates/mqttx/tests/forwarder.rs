@@ -492,3 +492,37 @@ async fn a_session_without_connection_and_messages_delays_no_end() {
     let report = sessions.shutdown(SOON).await;
     assert!(report.clean && report.elapsed < Duration::from_secs(5), "{report:?}");
 }
+
+#[tokio::test]
+async fn a_refusal_by_one_target_and_a_full_outbox_of_the_next_lose_no_acknowledgement() {
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    let full =
+        session("dst", &brokers.1, Version::V5).outbox(Outbox { messages: 1, ..Outbox::default() });
+    sessions.add_session(full.build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::new(&sessions);
+    // "{2}" is an empty level for "a/x/": that target refuses every other message.
+    let rules = ForwarderBuilder::new("fw")
+        .source("src", "a/+/+")
+        .target("dst")
+        .topic("{2}")
+        .target("dst")
+        .topic("t/{1}");
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    for id in 1..=3 {
+        source.send(&format!("32 {{ <a/{id}/> 00 0{id} {{}} }}")).await;
+    }
+    until("all arrived", || forwarder.metrics().received == 3).await;
+    for id in 1..=3 {
+        target.expect(&format!("32 {{ <t/{id}> 00 0{id} {{}} }}")).await;
+        target.send(&format!("40 {{ 00 0{id} }}")).await;
+        source.expect(&format!("40 {{ 00 0{id} }}")).await;
+    }
+    let metrics = forwarder.metrics();
+    assert_eq!(metrics.dropped_by_reason, [(ForwardDrop::Topic, 3)]);
+    assert_eq!(metrics.in_flight, 0);
+}

@@ -257,8 +257,7 @@ impl Session {
         &self.shared.services
     }
 
-    /// `bytes` of received messages wait outside the routes, as in
-    /// [`MessageSource::park`](crate::router::MessageSource::park).
+    /// `bytes` of received messages wait outside the routes, as in [`MessageSource::park`].
     pub(crate) fn park(&self, bytes: usize) {
         MessageSource::park(&*self.shared, bytes);
     }
