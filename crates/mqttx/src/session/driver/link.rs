@@ -95,6 +95,11 @@ impl Link {
         }
     }
 
+    /// Whether the socket took nothing of what is left to write.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }

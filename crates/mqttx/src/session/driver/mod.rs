@@ -199,7 +199,7 @@ impl Driver {
         if let Phase::Open(link) = &mut self.phase {
             let core = &state.core;
             let outstanding = self.over
-                && (core.awaits_server() || !core.is_drained() || !link.transmit.is_empty());
+                && (core.awaits_server() || core.outbox().messages > 0 || link.is_stalled());
             link.shedding = outstanding;
             link.paused = self.over && !outstanding;
         }
