@@ -95,6 +95,9 @@ impl Client {
             EventKind::SessionStateChanged { new: SessionStatus::Failed, .. } => {
                 return Some(Notice::Ended(self.end_of_session()));
             }
+            EventKind::EventsLagged { .. } if self.session.status() == SessionStatus::Failed => {
+                return Some(Notice::Ended(self.end_of_session()));
+            }
             EventKind::SessionConnected { .. } => return Some(Notice::Connected),
             EventKind::SessionReady { .. } => return Some(Notice::Ready),
             EventKind::SubscriptionRefused { filter, reason, reason_string } => {
@@ -162,8 +165,7 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         .receive_maximum(connection.receive_maximum.filter(|_| connection.version == Version::V5))
         .subscription_identifiers(false)
         .auto_reconnect(connection.reconnect.is_some())
-        .outbox(Outbox { messages: 10_000, bytes: 1 << 30, on_full: OnFull::Block, ttl: None })
-        .unrouted_hold(Duration::ZERO);
+        .outbox(Outbox { messages: 10_000, bytes: 1 << 30, on_full: OnFull::Block, ttl: None });
     if let Some(reconnect) = connection.reconnect {
         builder = builder.reconnect(Backoff::new(reconnect.initial, reconnect.max));
     }

@@ -34,11 +34,11 @@ use exit::{Outcome, warn};
 )]
 struct Cli {
     /// Show the help
-    #[arg(long, global = true, action = ArgAction::Help)]
+    #[arg(long, global = true, display_order = 1000, action = ArgAction::Help)]
     help: Option<bool>,
 
     /// Show the version
-    #[arg(long, global = true, action = ArgAction::Version)]
+    #[arg(long, global = true, display_order = 1000, action = ArgAction::Version)]
     version: Option<bool>,
 
     #[command(subcommand)]

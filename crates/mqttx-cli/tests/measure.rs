@@ -111,6 +111,40 @@ async fn bench_connects_clients_from_several_addresses() {
 }
 
 #[tokio::test]
+async fn bench_ends_with_an_error_when_its_connections_do() {
+    for command in [&["bench", "pub"][..], &["bench", "sub"]] {
+        let broker = mqttx_test::ScriptedBroker::start().await;
+        let port = broker.address().port().to_string();
+        let flags = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-t",
+            "t",
+            "-q",
+            "1",
+            "--messages",
+            "5",
+            "--json",
+            "--no-reconnect",
+        ];
+        let args = [command, &flags].concat();
+        let (output, ()) = tokio::join!(mqttx(&args), async {
+            let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+            let packet = peer.recv_packet().await;
+            if packet[0] == 0x82 {
+                peer.send("90 { 0001 {} 01 }").await;
+            }
+            peer.close().await;
+        });
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let result: Value = serde_json::from_slice(&output.stdout).expect("an object");
+        assert!(result["errors"].as_u64() > Some(0), "{result}");
+    }
+}
+
+#[tokio::test]
 async fn bench_without_a_broker_is_an_error_with_a_result() {
     let output = mqttx(&["bench", "conn", "-p", "1", "-c", "2", "--no-reconnect", "--json"]).await;
     assert_eq!(output.status.code(), Some(1));

@@ -197,6 +197,15 @@ impl Peer {
         in_time("room to write", self.stream.write_all(bytes)).await.expect("an open connection");
     }
 
+    /// Sends this unless the connection is gone; `script` is in the notation of [`hex`].
+    ///
+    /// # Panics
+    /// When there is no room to write in time.
+    pub async fn try_send(&mut self, script: &str) {
+        // The client may have ended the connection.
+        let _ = in_time("room to write", self.stream.write_all(&hex(script))).await;
+    }
+
     /// Sends this one byte a segment, so that the client sees it in as many reads as it can.
     ///
     /// # Panics

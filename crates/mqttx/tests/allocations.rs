@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use mqttx::{Publish, QoS, Session, SessionManager, SessionOptions};
+use mqttx::{Message, Publish, QoS, RouteBuilder, Session, SessionManager, SessionOptions};
 use mqttx_test::{Flood, LoadOptions, LoadPeer};
 use tokio::runtime::{Builder, Runtime};
 
-const MESSAGES: u64 = 20_000;
+const MESSAGES: u64 = 50_000;
 /// What a hundred messages may allocate together: growing tables, tasks, timers.
 const PER_HUNDRED: u64 = 1;
 
@@ -54,9 +54,7 @@ fn publishing(qos: QoS) {
     let message = Publish::new("bench/topic", Bytes::from_static(&[7; 64])).qos(qos);
     runtime.block_on(publish(&session, &message, MESSAGES));
     let counted = measure(|| runtime.block_on(publish(&session, &message, MESSAGES)));
-    let limit = MESSAGES * PER_HUNDRED / 100;
-    assert!(counted.count_total < limit, "{} allocations, {limit} allowed", counted.count_total);
-    drop(runtime);
+    assert_per_message(counted.count_total, 0);
 }
 
 #[test]
@@ -74,7 +72,24 @@ fn publishing_at_qos_2_allocates_nothing() {
     publishing(QoS::ExactlyOnce);
 }
 
-fn receiving(qos: u8) {
+/// Counts the messages that a handler saw, and tells of the last one.
+#[derive(Default)]
+struct Meter {
+    received: AtomicU64,
+    last: tokio::sync::Notify,
+}
+
+impl Meter {
+    fn on_message(&self, payload: &[u8]) {
+        assert_eq!(payload.len(), 64);
+        if self.received.fetch_add(1, Ordering::Relaxed) + 1 == MESSAGES {
+            self.last.notify_one();
+        }
+    }
+}
+
+/// Allocations from the subscription to the last message, with the route that `start` starts.
+fn receiving(qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
     let flood = Flood {
         topic: "bench/topic".to_owned(),
         payload: 64,
@@ -85,39 +100,76 @@ fn receiving(qos: u8) {
     let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let runtime = runtime();
     let (_manager, session) = runtime.block_on(connect(&peer));
-    let received = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&received);
-    let done = Arc::new(tokio::sync::Notify::new());
-    let tell = Arc::clone(&done);
-    let route = session
-        .route("bench/#")
-        .qos(QoS::from_u8(qos).expect("a QoS"))
-        .inline(move |message| {
-            assert_eq!(message.payload().len(), 64);
-            if count.fetch_add(1, Ordering::Relaxed) + 1 == MESSAGES {
-                tell.notify_one();
-            }
-        })
-        .expect("a route");
-    // All of it, the subscription included.
-    let counted = measure(|| runtime.block_on(done.notified()));
-    assert_eq!(received.load(Ordering::Relaxed), MESSAGES);
-    let limit = MESSAGES * PER_HUNDRED / 100;
-    assert!(counted.count_total < limit, "{} allocations, {limit} allowed", counted.count_total);
-    drop(route);
+    let meter = Arc::new(Meter::default());
+    let counted = measure(|| {
+        runtime.block_on(async {
+            let route = session.route("bench/#").qos(QoS::from_u8(qos).expect("a QoS"));
+            start(route, Arc::clone(&meter));
+            meter.last.notified().await;
+        });
+    });
+    counted.count_total
+}
+
+fn inline(route: RouteBuilder, meter: Arc<Meter>) {
+    route.inline(move |message| meter.on_message(message.payload())).expect("a route").detach();
+}
+
+fn stream(route: RouteBuilder, meter: Arc<Meter>) {
+    let mut stream = route.listen().expect("a route");
+    tokio::spawn(async move {
+        while let Some(message) = stream.next().await {
+            meter.on_message(message.payload());
+        }
+    });
+}
+
+fn callback(route: RouteBuilder, meter: Arc<Meter>) {
+    route.handle(move |message| meter.on_message(message.payload())).expect("a route").detach();
+}
+
+fn async_callback(route: RouteBuilder, meter: Arc<Meter>) {
+    let handler = move |message: Message| {
+        meter.on_message(message.payload());
+        std::future::ready(())
+    };
+    route.handle_async(handler).expect("a route").detach();
+}
+
+/// At most that many, and a few for growing tables, tasks and timers.
+#[track_caller]
+fn assert_per_message(counted: u64, each: u64) {
+    let limit = MESSAGES * each + MESSAGES * PER_HUNDRED / 100;
+    assert!(counted < limit, "{counted} allocations, {limit} allowed");
 }
 
 #[test]
-fn receiving_at_qos_0_allocates_nothing() {
-    receiving(0);
+fn an_inline_handler_costs_no_allocation() {
+    for qos in [0, 1, 2] {
+        assert_per_message(receiving(qos, inline), 0);
+    }
 }
 
 #[test]
-fn receiving_at_qos_1_allocates_nothing() {
-    receiving(1);
+fn a_stream_costs_the_message_itself() {
+    for qos in [0, 1, 2] {
+        assert_per_message(receiving(qos, stream), 1);
+    }
 }
 
+/// The second one makes the storage shared: a copy is kept in case that the handler panics.
 #[test]
-fn receiving_at_qos_2_allocates_nothing() {
-    receiving(2);
+fn an_async_callback_costs_the_message_itself_twice() {
+    for qos in [0, 1, 2] {
+        assert_per_message(receiving(qos, async_callback), 2);
+    }
+}
+
+/// One job for each burst of messages, which at worst has one message. The job itself runs on another
+/// thread, which is not counted.
+#[test]
+fn a_callback_costs_the_message_itself_and_a_job_for_each_burst() {
+    for qos in [0, 1, 2] {
+        assert_per_message(receiving(qos, callback), 2);
+    }
 }

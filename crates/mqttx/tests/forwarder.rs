@@ -461,3 +461,68 @@ async fn unknown_sessions_taken_names_and_circles_are_refused() {
     assert_eq!(forwarders.remove("there", SOON).await.unwrap(), 0);
     assert!(forwarders.list().is_empty());
 }
+
+#[tokio::test]
+async fn a_server_that_loses_count_of_the_default_receive_maximum_is_not_punished() {
+    let mut bridge = bridge(Version::V5, rules().window(1)).await;
+    let mut flood = Vec::new();
+    for id in 1..=1100_u16 {
+        flood.extend(hex("32 0a 00 03 'a/x'"));
+        flood.extend(id.to_be_bytes());
+        flood.extend(hex("{} 'hi'"));
+    }
+    bridge.source.send_bytes(&flood).await;
+    until("all arrived", || bridge.forwarder.metrics().received == 1100).await;
+    bridge.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 01 }").await;
+}
+
+#[tokio::test]
+async fn a_session_without_connection_and_messages_delays_no_end() {
+    let broker = ScriptedBroker::start().await;
+    let sessions = SessionManager::new();
+    sessions.add_session(session("dst", &broker, Version::V5).build().unwrap()).unwrap();
+    let down = session("src", &broker, Version::V5).manual_connect(true).build().unwrap();
+    sessions.add_session(down).unwrap();
+    let (_peer, _) = broker.accept_and_answer(connack(Version::V5)).await;
+    let forwarders = ForwarderManager::new(&sessions);
+    forwarders.add_forwarder(rules().build().unwrap()).unwrap();
+    assert_eq!(forwarders.shutdown(SOON).await, 0);
+    let report = sessions.shutdown(SOON).await;
+    assert!(report.clean && report.elapsed < Duration::from_secs(5), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_by_one_target_and_a_full_outbox_of_the_next_lose_no_acknowledgement() {
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    let full =
+        session("dst", &brokers.1, Version::V5).outbox(Outbox { messages: 1, ..Outbox::default() });
+    sessions.add_session(full.build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::new(&sessions);
+    // "{2}" is an empty level for "a/x/": that target refuses every other message.
+    let rules = ForwarderBuilder::new("fw")
+        .source("src", "a/+/+")
+        .target("dst")
+        .topic("{2}")
+        .target("dst")
+        .topic("t/{1}");
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    for id in 1..=3 {
+        source.send(&format!("32 {{ <a/{id}/> 00 0{id} {{}} }}")).await;
+    }
+    until("all arrived", || forwarder.metrics().received == 3).await;
+    for id in 1..=3 {
+        target.expect(&format!("32 {{ <t/{id}> 00 0{id} {{}} }}")).await;
+        target.send(&format!("40 {{ 00 0{id} }}")).await;
+        source.expect(&format!("40 {{ 00 0{id} }}")).await;
+    }
+    let metrics = forwarder.metrics();
+    assert_eq!(metrics.dropped_by_reason, [(ForwardDrop::Topic, 3)]);
+    assert_eq!(metrics.in_flight, 0);
+}

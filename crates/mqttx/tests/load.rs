@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, Message, Outbox, Publish, QoS, Session, SessionBuilder, SessionManager,
+    Backoff, Message, Outbox, Performance, Publish, QoS, Session, SessionBuilder, SessionManager,
     SessionOptions, Version,
 };
+use mqttx_test::{Flood, LoadOptions, LoadPeer};
 use support::Broker;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -137,4 +138,26 @@ async fn connections_start_at_the_rate_of_the_manager() {
     // A burst of ten, then twenty at ten milliseconds each.
     let spread = times[29] - times[0];
     assert!(spread >= Duration::from_millis(150), "a storm: {spread:?}");
+}
+
+/// A driver gives way after a number of turns and may go on on another thread: nothing stays behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_over_many_turns_is_acknowledged_to_the_last_message() {
+    const MESSAGES: u64 = 60_000;
+    for qos in [1, 2] {
+        let (topic, window) = ("load".to_owned(), 20_000);
+        let flood = Flood { topic, payload: 16, qos, messages: MESSAGES, window };
+        let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
+        let manager = SessionManager::new();
+        let options = SessionOptions::quick_connect("s", peer.url())
+            .performance(Performance { read_buffer: 4096, ..Performance::default() })
+            .receive_maximum(None)
+            .build()
+            .unwrap();
+        let session = manager.add_session(options).unwrap();
+        let route = session.route("load").qos(QoS::ExactlyOnce).inline(|_| {}).unwrap();
+        let all = peer.wait_for(|counters| counters.acknowledged == MESSAGES);
+        tokio::time::timeout(LONG, all).await.expect("every message is acknowledged");
+        assert_eq!(route.stats().handled, MESSAGES);
+    }
 }

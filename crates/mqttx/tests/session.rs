@@ -1,12 +1,13 @@
 //! One session against a broker whose every byte the test decides.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mqttx::{
     Backoff, Jitter, OnFull, Outbox, Publish, QoS, ReasonCode, Session, SessionBuilder,
-    SessionManager, SessionOptions, SessionStatus, Version,
+    SessionManager, SessionOptions, SessionStatus, Version, WireLog,
 };
-use mqttx_test::{Peer, ScriptedBroker, hex};
+use mqttx_test::{LoadOptions, LoadPeer, Peer, ScriptedBroker, hex};
 
 const ACCEPTED: &str = "20 { 00 00 {} }";
 const RESUMED: &str = "20 { 01 00 {} }";
@@ -433,4 +434,110 @@ async fn version_3_1_1_speaks_without_properties() {
     peer.expect("32 { <t> 00 01 'x' }").await;
     peer.send("40 { 00 01 }").await;
     delivery.await.expect("acknowledged");
+}
+
+#[tokio::test]
+async fn the_servers_last_words_are_heard_while_writing() {
+    let broker = ScriptedBroker::start_with_small_buffers();
+    let (_manager, session, mut peer) = connected(options(&broker), &broker).await;
+    let stuck = session.try_publish(Publish::new("t", vec![b'x'; 8 << 20])).expect("accepted");
+    peer.send("e0 { 8e }").await;
+    peer.close().await;
+    stuck.await.expect_err("lost");
+    let failed = async {
+        while session.status() != SessionStatus::Failed {
+            tokio::task::yield_now().await;
+        }
+    };
+    let failed = tokio::time::timeout(SOON, failed).await;
+    let error = session.last_error().expect("an error");
+    assert!(failed.is_ok(), "{error} {:?}", session.status());
+    assert_eq!(error.reason_code(), Some(ReasonCode::SESSION_TAKEN_OVER), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_the_protocol_is_told_so_and_left() {
+    let broker = ScriptedBroker::start().await;
+    let (_manager, session, mut peer) = connected(options(&broker), &broker).await;
+    peer.send("00 00").await;
+    peer.expect("e0 { 81 }").await;
+    peer.expect_closed().await;
+    drop(peer);
+    let _peer = broker.accept_and_answer(ACCEPTED).await;
+    session.wait_connected(SOON).await.expect("connected again");
+    assert_eq!(session.metrics().errors, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_publishers_of_a_narrow_session_all_get_through() {
+    let peer = LoadPeer::start(LoadOptions { receive_maximum: Some(2), ..LoadOptions::default() });
+    let manager = SessionManager::new();
+    let options = SessionOptions::quick_connect("s", peer.url())
+        .outbox(Outbox { messages: 3, ..Outbox::default() })
+        .build()
+        .expect("valid");
+    let session = manager.add_session(options).expect("a session");
+    let tasks: Vec<_> = (0..32)
+        .map(|n| {
+            let session = session.clone();
+            tokio::spawn(async move {
+                for k in 0..100 {
+                    let qos = QoS::from_u8((n + k) % 3).expect("a QoS");
+                    session.publish("t", "x", qos, false).await.expect("published");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        tokio::time::timeout(SOON, task).await.expect("none hangs").expect("no panic");
+    }
+    session.flush(SOON).await.expect("nothing is left");
+    assert_eq!(peer.wait_for(|c| c.publishes >= 3200).await.publishes, 3200);
+}
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<(bool, Vec<u8>)>>);
+
+impl WireLog for Recorder {
+    fn sent(&self, _: &str, packets: &[u8]) {
+        self.0.lock().expect("no panic").push((true, packets.to_vec()));
+    }
+
+    fn received(&self, _: &str, packets: &[u8]) {
+        self.0.lock().expect("no panic").push((false, packets.to_vec()));
+    }
+}
+
+#[tokio::test]
+async fn the_wire_log_sees_whole_packets_in_both_directions() {
+    let broker = ScriptedBroker::start().await;
+    let log = Arc::new(Recorder::default());
+    let builder = options(&broker).wire_log(log.clone());
+    let (_manager, session, mut peer) = connected(builder, &broker).await;
+    let payload = "y".repeat(10_000);
+    let publish = session.publish("t", payload.clone(), QoS::AtLeastOnce, false);
+    let answer = async {
+        peer.expect_type(0x32).await;
+        peer.send_split("40 { 00 01 }").await;
+    };
+    tokio::join!(publish, answer).0.expect("acknowledged");
+    let seen = std::mem::take(&mut *log.0.lock().expect("no panic"));
+    let expected = [
+        (true, hex("10 { <MQTT> 05 02 00 3c {} <> }")),
+        (false, hex(ACCEPTED)),
+        (true, hex(&format!("32 {{ <t> 00 01 {{}} '{payload}' }}"))),
+        (false, hex("40 { 00 01 }")),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn ready_waits_for_filters_that_came_after_the_connection() {
+    let broker = ScriptedBroker::start().await;
+    let (_manager, session, mut peer) = connected(options(&broker), &broker).await;
+    let _route = session.handle("late", |_| {}).expect("a route");
+    peer.expect("82 { 00 01 { 0b 01 } <late> 01 }").await;
+    assert!(!session.is_ready());
+    let (ready, ()) = tokio::join!(session.wait_ready(SOON), peer.send("90 { 00 01 {} 01 }"));
+    ready.expect("the filter is granted");
 }

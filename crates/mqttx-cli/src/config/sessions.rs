@@ -70,6 +70,8 @@ fn read_one(
     };
     options.name.clone_from(&entry.name);
     options.on_refusal = OnRefusal::Retry;
+    // A server that loses count must not stop a bridge: memory is bounded without its help.
+    options.enforce_receive_maximum = false;
     if let Some(path) = &mut options.password_file
         && let Some(file) = files.get(part.file)
     {

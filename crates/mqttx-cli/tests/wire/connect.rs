@@ -123,6 +123,14 @@ scripts! {
         > 40 { 0001 }
         bye
         exit 0";
+    v5 every_connack_property_is_understood: "pub -t t -m m -q 1" => "
+        accept
+        ? 10
+        > 20 { 00 00 { 11 00000000 21 0064 24 01 25 01 27 00001000 12 <auto> 22 0005 1f <hi> 26 <k> <v> 26 <k> <v> 28 01 29 01 2a 01 13 003c 1a <info> 1c <other> } }
+        ? 32
+        > 40 { 0001 }
+        bye
+        exit 0";
     both connack_in_single_bytes_is_understood: "pub -t t -m m" => "
         accept
         ? 10

@@ -41,7 +41,7 @@ faults! {
     both packet_id_0: "32 { <t> 0000 «{}» 'm' }" => "81";
     both topic_without_its_bytes: "30 { 0009 't' }" => "81";
     both packet_id_missing: "32 { <t> 00 }" => "81";
-    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "90";
+    both wildcard_in_the_topic: "30 { <a/#> «{}» 'm' }" => "81";
     both nul_in_the_topic: "30 { 0003 'a' 00 'b' «{}» 'm' }" => "81";
     both topic_that_is_not_utf8: "30 { 0001 ff «{}» 'm' }" => "81";
     both surrogate_in_the_topic: "30 { 0003 eda080 «{}» 'm' }" => "81";
@@ -57,6 +57,29 @@ faults! {
     both second_connack: "20 { 00 00 «{}» }" => "82";
     v311 type_15_in_3_1_1: "f0 {}" => "";
     v311 disconnect_from_the_server_in_3_1_1: "e0 {}" => "";
+    both puback_with_id_0: "40 { 0000 }" => "81";
+    both pubrel_with_id_0: "62 { 0000 }" => "81";
+    both suback_with_id_0: "90 { 0000 «{}» 00 }" => "81";
+    both suback_without_codes: "90 { 0001 «{}» }" => "82";
+    both unsuback_too_short: "b0 { 00 }" => "81";
+    both connack_too_long: "20 { 00 00 «{}» 00 }" => "81";
+    both pubcomp_with_flags: "72 { 0001 }" => "81";
+    both suback_with_flags: "91 { 0001 «{}» 00 }" => "81";
+    both pingreq_with_flags: "c1 {}" => "81";
+    both unsubscribe_from_the_server: "a2 { 0001 «{}» <t> }" => "82";
+    v311 puback_with_rest: "40 { 0001 00 }" => "";
+    v311 pubrel_with_rest: "62 { 0001 00 }" => "";
+    v311 unsuback_with_codes: "b0 { 0001 00 }" => "";
+    v5 unknown_reason_code: "40 { 0001 55 }" => "82";
+    v5 puback_property_length_too_long: "40 { 0001 00 05 }" => "81";
+    v5 reason_string_that_is_not_utf8: "40 { 0001 00 { 1f 0002 c3 28 } }" => "81";
+    v5 reason_string_twice: "40 { 0001 00 { 1f <a> 1f <b> } }" => "82";
+    v5 user_property_cut_off: "30 { <t> { 26 <k> } 'm' }" => "81";
+    v5 property_length_of_five_bytes: "30 { <t> ff ff ff ff 01 'm' }" => "81";
+    v5 property_id_0: "30 { <t> { 00 } 'm' }" => "81";
+    v5 subscription_identifier_of_five_bytes: "30 { <t> { 0b ff ff ff ff 01 } 'm' }" => "81";
+    v5 nul_in_a_property: "30 { <t> { 03 0001 00 } 'm' }" => "81";
+    v5 empty_topic_with_unknown_alias: "30 { <> { 23 0001 } 'm' }" => "94";
     v5 empty_topic_without_alias: "30 { <> {} 'm' }" => "82";
     v5 alias_0: "30 { <t> { 23 0000 } 'm' }" => "94";
     v5 alias_above_our_maximum: "30 { <t> { 23 0001 } 'm' }" => "94";
@@ -97,6 +120,20 @@ bad_connacks! {
 }
 
 crate::script::scripts! {
+    both suback_with_too_few_codes: "sub -t a -t b --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 }
+        «< e0 { 82 }»
+        end
+        exit 1";
+    both suback_with_too_many_codes: "sub -t a --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 00 }
+        «< e0 { 82 }»
+        end
+        exit 1";
     both huge_length_costs_no_memory: "sub -t t -C 1 --reconnect-initial-ms 10" => "
         connect
         ? 82

@@ -88,6 +88,53 @@ scripts! {
         > 40 { 0002 } 40 { 0003 }
         bye
         exit 0";
+    v5 replay_keeps_the_quota_of_the_new_connection:
+        "pub -t t -l -q 1 -c -i me --reconnect-initial-ms 10" => "
+        in a
+        in b
+        in c
+        eof
+        connect
+        ? 32
+        ? 32
+        ? 32
+        close
+        accept
+        ? 10
+        > 20 { 01 00 { 21 0001 } }
+        < 3a { <t> 0001 {} 'a' }
+        silence 100
+        > 40 { 0001 }
+        < 3a { <t> 0002 {} 'b' }
+        silence 100
+        > 40 { 0002 }
+        < 3a { <t> 0003 {} 'c' }
+        > 40 { 0003 }
+        bye
+        exit 0";
+    v5 larger_message_among_others_does_not_stop_them: "pub -t t -l -q 1" => "
+        in a
+        in 0123456789
+        in b
+        eof
+        accept
+        ? 10
+        > 20 { 00 00 { 27 00000010 } }
+        < 32 { <t> 0001 {} 'a' }
+        < 32 { <t> 0002 {} 'b' }
+        > 40 { 0001 } 40 { 0002 }
+        bye
+        exit 1 message 2, topic t";
+    v5 message_too_large_for_the_new_connection_is_given_up:
+        "pub -t t -m 0123456789 -q 1 -c -i me --reconnect-initial-ms 10" => "
+        connect
+        ? 32
+        close
+        accept
+        ? 10
+        > 20 { 01 00 { 27 00000010 } }
+        bye
+        exit 1 message 1, topic t";
     v5 message_larger_than_the_server_takes_is_not_sent: "pub -t t -m 0123456789 -q 1" => "
         accept
         ? 10

@@ -5,6 +5,7 @@ mod fault;
 mod flow;
 mod keep_alive;
 mod output;
+mod process;
 mod publish;
 mod reconnect;
 mod refusal;

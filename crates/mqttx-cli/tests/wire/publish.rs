@@ -175,14 +175,14 @@ scripts! {
         ? 32
         out {\"n\":1,\"event\":\"accepted\",\"packet_id\":null,\"reason\":null}
         > 40 { 0001 97 }
-        out {\"n\":1,\"event\":\"refused\",\"packet_id\":null,\"reason\":151}
+        out {\"n\":1,\"event\":\"refused\",\"packet_id\":1,\"reason\":151}
         bye
         exit 151 0x97";
     both timeout_ends_the_command: "pub -t t -m m -q 1 --timeout 1" => "
         connect
         ? 32
         bye
-        exit 1 1 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 1";
     both signal_with_nothing_unacknowledged_is_success: "pub -t t -l -q 1" => "
         connect
         in one
@@ -200,12 +200,59 @@ scripts! {
         ? 32
         int
         bye
-        exit 1 2 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 2";
     both signal_while_connecting_ends_the_command: "pub -t t -m m -q 1" => "
         accept
         ? 10
         term
-        exit 1 1 messages to t are not acknowledged";
+        exit 1 unacknowledged messages to t: 1";
+    both last_acknowledgement_counts_although_the_connection_ends: "pub -t t -l -q 1 --no-reconnect" => "
+        in a
+        in b
+        in c
+        eof
+        connect
+        ? 32
+        ? 32
+        ? 32
+        > 40 { 0001 } 40 { 0002 } 40 { 0003 }
+        close
+        exit 0";
+    both puback_does_not_finish_qos_2: "pub -t t -m m -q 2 --no-reconnect" => "
+        connect
+        ? 34
+        > 40 { 0001 }
+        «< e0 { 82 }»
+        end
+        exit 1 unacknowledged messages to t: 1";
+    both pubcomp_does_not_finish_without_pubrec: "pub -t t -m m -q 2 --no-reconnect" => "
+        connect
+        ? 34
+        > 70 { 0001 }
+        «< e0 { 82 }»
+        end
+        exit 1 unacknowledged messages to t: 1";
+    both pubrec_does_not_finish_qos_1: "pub -t t -m m -q 1 --no-reconnect" => "
+        connect
+        ? 32
+        > 50 { 0001 }
+        «< e0 { 82 }»
+        end
+        exit 1 unacknowledged messages to t: 1";
+    both unasked_pingresp_and_answers_are_ignored: "pub -t t -m m -q 1" => "
+        connect
+        ? 32
+        > d0 {} b0 { 0003 «{} 00» } 90 { 0004 «{}» 00 } 40 { 0001 }
+        bye
+        exit 0";
+    v5 message_that_expires_before_it_is_sent_is_an_error:
+        "pub -t t -m m -q 1 -D publish message-expiry-interval 1" => "
+        accept
+        ? 10
+        silence 1500
+        > 20 { 00 00 {} }
+        bye
+        exit 1 message 1, topic t";
     both unknown_acknowledgements_are_ignored: "pub -t t -m m -q 1" => "
         connect
         ? 32
@@ -230,6 +277,14 @@ scripts! {
         > 50 { 0001 }
         < 62 { 0001 }
         > 70 { 0001 }
+        bye
+        exit 0";
+    both message_for_a_publisher_stays_with_the_server: "pub -t t -m m -q 1 -c -i me" => "
+        connect 01
+        ? 32
+        > 32 { <x> 0007 «{}» 'y' } 34 { <x> 0008 «{}» 'z' }
+        silence 200
+        > 40 { 0001 }
         bye
         exit 0";
     both messages_arriving_at_a_publisher_are_no_obstacle: "pub -t t -m m -q 1" => "

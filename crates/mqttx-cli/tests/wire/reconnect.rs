@@ -126,6 +126,24 @@ scripts! {
         out m
         bye
         exit 0";
+    both id_that_an_earlier_process_may_have_used_is_cleared_first:
+        "pub -t t -m m -q 2 -c -i me" => "
+        connect 01
+        < 62 { 0001 }
+        silence 100
+        > 70 { 0001 «92» }
+        < 34 { <t> 0001 «{}» 'm' }
+        > 50 { 0001 }
+        < 62 { 0001 }
+        > 70 { 0001 }
+        bye
+        exit 0";
+    both qos_1_of_a_new_process_needs_no_clearing: "pub -t t -m m -q 1 -c -i me" => "
+        connect 01
+        < 32 { <t> 0001 «{}» 'm' }
+        > 40 { 0001 }
+        bye
+        exit 0";
     both session_of_an_earlier_process_is_kept_and_subscribed:
         "sub -t t -q 1 -c -i me -C 1" => "
         connect 01
@@ -246,8 +264,8 @@ scripts! {
         ? 82
         close
         exit 1";
-    both without_reconnect_a_failed_connection_is_an_error: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1" => "
-        exit 1";
-    both without_reconnect_every_url_is_tried_once: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1 -L mqtt://127.0.0.1:2" => "
-        exit 1";
+    both without_reconnect_a_failed_connection_is_an_error: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1 -i $PORT" => "
+        exit 1 Connection refused";
+    both without_reconnect_every_url_is_tried_once: "pub -t t -m m --no-reconnect -L mqtt://127.0.0.1:1 -L mqtt://127.0.0.1:2 -i $PORT" => "
+        exit 1 Connection refused";
 }

@@ -93,6 +93,26 @@ scripts! {
         > 40 { 0001 87 { 1f <go away> } }
         bye
         exit 135 a/b";
+    v5 refused_pubcomp_is_an_error: "pub -t t -m m -q 2" => "
+        connect
+        ? 34
+        > 50 { 0001 }
+        ? 62
+        > 70 { 0001 92 }
+        bye
+        exit 146";
+    v5 pubcomp_of_an_unknown_id_after_a_reconnect_is_success:
+        "pub -t t -m m -q 2 -c -i me --reconnect-initial-ms 10" => "
+        connect
+        ? 34
+        > 50 { 0001 }
+        ? 62
+        close
+        connect 01
+        < 62 { 0001 }
+        > 70 { 0001 92 }
+        bye
+        exit 0";
     v5 refused_pubrec_ends_the_flow: "pub -t t -m m -q 2" => "
         connect
         ? 34
@@ -110,7 +130,7 @@ scripts! {
         ? 32
         > 40 { 0001 99 } 40 { 0002 } 40 { 0003 97 }
         bye
-        exit 153 1 more";
+        exit 153 failed in all: 2";
     v5 refused_filter_ends_with_the_code: "sub -t a/# -q 1" => "
         connect
         ? 82
@@ -128,7 +148,7 @@ scripts! {
         ? 82
         > 90 { 0001 «{} 87 97»‹80 80› }
         bye
-        exit «135»‹128› 1 more";
+        exit «135»‹128› refused in all: 2";
     both other_filters_go_on: "sub -t a -t b -C 1" => "
         connect
         ? 82
@@ -170,6 +190,18 @@ scripts! {
         out m
         bye
         exit 0 a/+";
+    v5 banned_client_ends: "sub -t t" => "
+        accept
+        ? 10
+        > 20 { 00 8a { 1f <banned> 26 <k> <v> } }
+        end
+        exit 138 0x8A (Banned): banned";
+    both takeover_while_publishing_ends: "pub -t t -m m -q 1 «»‹--no-reconnect›" => "
+        connect
+        ? 32
+        «> e0 { 8e { 1f <twice> } }»‹close›
+        «end»
+        exit «142 twice»‹1›";
     v5 takeover_ends_the_command: "sub -t t" => "
         connect
         ? 82
@@ -193,7 +225,62 @@ scripts! {
         > e0 { 8b }
         end
         exit 139";
-    v5 redirection_is_followed_and_said: "pub -t t -m m -L mqtt://127.0.0.1:$PORT" => "
+    v5 redirection_is_followed_and_said: "pub -t t -m m -q 1" => "
+        accept
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        < 32 { <t> 0001 {} 'm' }
+        > 40 { 0001 }
+        bye
+        exit 0 127.0.0.1:$PORT2";
+    v5 redirection_without_reconnect_is_an_error: "pub -t t -m m -q 1 --no-reconnect" => "
+        accept
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        exit 156 127.0.0.1:$PORT2";
+    v5 redirection_by_disconnect_without_reconnect_is_an_error: "sub -t t --no-reconnect" => "
+        connect
+        ? 82
+        > e0 { 9d { 1c <127.0.0.1:$PORT2> } }
+        end
+        exit 157 127.0.0.1:$PORT2";
+    v5 redirection_by_disconnect_is_followed: "sub -t t -C 1" => "
+        connect
+        ? 82
+        > 90 { 0001 {} 00 } e0 { 9d { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        < 82 { 0002 {} <t> 00 }
+        > 90 { 0002 {} 00 } 30 { <t> {} 'm' }
+        out m
+        bye
+        exit 0";
+    v5 redirection_in_a_circle_ends: "pub -t t -m m" => "
+        accept
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        exit 156";
+    v5 redirection_without_an_address_ends: "pub -t t -m m -L mqtt://127.0.0.1:$PORT" => "
         accept
         ? 10
         > 20 { 00 9c {} }

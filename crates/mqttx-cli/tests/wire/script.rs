@@ -5,6 +5,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `accept` | the next connection |
+//! | `accept2` | the next connection to a second broker, at the port `$PORT2` |
 //! | `connect [FLAGS]` | the next connection, any CONNECT, answered with success; FLAGS `01` is session present |
 //! | `< BYTES` | exactly this packet comes |
 //! | `? BYTE` | a packet with this first byte comes |
@@ -42,8 +43,9 @@ pub(crate) enum Version {
 
 /// Runs `command` in this version against the script.
 pub(crate) async fn run(version: Version, command: &str, script: &str) {
-    let broker = ScriptedBroker::start().await;
-    let mut run = Run::start(version, command, broker);
+    let (broker, second) = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let script = script.replace("$PORT2", &second.address().port().to_string());
+    let mut run = Run::start(version, command, broker, second);
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(line) = version.select(line) {
             println!("{version:?} {line}");
@@ -56,6 +58,7 @@ pub(crate) async fn run(version: Version, command: &str, script: &str) {
 struct Run {
     version: Version,
     broker: ScriptedBroker,
+    second: ScriptedBroker,
     peer: Option<Peer>,
     child: Option<Child>,
     stdin: Option<ChildStdin>,
@@ -63,10 +66,16 @@ struct Run {
 }
 
 impl Run {
-    fn start(version: Version, command: &str, broker: ScriptedBroker) -> Self {
+    fn start(
+        version: Version,
+        command: &str,
+        broker: ScriptedBroker,
+        second: ScriptedBroker,
+    ) -> Self {
         let port = broker.address().port().to_string();
+        let port2 = second.address().port().to_string();
         let command = version.select(command).unwrap_or_default();
-        let mut words = words(&command.replace("$PORT", &port));
+        let mut words = words(&command.replace("$PORT2", &port2).replace("$PORT", &port));
         words.insert(1, format!("-V{}", if version == Version::V5 { "5" } else { "311" }));
         if !command.contains("$PORT") {
             words.extend(["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port]);
@@ -81,7 +90,7 @@ impl Run {
             .expect("the command starts");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("stdout"));
-        Self { version, broker, peer: None, child: Some(child), stdin, stdout }
+        Self { version, broker, second, peer: None, child: Some(child), stdin, stdout }
     }
 
     async fn step(&mut self, line: &str) {
@@ -89,6 +98,7 @@ impl Run {
         let milliseconds = || Duration::from_millis(rest.parse().expect("milliseconds"));
         match verb {
             "accept" => self.peer = Some(self.broker.accept().await),
+            "accept2" => self.peer = Some(self.second.accept().await),
             "connect" => {
                 let flags = if rest.is_empty() { "00" } else { rest };
                 let properties = if self.version == Version::V5 { "{}" } else { "" };
@@ -103,10 +113,10 @@ impl Run {
             "absence" => self.broker.expect_no_connection(milliseconds()).await,
             "close" => self.peer.take().expect("a connection").close().await,
             "reset" => self.peer.take().expect("a connection").reset(),
-            "end" => self.peer().expect_closed().await,
+            "end" => self.expect_end().await,
             "bye" => {
                 self.peer().expect("e0 {}").await;
-                self.peer().expect_closed().await;
+                self.expect_end().await;
             }
             "out" => self.expect_line(rest).await,
             "in" => {
@@ -119,6 +129,12 @@ impl Run {
             "exit" => self.expect_exit(rest).await,
             _ => panic!("unknown line in the script: {line}"),
         }
+    }
+
+    /// The client ends the connection, and the broker does the same, as brokers do.
+    async fn expect_end(&mut self) {
+        self.peer().expect_closed().await;
+        self.peer = None;
     }
 
     fn peer(&mut self) -> &mut Peer {
@@ -211,8 +227,7 @@ macro_rules! scripts {
 pub(crate) use scripts;
 
 pub(crate) async fn both(command: &str, script: &str) {
-    v5(command, script).await;
-    v311(command, script).await;
+    tokio::join!(v5(command, script), v311(command, script));
 }
 
 pub(crate) async fn v5(command: &str, script: &str) {

@@ -173,6 +173,19 @@ scripts! {
         out m
         bye
         exit 27";
+    both time_of_w_ends_a_last_flow: "sub -t t -q 2 -C 1 -W 1" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 02 } 34 { <t> 0007 «{}» 'm' }
+        out m
+        < 50 { 0007 }
+        bye
+        exit 27";
+    both unanswered_subscribe_does_not_stop_w: "sub -t t -W 1" => "
+        connect
+        ? 82
+        bye
+        exit 27";
     both time_of_w_ends_without_a_connection: "sub -t t -W 1" => "
         accept
         ? 10
@@ -216,6 +229,49 @@ scripts! {
         bye
         out old
         exit 0";
+    both messages_before_the_end_of_the_connection_are_printed: "sub -t t --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'a' } 30 { <t> «{}» 'b' } 30 { <t> «{}» 'c' }
+        close
+        out a
+        out b
+        out c
+        exit 1";
+    both count_is_reached_although_the_connection_ends: "sub -t t -C 2 --no-reconnect" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'a' } 30 { <t> «{}» 'b' }
+        close
+        out a
+        out b
+        exit 0";
+    both messages_behind_connack_are_printed: "sub -t t -q 1 -c -i me -C 2" => "
+        accept
+        ? 10
+        > 20 { 01 00 «{}» } 32 { <t> 0009 «{}» 'kept' } 34 { <t> 000a «{}» 'too' }
+        ? 82
+        > 90 { 0001 «{}» 01 }
+        out kept
+        out too
+        < 40 { 0009 }
+        < 50 { 000a }
+        > 62 { 000a }
+        < 70 { 000a }
+        bye
+        exit 0";
+    v5 aliases_end_with_the_connection: "sub -t # --topic-alias-max 2 --reconnect-initial-ms 10 --reconnect-max-ms 20 -W 3" => "
+        connect
+        ? 82
+        > 90 { 0001 {} 00 } 30 { <a> { 23 0001 } '1' }
+        out 1
+        close
+        connect
+        ? 82
+        > 90 { 0002 {} 00 } 30 { <> { 23 0001 } '2' }
+        ? e0
+        end
+        exit 27";
     v5 aliases_are_resolved: "sub -t # -q 1 -C 3 -v --topic-alias-max 2" => "
         connect
         ? 82
@@ -223,6 +279,20 @@ scripts! {
         out a/b 1
         out a/b 2
         out c 3
+        bye
+        exit 0";
+    both largest_topic_is_printed: "sub -t # -C 1 -F '%.3t %l'" => &format!("
+        connect
+        ? 82
+        > 90 {{ 0001 «{{}}» 00 }} 30 {{ <{}> «{{}}» 'm' }}
+        out ttt 1
+        bye
+        exit 0", "t".repeat(65_535));
+    both topic_of_any_script_is_printed: "sub -t # -C 1 -v" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 00 } 30 { <räume/温度/🌡> «{}» 'm' }
+        out räume/温度/🌡 m
         bye
         exit 0";
     both granted_level_may_be_lower: "sub -t t -q 2 -C 1" => "

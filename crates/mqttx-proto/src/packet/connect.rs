@@ -48,7 +48,7 @@ impl<'a> Connect<'a> {
     /// # Errors
     /// 0x81 for what cannot be parsed and set reserved flags; 0x82 for authentication data without
     /// method; 0x84 for another protocol or version; 0x85 for an empty client identifier that asks
-    /// for a kept session in 3.1.1 `[MQTT-3.1.3-8]`; 0x90 for a will's topic name with wildcards.
+    /// for a kept session in 3.1.1 `[MQTT-3.1.3-8]`.
     pub fn decode(flags: u8, body: &'a [u8]) -> Result<(Version, Self), DecodeError> {
         PacketType::Connect.check_flags(flags)?;
         let mut reader = Reader::new(body);

@@ -3,7 +3,6 @@
 use super::read_packet_id;
 use crate::error::{DecodeError, EncodeError};
 use crate::property::{PropertiesRef, PropertyContext, PropertyId};
-use crate::reason::ReasonCode;
 use crate::types::{PacketId, QoS, Version};
 use crate::wire::{
     ILL_FORMED, NUL, Reader, checked_length, put_binary, put_header, put_u16, varint_len,
@@ -33,7 +32,7 @@ impl<'a> Publish<'a> {
     ///
     /// # Errors
     /// 0x81 for what cannot be parsed, QoS 3, DUP with QoS 0, and a packet identifier of 0; 0x82
-    /// for an empty topic name without alias; 0x90 for a topic name with wildcards.
+    /// for an empty topic name without alias.
     #[inline]
     pub fn decode(version: Version, flags: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
         check_flags(flags)?;
@@ -231,5 +230,5 @@ const QOS_3: DecodeError = DecodeError::malformed("PUBLISH has QoS 3");
 const DUP_WITH_QOS_0: DecodeError = DecodeError::malformed("PUBLISH has DUP set with QoS 0");
 const NO_TOPIC: DecodeError =
     DecodeError::protocol("PUBLISH has neither a topic name nor a topic alias");
-const WILDCARD: DecodeError =
-    DecodeError::new(ReasonCode::TOPIC_NAME_INVALID, "the topic name contains a wildcard");
+// Not 0x90, which says that a correctly formed name is not accepted.
+const WILDCARD: DecodeError = DecodeError::malformed("the topic name contains a wildcard");

@@ -24,8 +24,8 @@ pub struct Config {
     pub session_expiry: Option<SessionExpiry>,
     /// How many unacknowledged QoS 1 and 2 messages the server may have on its way to us; `None` sends nothing (65 535). v5 only.
     pub receive_maximum: Option<u16>,
-    /// Whether a server that exceeds `receive_maximum` is at fault, and the connection ends with 0x93 `[MQTT-3.3.4-9]`. Off, its
-    /// messages are taken: some servers send a whole backlog after the first acknowledgement. Default: true.
+    /// Whether a server that sends more than that is disconnected with 0x93. Default: true. Mosquitto 2.0.11, for one, loses
+    /// count under load and sends far more; without this the surplus is taken like any message.
     pub enforce_receive_maximum: bool,
     /// The largest packet that we accept, in bytes; enforced in both versions, announced in v5.
     pub maximum_packet_size: Option<u32>,

@@ -17,6 +17,7 @@ use crate::{Ack, DecodeError, PacketId, PacketType, PropertiesRef, QoS, ReasonCo
 
 use super::Context;
 use super::event::AckTicket;
+use super::id_table::IdTable;
 use super::link::Link;
 use super::record::{Lsn, Record};
 
@@ -47,7 +48,6 @@ enum Flow {
 
 #[derive(Debug)]
 struct ExactlyOnce {
-    id: PacketId,
     flow: Flow,
     /// Whether this connection's Receive Maximum counts it.
     counted: bool,
@@ -58,8 +58,7 @@ pub(crate) struct Incoming {
     owed: VecDeque<Owed>,
     /// The place of the first element of `owed`.
     base: u64,
-    /// Sorted by id: ids rise, so that nearly every change is at an end.
-    flows: VecDeque<ExactlyOnce>,
+    flows: IdTable<ExactlyOnce>,
     /// Messages seen again and not delivered again.
     pub(crate) duplicates: u64,
 }
@@ -74,14 +73,12 @@ impl Incoming {
     ) -> Result<Admission, DecodeError> {
         let place = self.base + self.owed.len() as u64;
         if qos == QoS::ExactlyOnce {
-            match self.flows.binary_search_by_key(&id, |known| known.id) {
-                Ok(index) => return self.on_repeated(cx, index, place),
-                Err(index) => {
-                    count(cx, &mut false)?;
-                    let flow = Flow::Delivering { delivery: place, place: Some(place) };
-                    self.flows.insert(index, ExactlyOnce { id, flow, counted: true });
-                }
+            if self.flows.get(id).is_some() {
+                return self.on_repeated(cx, id, place);
             }
+            count(cx, &mut false)?;
+            let flow = Flow::Delivering { delivery: place, place: Some(place) };
+            self.flows.insert(id, ExactlyOnce { flow, counted: true });
             self.owed.push_back(Owed { id, answer: Some(PacketType::PubRec), done: None });
         } else {
             count(cx, &mut false)?;
@@ -94,11 +91,11 @@ impl Incoming {
     fn on_repeated(
         &mut self,
         cx: &mut Context,
-        index: usize,
+        id: PacketId,
         place: u64,
     ) -> Result<Admission, DecodeError> {
         self.duplicates += 1;
-        let Some(known) = self.flows.get_mut(index) else { return Ok(Admission::Duplicate) };
+        let Some(known) = self.flows.get_mut(id) else { return Ok(Admission::Duplicate) };
         count(cx, &mut known.counted)?;
         let done = match &mut known.flow {
             // A second copy on the same connection: one PUBREC answers both.
@@ -109,7 +106,6 @@ impl Incoming {
             }
             Flow::Received { lsn } => Some(*lsn),
         };
-        let id = known.id;
         self.owed.push_back(Owed { id, answer: Some(PacketType::PubRec), done });
         self.flush(cx);
         Ok(Admission::Duplicate)
@@ -119,7 +115,7 @@ impl Incoming {
     pub(crate) fn on_delivered(&mut self, cx: &mut Context, ticket: AckTicket) {
         let (place, lsn) = match ticket.qos {
             QoS::ExactlyOnce => {
-                let Some(known) = self.flow_mut(ticket.id) else { return };
+                let Some(known) = self.flows.get_mut(ticket.id) else { return };
                 let Flow::Delivering { delivery, place } = known.flow else { return };
                 if delivery != ticket.delivery {
                     return;
@@ -142,19 +138,15 @@ impl Incoming {
     /// The message was not taken. Its place in line stays open, which holds back every later acknowledgement of this connection;
     /// a QoS 2 id is forgotten, so that the next PUBLISH with it is delivered.
     pub(crate) fn on_refused(&mut self, ticket: AckTicket) {
-        let Ok(index) = self.flows.binary_search_by_key(&ticket.id, |known| known.id) else {
-            return;
-        };
         let ours = |known: &ExactlyOnce| matches!(known.flow, Flow::Delivering { delivery, .. } if delivery == ticket.delivery);
-        if ticket.qos == QoS::ExactlyOnce && self.flows.get(index).is_some_and(ours) {
-            self.flows.remove(index);
+        if ticket.qos == QoS::ExactlyOnce && self.flows.get(ticket.id).is_some_and(ours) {
+            self.flows.remove(ticket.id);
         }
     }
 
     /// PUBREL: the id is free again. Answered whether or not it is known, never punished.
     pub(crate) fn on_pubrel(&mut self, cx: &mut Context, id: PacketId) {
-        let index = self.flows.binary_search_by_key(&id, |known| known.id);
-        let known = index.ok().and_then(|index| self.flows.remove(index));
+        let known = self.flows.remove(id);
         let reason = match &known {
             Some(_) => ReasonCode::SUCCESS,
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
@@ -197,7 +189,7 @@ impl Incoming {
     pub(crate) fn on_disconnected(&mut self) {
         self.base += self.owed.len() as u64;
         self.owed.clear();
-        for known in &mut self.flows {
+        for known in self.flows.values_mut() {
             known.counted = false;
             if let Flow::Delivering { place, .. } = &mut known.flow {
                 *place = None;
@@ -212,17 +204,15 @@ impl Incoming {
 
     /// A store remembered that this id was received.
     pub(crate) fn restore(&mut self, id: PacketId) {
-        if let Err(index) = self.flows.binary_search_by_key(&id, |known| known.id) {
+        if self.flows.get(id).is_none() {
             let flow = Flow::Received { lsn: 0 };
-            self.flows.insert(index, ExactlyOnce { id, flow, counted: false });
+            self.flows.insert(id, ExactlyOnce { flow, counted: false });
         }
     }
 
     /// A store remembered that this id was released.
     pub(crate) fn restore_forgotten(&mut self, id: PacketId) {
-        if let Ok(index) = self.flows.binary_search_by_key(&id, |known| known.id) {
-            self.flows.remove(index);
-        }
+        self.flows.remove(id);
     }
 
     /// Messages that are with the routes, or whose acknowledgement waits for an earlier one.
@@ -230,9 +220,14 @@ impl Incoming {
         self.owed.len()
     }
 
+    /// Messages that are with the routes.
+    pub(crate) fn delivering(&self) -> usize {
+        self.owed.iter().filter(|owed| owed.done.is_none()).count()
+    }
+
     /// Whether a QoS 2 flow waits for PUBREL.
     pub(crate) fn awaits_release(&self) -> bool {
-        self.flows.iter().any(|known| matches!(known.flow, Flow::Received { .. }))
+        self.flows.values().any(|known| matches!(known.flow, Flow::Received { .. }))
     }
 
     pub(crate) fn shrink(&mut self) {
@@ -240,13 +235,8 @@ impl Incoming {
             self.owed = VecDeque::new();
         }
         if self.flows.is_empty() {
-            self.flows = VecDeque::new();
+            self.flows.clear();
         }
-    }
-
-    fn flow_mut(&mut self, id: PacketId) -> Option<&mut ExactlyOnce> {
-        let index = self.flows.binary_search_by_key(&id, |known| known.id).ok()?;
-        self.flows.get_mut(index)
     }
 
     fn void(&mut self, place: u64) {

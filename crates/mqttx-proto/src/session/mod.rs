@@ -10,6 +10,7 @@ mod dispatch;
 mod event;
 mod handshake;
 mod id_guard;
+mod id_table;
 mod incoming;
 mod link;
 mod outgoing;
@@ -231,6 +232,12 @@ impl Session {
         self.incoming.owed()
     }
 
+    /// Received QoS 1 and 2 messages of this connection that are with the application.
+    #[must_use]
+    pub fn delivering(&self) -> usize {
+        self.incoming.delivering()
+    }
+
     /// Whether a received QoS 2 message still waits for the server's PUBREL.
     #[must_use]
     pub fn awaits_release(&self) -> bool {
@@ -255,19 +262,22 @@ impl Session {
         })
     }
 
-    /// Whether something that was accepted is not finished: a message, or a filter. Acknowledgements of received messages do not
-    /// count.
+    /// Whether every subscribe and unsubscribe has its answer.
     #[must_use]
-    pub fn has_unfinished(&self) -> bool {
-        self.outbox.status().messages > 0
-            || !self.subscriptions.is_settled()
-            || self.cx.link.as_ref().is_some_and(|link| link.has_unwritten_messages())
+    pub fn is_settled(&self) -> bool {
+        self.subscriptions.is_settled()
     }
 
     /// Whether all that was accepted is finished and all that was encoded is with the socket.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        !self.has_unfinished() && self.cx.link.as_ref().is_none_or(|link| link.everything_written())
+        self.outbox.status().messages == 0
+            && self.subscriptions.is_settled()
+            && self
+                .cx
+                .link
+                .as_ref()
+                .is_none_or(|link| link.everything_written() && !link.has_unwritten_messages())
     }
 }
 

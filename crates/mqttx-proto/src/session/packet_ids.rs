@@ -1,10 +1,12 @@
 //! One allocator of packet ids for publish, subscribe and unsubscribe.
 //!
-//! An id's low bits are its slot, so that finding the owner of an acknowledgement is one array access. Ids are handed out in
-//! rising order; one that is in use is passed over `[MQTT-2.2.1-3]`. When a slot is taken by an older id with the same low bits,
-//! the table doubles up to [`GROW_FREELY`] slots, then the id is passed over unless the table is full.
+//! Ids are handed out in rising order; one that is in use is passed over `[MQTT-2.2.1-3]`. When a slot of the table is taken by an
+//! older id with the same low bits, the table doubles up to [`GROW_FREELY`] slots; above, the id is passed over unless the table
+//! is full.
 
 use crate::PacketId;
+
+use super::id_table::IdTable;
 
 /// Who uses a packet id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,43 +17,34 @@ pub(crate) enum Owner {
     Operation(u64),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    id: PacketId,
-    owner: Owner,
-}
-
 /// Up to this size a collision makes the table grow; above, only a full table does.
 const GROW_FREELY: usize = 4096;
-const FIRST_SIZE: usize = 16;
 /// More ids than this cannot be in use at once.
 pub(crate) const MAX_IN_USE: usize = 65_535;
 
 #[derive(Debug, Default)]
 pub(crate) struct PacketIds {
-    slots: Vec<Option<Slot>>,
-    in_use: usize,
+    owners: IdTable<Owner>,
     last: u16,
 }
 
 impl PacketIds {
     /// The next free id, owned by `owner` from now on; `None` when all 65 535 are in use.
     pub(crate) fn allocate(&mut self, owner: Owner) -> Option<PacketId> {
-        if self.in_use >= MAX_IN_USE {
+        if self.owners.len() >= MAX_IN_USE {
             return None;
         }
-        if self.in_use >= self.slots.len() {
-            self.grow();
+        if self.owners.len() >= self.owners.size() {
+            self.owners.grow();
         }
         loop {
             let id = self.following();
-            if self.claim(id, owner) {
+            if self.owners.try_insert(id, owner).is_ok() {
                 return Some(id);
             }
-            let busy = self.owner(id).is_some();
-            if !busy && self.slots.len() < GROW_FREELY {
-                self.grow();
-                if self.claim(id, owner) {
+            if self.owners.get(id).is_none() && self.owners.size() < GROW_FREELY {
+                self.owners.grow();
+                if self.owners.try_insert(id, owner).is_ok() {
                     return Some(id);
                 }
             }
@@ -63,39 +56,23 @@ impl PacketIds {
         if self.owner(id).is_some() {
             return false;
         }
-        while !self.claim(id, owner) {
-            self.grow();
-        }
+        self.owners.insert(id, owner);
         self.last = id.get();
         true
     }
 
     pub(crate) fn owner(&self, id: PacketId) -> Option<Owner> {
-        match self.slots.get(self.index(id)) {
-            Some(Some(slot)) if slot.id == id => Some(slot.owner),
-            _ => None,
-        }
+        self.owners.get(id).copied()
     }
 
     pub(crate) fn free(&mut self, id: PacketId) {
-        let index = self.index(id);
-        if let Some(slot) = self.slots.get_mut(index)
-            && slot.is_some_and(|s| s.id == id)
-        {
-            *slot = None;
-            self.in_use -= 1;
-        }
-    }
-
-    #[cfg(test)]
-    fn in_use(&self) -> usize {
-        self.in_use
+        self.owners.remove(id);
     }
 
     /// Gives the table's memory back when no id is in use.
     pub(crate) fn shrink(&mut self) {
-        if self.in_use == 0 {
-            self.slots = Vec::new();
+        if self.owners.is_empty() {
+            self.owners.clear();
         }
     }
 
@@ -104,34 +81,6 @@ impl PacketIds {
             self.last = self.last.wrapping_add(1);
             if let Some(id) = PacketId::new(self.last) {
                 return id;
-            }
-        }
-    }
-
-    fn index(&self, id: PacketId) -> usize {
-        usize::from(id.get()) & self.slots.len().wrapping_sub(1)
-    }
-
-    fn claim(&mut self, id: PacketId, owner: Owner) -> bool {
-        let index = self.index(id);
-        match self.slots.get_mut(index) {
-            Some(slot @ None) => {
-                *slot = Some(Slot { id, owner });
-                self.in_use += 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Doubles the table; two ids that had different slots have different slots again.
-    fn grow(&mut self) {
-        let size = (self.slots.len() * 2).clamp(FIRST_SIZE, MAX_IN_USE + 1);
-        let old = std::mem::replace(&mut self.slots, vec![None; size]);
-        for slot in old.into_iter().flatten() {
-            let index = self.index(slot.id);
-            if let Some(place) = self.slots.get_mut(index) {
-                *place = Some(slot);
             }
         }
     }
@@ -153,7 +102,7 @@ mod tests {
             assert_eq!(id, expected);
             ids.free(PacketId::new(id).unwrap());
         }
-        assert!(ids.slots.len() <= FIRST_SIZE);
+        assert!(ids.owners.size() <= 16);
     }
 
     #[test]
@@ -166,8 +115,8 @@ mod tests {
             ids.free(id);
         }
         assert_eq!(ids.owner(straggler), Some(Owner::Operation(7)));
-        assert_eq!(ids.in_use(), 1);
-        assert!(ids.slots.len() <= GROW_FREELY);
+        assert_eq!(ids.owners.len(), 1);
+        assert!(ids.owners.size() <= GROW_FREELY);
     }
 
     #[test]

@@ -445,8 +445,10 @@ fn acknowledgements_leave_in_the_order_of_the_messages() {
     wire.session.ack(wire.tickets[2]);
     wire.session.ack(wire.tickets[1]);
     wire.expect("");
+    assert_eq!((wire.session.delivering(), wire.session.undelivered()), (1, 3));
     wire.session.ack(wire.tickets[0]);
     wire.expect("40 02 0001 50 02 0002 40 02 0003");
+    assert_eq!((wire.session.delivering(), wire.session.undelivered()), (0, 0));
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl ForwarderTarget {
     }
 
     /// Whether the source waits for this target's acknowledgement; default `true`. A target that is not
-    /// required has a bounded queue (`window` messages) and loses, counted, what does not fit.
+    /// required has a bounded queue (`qos0_queue` messages) and loses, counted, what does not fit.
     #[must_use]
     pub fn required(mut self, required: bool) -> Self {
         self.required = required;

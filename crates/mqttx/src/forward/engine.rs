@@ -6,42 +6,40 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Duration;
 
-use mqttx_proto::{Properties, PropertiesRef, Property, PropertyId, QoS};
+use mqttx_proto::{Properties, QoS};
 use tokio::sync::Notify;
 
-use super::endpoint::TargetRule;
 use super::flows::{Admitted, Done, FlowKey, Flows, Held, Phase};
 use super::metrics::ForwarderMetrics;
 use super::reason::{DropReports, ForwardDrop};
 use super::rule::ForwarderOptions;
-use super::template::TopicContext;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::{EventKind, EventName};
 use crate::message::{Message, MessageRef};
-use crate::session::{CompletionSink, Draft, Published, Session};
+use crate::session::{CompletionSink, Published, Session};
 
 /// One forwarder between its sessions.
 pub(super) struct Engine {
-    me: Weak<Self>,
+    pub(super) me: Weak<Self>,
     pub(super) options: ForwarderOptions,
     pub(super) sources: Vec<Session>,
-    targets: Vec<Target>,
+    pub(super) targets: Vec<Target>,
     inner: Mutex<Inner>,
     /// Told when nothing is held any more.
     idle: Notify,
 }
 
-struct Target {
-    session: Session,
-    uses_time: bool,
-    /// Messages that a target which is not required has not finished.
-    pending: AtomicUsize,
+pub(super) struct Target {
+    pub(super) session: Session,
+    pub(super) uses_time: bool,
+    /// Messages that it has not finished.
+    pub(super) pending: AtomicUsize,
 }
 
-struct Inner {
-    flows: Flows,
+pub(super) struct Inner {
+    pub(super) flows: Flows,
     reports: DropReports,
     /// Used by the holder of the turn.
     scratch: Scratch,
@@ -49,17 +47,9 @@ struct Inner {
 
 /// Buffers that live from message to message.
 #[derive(Default)]
-struct Scratch {
-    topic: String,
-    properties: Properties,
-}
-
-/// What sending a message came to.
-enum Sent {
-    /// Handed to all targets; `failed` required ones did not take it.
-    All { failed: usize, failure: Option<ForwardDrop> },
-    /// This target has no room.
-    Full(usize),
+pub(super) struct Scratch {
+    pub(super) topic: String,
+    pub(super) properties: Properties,
 }
 
 impl Engine {
@@ -211,124 +201,22 @@ impl Engine {
             held.parked = false;
             let sent = self.send(&mut held, key, &mut scratch);
             inner = self.lock();
-            match sent {
-                Sent::All { failed, failure } => {
-                    inner.flows.sent();
-                    if let Some(done) = inner.flows.settle(key, failed + 1, failure) {
-                        drop(inner);
-                        self.finish(done);
-                        inner = self.lock();
-                    }
-                }
-                Sent::Full(target) => {
-                    let again = inner.flows.put_back(held);
-                    inner.scratch = scratch;
-                    drop(inner);
-                    return self.wait_for_room(target, again);
-                }
+            if let Some(target) = sent.full {
+                // The flow goes on: its part for the sending itself is not done.
+                inner.flows.settle(key, sent.failed, sent.failure);
+                let again = inner.flows.put_back(held);
+                inner.scratch = scratch;
+                drop(inner);
+                return self.wait_for_room(target, again);
+            }
+            inner.flows.sent();
+            if let Some(done) = inner.flows.settle(key, sent.failed + 1, sent.failure) {
+                drop(inner);
+                self.finish(done);
+                inner = self.lock();
             }
         }
         inner.scratch = scratch;
-    }
-
-    fn send(&self, held: &mut Held, key: FlowKey, scratch: &mut Scratch) -> Sent {
-        let (mut taken, mut failed, mut failure) = (0, 0, None);
-        let now = crate::session::now();
-        let properties = match outgoing_properties(&held.message, now, &mut scratch.properties) {
-            Ok(properties) => properties,
-            Err(reason) => {
-                let left = self.options.targets.iter().skip(held.next_target);
-                let failed = left.filter(|target| target.required).count();
-                return Sent::All { failed, failure: Some(reason) };
-            }
-        };
-        let payload = held.message.payload_bytes();
-        let pairs = self.options.targets.iter().zip(&self.targets).enumerate();
-        for (n, (rule, target)) in pairs.skip(held.next_target) {
-            let outcome = self.render(held, rule, target, &mut scratch.topic).and_then(|()| {
-                let draft = Draft {
-                    topic: &scratch.topic,
-                    payload: &payload,
-                    qos: rule.qos.apply(held.qos),
-                    retain: rule.retain.apply(held.message.retain()),
-                    properties,
-                    ttl: None,
-                };
-                self.hand_over(n, rule, target, draft, key)
-            });
-            match outcome {
-                Ok(()) => taken += 1,
-                Err(NotTaken::Full) if rule.required => {
-                    held.next_target = n;
-                    return Sent::Full(n);
-                }
-                Err(_) if !rule.required => self.lock().flows.counts.optional_lost += 1,
-                Err(NotTaken::Full) => {}
-                Err(NotTaken::Refused(reason)) => {
-                    failed += 1;
-                    failure = failure.or(Some(reason));
-                }
-            }
-        }
-        // With optional targets only, a message that none of them took is lost.
-        let lost = taken == 0 && self.options.targets.iter().all(|target| !target.required);
-        Sent::All { failed, failure: failure.or_else(|| lost.then_some(ForwardDrop::QueueFull)) }
-    }
-
-    fn render(
-        &self,
-        held: &Held,
-        rule: &TargetRule,
-        target: &Target,
-        out: &mut String,
-    ) -> Result<(), NotTaken> {
-        let template = rule.template(held.source, held.filter, held.message.topic());
-        let received_unix_ms = if target.uses_time {
-            let since = held.message.received_system().duration_since(UNIX_EPOCH);
-            since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-        } else {
-            0
-        };
-        let cx = TopicContext {
-            topic: held.message.topic(),
-            forwarder: &self.options.name,
-            session: held.message.session(),
-            received_unix_ms,
-        };
-        template.render(&cx, out).map_err(|_| NotTaken::Refused(ForwardDrop::Topic))
-    }
-
-    fn hand_over(
-        &self,
-        n: usize,
-        rule: &TargetRule,
-        target: &Target,
-        mut draft: Draft<'_>,
-        key: FlowKey,
-    ) -> Result<(), NotTaken> {
-        if !rule.required && target.pending.load(Ordering::Relaxed) >= self.options.qos0_queue {
-            return Err(NotTaken::Full);
-        }
-        let Some(engine) = self.me.upgrade() else { return Err(NotTaken::Full) };
-        let enqueue = |draft: &Draft<'_>| {
-            let sink = Arc::clone(&engine) as Arc<dyn CompletionSink>;
-            target.session.try_enqueue_with(draft, sink, ticket(n, key))
-        };
-        // Counted before: the completion may come before the call returns.
-        target.pending.fetch_add(1, Ordering::Relaxed);
-        let mut outcome = enqueue(&draft);
-        if outcome.as_ref().is_err_and(|error| error.code() == "publish.not_allowed")
-            && let Some(limits) = target.session.limits()
-            && limits.maximum_qos < draft.qos
-        {
-            draft.qos = limits.maximum_qos;
-            outcome = enqueue(&draft);
-            self.lock().flows.counts.downgraded += u64::from(outcome.is_ok());
-        }
-        outcome.map_err(|error| {
-            target.pending.fetch_sub(1, Ordering::Relaxed);
-            NotTaken::of(&error)
-        })
     }
 
     /// Sends again once the target has room. `again`: there seemed to be room, but not enough for the
@@ -394,7 +282,7 @@ impl Engine {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -424,53 +312,6 @@ impl CompletionSink for Engine {
     }
 }
 
-/// Why a target did not take a message.
-enum NotTaken {
-    Full,
-    Refused(ForwardDrop),
-}
-
-impl NotTaken {
-    fn of(error: &Error) -> Self {
-        match error.kind() {
-            ErrorKind::Full => Self::Full,
-            _ => Self::Refused(ForwardDrop::of(error)),
-        }
-    }
-}
-
-/// The properties to publish with: those that arrived, without what concerns one connection only, and
-/// with the message expiry counted down by the time since then `[MQTT-3.3.2-6]`.
-fn outgoing_properties<'a>(
-    message: &'a Message,
-    now: Instant,
-    scratch: &'a mut Properties,
-) -> Result<PropertiesRef<'a>, ForwardDrop> {
-    let arrived = message.properties();
-    if arrived.is_empty() {
-        return Ok(arrived);
-    }
-    let waited = now.saturating_duration_since(message.received_at()).as_secs();
-    let waited = u32::try_from(waited).unwrap_or(u32::MAX);
-    let expiry = arrived.message_expiry_interval();
-    if waited > 0 && expiry.is_some_and(|expiry| expiry <= waited) {
-        return Err(ForwardDrop::Expired);
-    }
-    let is_local =
-        arrived.subscription_identifiers().next().is_some() || arrived.topic_alias().is_some();
-    if !is_local && (waited == 0 || expiry.is_none()) {
-        return Ok(arrived);
-    }
-    scratch.copy_from(arrived);
-    scratch.remove(PropertyId::SubscriptionIdentifier);
-    scratch.remove(PropertyId::TopicAlias);
-    if let Some(expiry) = expiry {
-        // Any value of the counter is valid.
-        let _ = scratch.set(Property::MessageExpiryInterval(expiry.saturating_sub(waited)));
-    }
-    Ok(scratch.as_ref())
-}
-
 /// Whether a filter brings its own copy of the message to this session, or marks this one as its own. What
 /// a shared subscription matches may go to another member of its group.
 fn brings(filter: &str, topic: &str) -> bool {
@@ -480,10 +321,6 @@ fn brings(filter: &str, topic: &str) -> bool {
 /// What a waiting message counts in its source's inbound buffer.
 fn cost(message: &Message) -> usize {
     message.size() + OVERHEAD
-}
-
-fn ticket(target: usize, key: FlowKey) -> u64 {
-    (target as u64) << 32 | u64::from(key)
 }
 
 fn split(ticket: u64) -> (usize, FlowKey) {

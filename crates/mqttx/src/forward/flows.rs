@@ -268,3 +268,7 @@ impl Flows {
         self.waiting.drain(..).filter(|held| held.parked).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "flows_tests.rs"]
+mod tests;

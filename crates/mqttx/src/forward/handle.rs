@@ -1,5 +1,6 @@
 //! The handle of a forwarder.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ struct Shared {
     /// One after the other: starting, stopping, removing.
     control: tokio::sync::Mutex<()>,
     routes: Mutex<Routes>,
+    /// Out of the registry, for good.
+    removed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -48,6 +51,7 @@ impl Forwarder {
             engine: Engine::new(options, sources, targets),
             control: tokio::sync::Mutex::default(),
             routes: Mutex::default(),
+            removed: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -80,7 +84,7 @@ impl Forwarder {
     /// [`stop`](Self::stop) left go first.
     ///
     /// # Errors
-    /// A source's session was removed, or rules a filter out. The forwarder stays stopped.
+    /// A source's session was removed, or rules a filter out; the forwarder was removed. It stays stopped.
     pub async fn start(&self) -> Result<(), Error> {
         let _control = self.shared.control.lock().await;
         self.start_now()
@@ -89,6 +93,9 @@ impl Forwarder {
     /// [`start`](Self::start) for a forwarder that nobody else knows yet.
     pub(super) fn start_now(&self) -> Result<(), Error> {
         let engine = &self.shared.engine;
+        if self.shared.removed.load(Ordering::Acquire) {
+            return Err(Error::closed().with_context("forwarder", self.name()));
+        }
         if !engine.resume() {
             return Ok(());
         }
@@ -150,6 +157,7 @@ impl Forwarder {
 
     /// Ends for good: what is held stays unacknowledged.
     pub(super) fn forget(&self) {
+        self.shared.removed.store(true, Ordering::Release);
         let routes = std::mem::take(&mut *self.routes());
         let running = routes.running.into_iter().map(|(_, route)| route);
         for route in running.chain(routes.retired) {

@@ -1,8 +1,8 @@
 //! Forwarders: messages of some sessions published by others, without losing any.
 //!
 //! [`rule`] says what is asked for and checks it ([`cycle`]: loops); [`topic_map`] and [`template`] make the
-//! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it; [`handle`] starts and
-//! stops; [`manager`] is the registry.
+//! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, and [`send`] hands one
+//! message over; [`handle`] starts and stops; [`manager`] is the registry.
 
 mod cycle;
 mod endpoint;
@@ -14,6 +14,7 @@ mod manager;
 mod metrics;
 mod reason;
 mod rule;
+mod send;
 mod template;
 mod topic_map;
 mod transform;

@@ -33,9 +33,6 @@ pub struct Publish {
     /// How long the message may wait in the outbox before it is dropped as expired; default no
     /// limit. Independent of the property `message-expiry-interval`, which counts at the server.
     pub ttl: Option<Duration>,
-    /// 0 (default) to 3: a higher priority leaves the outbox earlier. Only among messages that
-    /// were not sent yet; order within one priority is kept.
-    pub priority: u8,
 }
 
 impl Publish {
@@ -49,7 +46,6 @@ impl Publish {
             retain: false,
             properties: Properties::new(),
             ttl: None,
-            priority: 0,
         }
     }
 
@@ -96,13 +92,6 @@ impl Publish {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
-        self
-    }
-
-    /// Sets the priority in the outbox; values above 3 count as 3.
-    #[must_use]
-    pub fn priority(mut self, priority: u8) -> Self {
-        self.priority = priority.min(3);
         self
     }
 }

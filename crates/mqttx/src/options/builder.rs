@@ -207,10 +207,11 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets the Receive Maximum, or that none is sent.
+    /// Sets the Receive Maximum, or that none is sent. A server that sends more is disconnected.
     #[must_use]
     pub fn receive_maximum(mut self, maximum: impl Into<Option<u16>>) -> Self {
         self.options.receive_maximum = maximum.into();
+        self.options.enforce_receive_maximum = true;
         self
     }
 

@@ -224,8 +224,7 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     config.session_expiry = options.effective_session_expiry();
     if options.protocol == Version::V5 {
         config.receive_maximum = options.receive_maximum;
-        config.enforce_receive_maximum =
-            options.receive_maximum != Some(SessionOptions::DEFAULT_RECEIVE_MAXIMUM);
+        config.enforce_receive_maximum = options.enforce_receive_maximum;
         config.topic_alias_maximum = options.topic_alias_maximum;
     }
     config.maximum_packet_size = options.maximum_packet_size;

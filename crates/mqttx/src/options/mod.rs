@@ -97,11 +97,12 @@ pub struct SessionOptions {
     pub max_in_flight: u16,
     /// Most unacknowledged messages that the server may send (MQTT 5). Default 1024; `None` does not
     /// send it, which means 65 535 `[MQTT-3.1.2.11.3]`.
-    ///
-    /// A server that exceeds the default is tolerated, since Mosquitto may after a backlog; what slow
-    /// routes cannot take counts against `inbound_buffer`. Exceeding any other value is a protocol
-    /// error `[MQTT-3.3.4-9]`.
     pub receive_maximum: Option<u16>,
+    /// Whether a server that sends more than `receive_maximum` is disconnected with 0x93 (MQTT 5).
+    /// Default: not for the default of 1024, which is announced to keep memory small; set by
+    /// [`SessionBuilder::receive_maximum`]. Some servers lose count under load.
+    #[serde(skip)]
+    pub enforce_receive_maximum: bool,
     /// The largest packet that the server may send, in bytes. Default: no limit but the protocol's.
     pub maximum_packet_size: Option<u32>,
     /// Topic aliases that the server may use (MQTT 5). Default: none.
@@ -165,6 +166,7 @@ impl Default for SessionOptions {
             outbox: Outbox::default(),
             max_in_flight: u16::MAX,
             receive_maximum: Some(Self::DEFAULT_RECEIVE_MAXIMUM),
+            enforce_receive_maximum: false,
             maximum_packet_size: None,
             topic_alias_maximum: None,
             will: None,

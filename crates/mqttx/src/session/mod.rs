@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mqttx_proto::{Limits, Properties, ReasonCode, Session as Core};
+use mqttx_proto::{Limits, Phase, Properties, ReasonCode, Session as Core};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
@@ -115,7 +115,8 @@ impl Session {
     /// Whether it is connected and every desired filter is granted or refused.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.shared.lock().ready
+        let state = self.shared.lock();
+        state.ready && state.core.is_settled()
     }
 
     /// What the server allows on this connection; `None` while there is none.
@@ -192,7 +193,7 @@ impl Session {
     /// # Errors
     /// As for [`wait_connected`](Self::wait_connected).
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
-        self.wait(timeout, "ready", |state| state.ready).await
+        self.wait(timeout, "ready", |state| state.ready && state.core.is_settled()).await
     }
 
     /// Waits until nothing of ours is unfinished: every message is acknowledged (QoS 0: written).
@@ -257,8 +258,7 @@ impl Session {
         &self.shared.services
     }
 
-    /// `bytes` of received messages wait outside the routes, as in
-    /// [`MessageSource::park`](crate::router::MessageSource::park).
+    /// `bytes` of received messages wait outside the routes, as in [`MessageSource::park`].
     pub(crate) fn park(&self, bytes: usize) {
         MessageSource::park(&*self.shared, bytes);
     }
@@ -274,8 +274,13 @@ impl Session {
         let _watch = DrainWatch::new(&self.shared);
         let done = self.until(|state| {
             let idle = self.shared.unhandled.load(Ordering::Acquire);
-            let handled = state.core.undelivered() <= idle;
-            (state.closed || (handled && state.core.is_drained())).then_some(())
+            let handled = state.core.delivering() <= idle;
+            // Without a connection, subscriptions that wait for one hold up nobody.
+            let sent = match state.core.phase() {
+                Phase::Online => state.core.is_drained(),
+                _ => state.core.outbox().messages == 0,
+            };
+            (state.closed || (handled && sent)).then_some(())
         });
         tokio::time::timeout_at(until, done).await.is_ok()
     }

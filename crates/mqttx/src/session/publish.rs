@@ -11,7 +11,7 @@ use mqttx_proto::{Properties, PropertiesRef, QoS};
 
 use super::Session;
 use super::delivery::{CompletionSink, Delivery, Published, Waiting, Wake, published};
-use super::shared::{Shared, State, now};
+use super::shared::{Shared, State};
 use crate::error::{Error, ErrorKind, PublishError};
 use crate::message::Publish;
 use crate::options::OnFull;
@@ -160,7 +160,6 @@ impl<'a> Draft<'a> {
             retain: self.retain,
             properties: Properties::new(),
             ttl: self.ttl,
-            priority: 0,
         }
     }
 }
@@ -257,8 +256,8 @@ impl Shared {
         if message.payload.len() > limit {
             return Err(Refused::Payload { size: message.payload.len(), limit });
         }
-        let now = now();
         let ttl = message.ttl.or_else(|| self.options.default_ttl());
+        let now = state.time_for(ttl.is_some() || !message.properties.is_empty());
         let outgoing = Outgoing {
             topic: message.topic,
             payload: message.payload,

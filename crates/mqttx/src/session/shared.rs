@@ -79,6 +79,10 @@ pub(crate) struct State {
     socket_full: bool,
     /// The deadline that the sleeping driver knows of.
     alarm: Option<Instant>,
+    /// When the driver's last turn began.
+    turn: Instant,
+    /// A message was accepted that may expire.
+    times: bool,
 }
 
 /// What the application wants of the connection.
@@ -118,6 +122,8 @@ impl Shared {
             asleep: None,
             socket_full: false,
             alarm: None,
+            turn: now(),
+            times: false,
         };
         Self {
             origin: Arc::new(Origin::new(Arc::clone(&name), now())),
@@ -231,9 +237,17 @@ impl State {
         true
     }
 
-    /// The driver runs: nobody needs to wake it.
-    pub(crate) fn awake(&mut self) {
+    /// The driver runs, in a turn that began at `now`: nobody needs to wake it.
+    pub(crate) fn awake(&mut self, now: Instant) {
         self.asleep = None;
+        self.turn = now;
+    }
+
+    /// The time, for a message that is accepted; reading the clock costs as much as encoding one. Without
+    /// any message that may expire (`expires`: this one may) the time of the last turn does as well.
+    pub(crate) fn time_for(&mut self, expires: bool) -> Instant {
+        self.times |= expires;
+        if self.times { now() } else { self.turn }
     }
 
     /// Moves finished commands into `wakes`, and publishers that may try again.

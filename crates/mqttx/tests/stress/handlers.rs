@@ -73,7 +73,7 @@ fn a_handler_that_sleeps_costs_no_connection_no_message_and_no_other_route() {
 async fn sleeping(version: Version, blocking: bool) {
     let broker = Broker::start(Conduct::default());
     let manager = SessionManager::new();
-    let listener = options("listener", &broker, version).keep_alive(Duration::from_secs(1));
+    let listener = options("listener", &broker, version).keep_alive(Duration::from_secs(2));
     let listener = manager.add_session(listener.build().unwrap()).unwrap();
     let source = manager.add_session(options("source", &broker, version).build().unwrap()).unwrap();
     let (seen, mut slow) = unbounded_channel();

@@ -212,3 +212,28 @@ fn a_handler_may_shut_its_manager_down() {
         assert!(session.try_publish(Publish::new("t", "x")).is_err());
     });
 }
+
+/// A message that no route wants stays with the server; what was handled behind it does not make the
+/// session wait.
+#[test]
+fn shutdown_does_not_wait_for_a_message_that_nobody_handles() {
+    on_both_runtimes("a shutdown with an unrouted message", async || {
+        for version in VERSIONS {
+            let broker = Broker::start(Conduct::default());
+            let manager = SessionManager::new();
+            let session = options("s", &broker, version).subscribe("unrouted", QoS::AtLeastOnce);
+            let session = manager.add_session(session.build().unwrap()).unwrap();
+            let mut stream = session.listen("in").unwrap();
+            session.wait_ready(LONG).await.unwrap();
+            for topic in ["unrouted", "in"] {
+                session.publish(topic, "x", QoS::AtLeastOnce, false).await.unwrap();
+            }
+            stream.next().await.unwrap();
+            drop(stream);
+            let report = manager.shutdown(LONG).await;
+            assert!(report.clean, "{report:?}");
+            assert!(report.elapsed < Duration::from_secs(5), "{report:?}");
+            assert_eq!(broker.unacknowledged_by("s"), 2);
+        }
+    });
+}

@@ -2,9 +2,11 @@
 //! what is dropped is counted.
 
 mod broker;
+mod chaos;
 mod feedback;
 mod fleet;
 mod handlers;
+mod last_words;
 mod lifecycle;
 mod reentrancy;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mqttx::{Error, Session, SessionManager};
+use mqttx::{Error, Session, SessionManager, SessionStatus};
 
 use super::ClientFlags;
 use crate::client::{builder, failure};
@@ -12,6 +12,15 @@ use crate::flags::Connection;
 
 /// How long all clients together may take to connect, unless `--timeout` says otherwise.
 const CONNECT: Duration = Duration::from_secs(60);
+
+/// Connections being made at the same time: fewer than what brokers let wait to be accepted.
+const AT_ONCE: usize = 100;
+
+/// No limit of connects per second.
+const NO_LIMIT: u32 = 0;
+
+/// How often somebody looks whether a session gave up.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How long DISCONNECT may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -24,7 +33,8 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Makes the sessions; they connect at once, or at so many a second.
+    /// Makes the sessions; they connect in [`connected`](Self::connected), at no more than so many
+    /// a second.
     ///
     /// Each has a number behind the client id, if there is one, and takes broker and local address
     /// in turn.
@@ -36,11 +46,8 @@ impl Clients {
         connection: &Connection,
         connect_rate: Option<u32>,
     ) -> Result<Self, Failure> {
-        let mut manager = SessionManager::builder();
-        if let Some(rate) = connect_rate {
-            manager = manager.connect_rate(rate);
-        }
-        let manager = manager.build();
+        let manager =
+            SessionManager::builder().connect_rate(connect_rate.unwrap_or(NO_LIMIT)).build();
         let sessions = (0..flags.clients as usize)
             .map(|n| Self::session(&manager, flags, connection, n))
             .collect::<Result<_, _>>()?;
@@ -59,7 +66,7 @@ impl Clients {
         if !own.client_id.is_empty() {
             own.client_id = format!("{}-{n}", own.client_id);
         }
-        let mut builder = builder(&own, format!("client-{n}"));
+        let mut builder = builder(&own, format!("client-{n}")).manual_connect(true);
         if !flags.bind.is_empty() {
             // All combinations of broker and address come up.
             builder = builder.bind(flags.bind[n / brokers % flags.bind.len()]);
@@ -70,12 +77,13 @@ impl Clients {
         manager.add_session(options).map_err(|error| failure(&error))
     }
 
-    /// Waits for every connection; returns how many there are and why the first of the others is not.
+    /// Connects all and waits for them; returns how many there are and why the first of the others is not.
     pub(super) async fn connected(&self, progress: &ProgressBar) -> (u64, Option<Error>) {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let mut missing = None;
         let mut count = 0;
-        for session in &self.sessions {
+        self.sessions.iter().take(AT_ONCE).for_each(Session::connect);
+        for (n, session) in self.sessions.iter().enumerate() {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             match session.wait_connected(left).await {
                 Ok(()) => count += 1,
@@ -84,6 +92,9 @@ impl Clients {
                 }
             }
             progress.set_position(count);
+            if let Some(next) = self.sessions.get(n + AT_ONCE) {
+                next.connect();
+            }
         }
         (count, missing)
     }
@@ -100,6 +111,18 @@ impl Clients {
             let all = self.sessions.len();
             Err(failure(&error).of(format_args!("{count} of {all} clients are connected")))
         })
+    }
+
+    /// Waits until a session gives up for good, and tells why.
+    pub(super) async fn failed(&self) -> Failure {
+        loop {
+            let failed = |session: &&Session| session.status() == SessionStatus::Failed;
+            if let Some(session) = self.sessions.iter().find(failed) {
+                let error = session.last_error();
+                return error.map_or_else(|| Failure::runtime("a session failed"), |e| failure(&e));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Accepted messages with QoS > 0 that are not acknowledged.

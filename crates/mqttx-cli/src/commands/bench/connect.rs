@@ -20,31 +20,32 @@ pub(super) fn run(args: ConnectArgs) -> Outcome {
         let (before, start) = (Usage::now(), Instant::now());
         let clients = Clients::start(&flags, &connection, rate)?;
         let bar = progress(flags.clients.into(), "connected");
+        let up = |clients: &Clients| {
+            clients.sessions.iter().filter(|session| session.is_connected()).count() as u64
+        };
         let (connected, missing) = tokio::select! {
-            result = clients.connected(&bar) => result,
-            () = signals.next() => {
-                clients.stop().await;
-                return Err(Failure::runtime("stopped by a signal while connecting"));
+            (connected, missing) = clients.connected(&bar) => {
+                (connected, missing.map(|error| failure(&error)))
             }
+            () = signals.next() => (up(&clients), Some(Failure::runtime("stopped by a signal"))),
         };
         let time = start.elapsed();
         bar.finish_and_clear();
-        if let Some(hold) = hold {
+        if let (Some(hold), None) = (hold, &missing) {
             tokio::select! {
                 () = tokio::time::sleep(hold) => {}
                 () = signals.next() => {}
             }
         }
         let all = u64::from(flags.clients);
-        let held = clients.sessions.iter().filter(|session| session.is_connected()).count() as u64;
-        let lost = connected.saturating_sub(held);
+        let lost = connected.saturating_sub(up(&clients));
         let errors = all - connected + lost;
         let after = Usage::now();
         clients.stop().await;
         Connects { clients: all, connected, errors, time, before, after }.print(flags.json)?;
         match missing {
-            Some(error) => {
-                Err(failure(&error).of(format_args!("{connected} of {all} clients are connected")))
+            Some(failure) => {
+                Err(failure.of(format_args!("{connected} of {all} clients are connected")))
             }
             None if lost > 0 => Err(Failure::runtime(format_args!("{lost} connections were lost"))),
             None => Ok(ExitCode::SUCCESS),

@@ -46,20 +46,23 @@ pub(super) fn run(args: PublishArgs) -> Outcome {
             .enumerate()
             .map(|(n, session)| tokio::spawn(Client::new(&load, session, n).run()))
             .collect();
-        let interrupted = tokio::select! {
-            () = load.finished(tasks) => false,
-            () = signals.next() => true,
+        let end = tokio::select! {
+            () = load.finished(tasks) => load.verdict(),
+            () = signals.next() => match clients.unacknowledged() {
+                0 => load.verdict(),
+                left => Err(Failure::runtime(format_args!(
+                    "stopped by a signal; unacknowledged messages: {left}"
+                ))),
+            },
+            failure = clients.failed() => Err(failure),
         };
-        let result = load.result(start.elapsed(), before);
-        let left = clients.unacknowledged();
+        let mut result = load.result(start.elapsed(), before);
+        if end.is_err() {
+            result.errors = result.errors.max(1);
+        }
         clients.stop().await;
         result.print(args.clients.json)?;
-        if interrupted && left > 0 {
-            return Err(Failure::runtime(format_args!(
-                "stopped by a signal: {left} messages are not acknowledged"
-            )));
-        }
-        load.verdict().map(|()| ExitCode::SUCCESS)
+        end.map(|()| ExitCode::SUCCESS)
     })
 }
 

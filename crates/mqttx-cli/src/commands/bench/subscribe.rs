@@ -47,20 +47,21 @@ pub(super) fn run(args: SubscribeArgs) -> Outcome {
         }
         warn(format_args!("{} clients subscribed", flags.clients));
         let before = Usage::now();
-        let interrupted = tokio::select! {
-            () = count.finished() => false,
-            () = signals.next() => true,
+        let end = tokio::select! {
+            () = count.finished() => Ok(()),
+            () = signals.next() => Ok(()),
+            failure = clients.failed() => Err(failure),
         };
-        let result = count.result(before);
+        let mut result = count.result(before);
+        if let Err(failure) = end {
+            result.errors = count.missing();
+            clients.stop().await;
+            result.print(flags.json)?;
+            return Err(failure.of(format_args!("{} messages are missing", result.errors)));
+        }
         clients.stop().await;
         result.print(flags.json)?;
-        match result.errors {
-            0 => Ok(ExitCode::SUCCESS),
-            missing if interrupted => Err(Failure::runtime(format_args!(
-                "stopped by a signal: {missing} messages are missing"
-            ))),
-            errors => Err(Failure::runtime(format_args!("{errors} errors"))),
-        }
+        Ok(ExitCode::SUCCESS)
     })
 }
 
@@ -136,6 +137,10 @@ impl Count {
         self.clients * self.messages_each
     }
 
+    fn missing(&self) -> u64 {
+        self.all() - self.total.load(Ordering::Acquire)
+    }
+
     fn now(&self) -> u64 {
         self.start.elapsed().as_micros() as u64 + 1
     }
@@ -165,7 +170,7 @@ impl Count {
             bytes: self.bytes.load(Ordering::Relaxed),
             time: Duration::from_micros(last.saturating_sub(first)),
             latency: latencies(),
-            errors: self.all() - messages,
+            errors: 0,
             before,
             after: Usage::now(),
         }

@@ -27,7 +27,7 @@ const SENSORS: usize = 8;
 const EXACT_EVERY: usize = 4;
 
 /// Messages between publisher and receiver at most: enough to keep every hop busy.
-const ON_THE_WAY: u64 = 1000;
+const ON_THE_WAY: u64 = 512;
 
 /// How long the installation may take to come up.
 const START: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mqttx::proto::QoS;
-use mqttx::{Delivery, Error, ErrorKind, Publish, Published};
+use mqttx::proto::{PacketId, QoS};
+use mqttx::{Delivery, Error, ErrorKind, Publish, Published, Route};
 use tokio::time::Instant;
 
 use super::Plan;
@@ -17,10 +17,15 @@ use crate::client::{Client, Notice, failure};
 use crate::exit::{Failure, Outcome};
 use crate::signal::StopSignals;
 
+/// How long acknowledgements are taken that came before the end of the session.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
+
 /// Publishes what the plan's source gives and keeps count of what became of it.
 pub(super) struct Publisher {
     plan: Plan,
     client: Client,
+    /// Leaves alone what arrives.
+    _inbound: Route,
     /// Ends with the source.
     reading: bool,
     /// What the session does not have yet: it found the outbox full, or lost its connection.
@@ -42,8 +47,13 @@ type Tracked = std::pin::Pin<Box<dyn Future<Output = (Numbered, Result<Published
 
 impl Publisher {
     pub(super) fn new(plan: Plan) -> Result<Self, Failure> {
+        let client = Client::new(&plan.connection)?;
+        // What a kept session brings is not ours to acknowledge: the server keeps it.
+        let inbound = client.session().route("#").subscribe(false).manual_ack(true);
+        let inbound = inbound.inline(|_| {}).map_err(|error| failure(&error))?;
         Ok(Self {
-            client: Client::new(&plan.connection)?,
+            client,
+            _inbound: inbound,
             plan,
             reading: true,
             waiting: VecDeque::new(),
@@ -70,7 +80,7 @@ impl Publisher {
                     self.offer_waiting()?;
                 }
                 notice = self.client.notice() => match notice {
-                    Notice::Ended(failure) => return Err(self.ended(failure)),
+                    Notice::Ended(failure) => return self.ended(failure).await,
                     Notice::Connected => was_connected = true,
                     Notice::Ready | Notice::FilterRefused { .. } => {}
                 },
@@ -80,9 +90,7 @@ impl Publisher {
             }
         }
         self.client.disconnect().await;
-        self.first_failure
-            .take()
-            .map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
+        self.outcome()
     }
 
     fn is_done(&self) -> bool {
@@ -151,7 +159,7 @@ impl Publisher {
     fn refused(&mut self, message: &Numbered, error: &Error) -> Result<(), Failure> {
         if self.plan.report {
             let code = error.reason_code().map(|reason| reason.value());
-            report::write(message.n, Fate::Refused, None, code)?;
+            report::write(message.n, Fate::Refused, packet_id(error), code)?;
         }
         self.fail(
             failure(error).of(format_args!("message {}, topic {}", message.n, self.plan.topic)),
@@ -180,16 +188,38 @@ impl Publisher {
     fn summed_up(&self, failure: Failure) -> Failure {
         match self.failed {
             0 | 1 => failure,
-            more => failure.and(format_args!("{} more messages failed", more - 1)),
+            more => failure.and(format_args!("failed in all: {more} messages")),
         }
     }
 
-    fn ended(&self, failure: Failure) -> Failure {
-        match self.unacknowledged() {
-            0 => failure,
-            left => failure
-                .and(format_args!("{left} messages to {} are not acknowledged", self.plan.topic)),
+    /// The session cannot go on; acknowledgements that came before its end still count.
+    async fn ended(mut self, failure: Failure) -> Outcome {
+        let last = async {
+            while let Some((message, result)) = self.deliveries.next().await {
+                self.finished(message, result)?;
+            }
+            // Perhaps nobody has looked for the end of the input yet.
+            if self.reading && self.waiting.is_empty() && self.plan.source.next().await.is_none() {
+                self.reading = false;
+            }
+            Ok::<_, Failure>(())
+        };
+        if let Ok(result) = tokio::time::timeout(LAST_ANSWERS, last).await {
+            result?;
         }
+        match self.unacknowledged() {
+            0 if self.is_done() => self.outcome(),
+            0 => Err(failure),
+            left => {
+                Err(failure
+                    .and(format_args!("unacknowledged messages to {}: {left}", self.plan.topic)))
+            }
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        let failure = self.first_failure.take();
+        failure.map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
     }
 
     async fn interrupted(&self) -> Outcome {
@@ -197,7 +227,7 @@ impl Publisher {
         match self.unacknowledged() {
             0 => Ok(ExitCode::SUCCESS),
             left => Err(Failure::runtime(format_args!(
-                "stopped by a signal: {left} messages to {} are not acknowledged",
+                "stopped by a signal; unacknowledged messages to {}: {left}",
                 self.plan.topic
             ))),
         }
@@ -209,11 +239,17 @@ impl Publisher {
         let what = match self.unacknowledged() {
             0 if self.reading => "there was more to publish".to_owned(),
             0 => "not connected".to_owned(),
-            left => format!("{left} messages to {} are not acknowledged", self.plan.topic),
+            left => format!("unacknowledged messages to {}: {left}", self.plan.topic),
         };
         self.client.disconnect().await;
         Failure::runtime(format_args!("{} s are over: {what}{last}", timeout.as_secs_f64()))
     }
+}
+
+/// The id that the refused message had.
+fn packet_id(error: &Error) -> Option<PacketId> {
+    let (_, id) = error.context().find(|(key, _)| *key == "packet id")?;
+    PacketId::new(id.parse().ok()?)
 }
 
 fn track(message: Numbered, delivery: Delivery) -> Tracked {

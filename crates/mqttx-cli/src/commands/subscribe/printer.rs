@@ -79,6 +79,12 @@ impl Printer {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Whether all messages that were asked for are printed.
+    pub(super) fn is_complete(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.left == Some(0) && state.failure.is_none()
+    }
+
     /// Prints nothing more. A message that is being printed right now is finished, unless stdout
     /// is stalled: then `false` is returned.
     pub(super) fn stop(&self) -> bool {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqttx::proto::{ReasonCode, split_shared};
+use mqttx::proto::{QoS, ReasonCode, split_shared};
 use mqttx::{Error, Route, Session};
 use tokio::time::Instant;
 
@@ -61,16 +61,23 @@ impl Subscriber {
     }
 
     pub(super) async fn run(mut self, mut signals: StopSignals) -> Outcome {
+        let mut time = std::pin::pin!(until(self.plan.wait));
         let result = tokio::select! {
             biased;
             () = signals.next() => Ok(End::Signal),
             end = self.receive() => end,
+            () = &mut time => Ok(End::TimeIsOver),
+        };
+        let result = match result {
+            Err(failure) => self.print_rest(failure).await,
+            end => end,
         };
         self.stop_printing().await;
         let outcome = match result {
             Ok(End::Complete) => tokio::select! {
                 () = signals.next() => Ok(ExitCode::SUCCESS),
-                settled = self.last_flow() => settled.map(|()| ExitCode::SUCCESS),
+                () = &mut time => Ok(ExitCode::from(TIMED_OUT)),
+                finished = self.last_flow() => finished.map(|()| ExitCode::SUCCESS),
             },
             Ok(End::Signal | End::Answered) => Ok(ExitCode::SUCCESS),
             Ok(End::TimeIsOver) => Ok(ExitCode::from(TIMED_OUT)),
@@ -88,7 +95,6 @@ impl Subscriber {
     }
 
     async fn receive(&mut self) -> Result<End, Failure> {
-        let mut time = std::pin::pin!(until(self.plan.wait));
         let printer = Arc::clone(&self.printer);
         let mut finished = std::pin::pin!(printer.finished());
         let asking = ask(self.client.session().clone(), Arc::clone(&self.plan));
@@ -98,7 +104,6 @@ impl Subscriber {
             tokio::select! {
                 biased;
                 result = &mut finished => return result.map(|()| End::Complete),
-                () = &mut time => return Ok(End::TimeIsOver),
                 notice = self.client.notice() => self.noticed(notice)?,
                 codes = &mut asking, if !answered => {
                     answered = true;
@@ -135,7 +140,7 @@ impl Subscriber {
             let failure = Failure::refused(first.reason, first.text());
             return Err(match refusals.len() {
                 1 => failure,
-                all => failure.and(format_args!("{} more filters refused", all - 1)),
+                all => failure.and(format_args!("refused in all: {all} filters")),
             });
         }
         for refusal in &refusals {
@@ -161,14 +166,17 @@ impl Subscriber {
         }
     }
 
+    /// Prints what arrived before the session ended. If that was all that was asked for, and nothing
+    /// of it needs an acknowledgement, the end is a good one.
+    async fn print_rest(&self, failure: Failure) -> Result<End, Failure> {
+        let printing = || self.routes.iter().any(|route| route.stats().queued > 0);
+        wait_while(printing).await;
+        let acknowledged = self.plan.options.qos == QoS::AtMostOnce;
+        if acknowledged && self.printer.is_complete() { Ok(End::Complete) } else { Err(failure) }
+    }
+
     async fn stop_printing(&self) {
-        let idle = async {
-            while !self.printer.stop() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        // A stalled stdout must not keep the command.
-        let _ = tokio::time::timeout(LAST_LINE, idle).await;
+        wait_while(|| !self.printer.stop()).await;
     }
 }
 
@@ -231,6 +239,16 @@ fn everything(filters: &[String]) -> BTreeSet<String> {
         }
     }
     all
+}
+
+/// Waits until the printer has done its part; a stalled stdout must not keep the command.
+async fn wait_while(busy: impl Fn() -> bool) {
+    let idle = async {
+        while busy() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_LINE, idle).await;
 }
 
 async fn until(wait: Option<Duration>) {

@@ -41,8 +41,19 @@ impl Desk {
         DESK.take().unwrap_or_default()
     }
 
-    pub(super) fn give_back(self: Box<Self>) {
+    pub(super) fn give_back(mut self: Box<Self>) {
+        debug_assert!(self.is_clear(), "the next session must not find what belongs to this one");
+        self.done.clear();
         DESK.set(Some(self));
+    }
+
+    fn is_clear(&self) -> bool {
+        self.done.is_empty()
+            && self.refused.is_empty()
+            && self.wakes.is_empty()
+            && self.events.is_empty()
+            && self.records.is_empty()
+            && self.wish.is_none()
     }
 
     /// The read buffer, in its full size.

@@ -39,11 +39,11 @@ pub(super) struct Link {
     pub(super) paused: bool,
     /// QoS 0 messages that slow routes cannot take are dropped.
     pub(super) shedding: bool,
-    /// A message with QoS > 0 found no room: from then on none is taken on this connection.
-    pub(super) refusing: bool,
+    /// Messages with QoS > 0 that found no room. After the first one none is taken on this connection.
+    pub(super) refused: usize,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
-    broken: Option<io::Error>,
+    broken: Option<(io::Error, Instant)>,
 }
 
 /// The last moments of a connection.
@@ -81,7 +81,7 @@ impl Link {
             online_since: None,
             paused: false,
             shedding: false,
-            refusing: false,
+            refused: 0,
             closing: None,
             broken: None,
         }
@@ -95,6 +95,11 @@ impl Link {
         }
     }
 
+    /// Whether the socket took nothing of what is left to write.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
@@ -103,6 +108,9 @@ impl Link {
     pub(super) fn deadline(&self, options: &SessionOptions) -> Option<Instant> {
         if let Some(closing) = &self.closing {
             return Some(closing.until);
+        }
+        if let Some((_, until)) = &self.broken {
+            return Some(*until);
         }
         let performance = &options.performance;
         let stalled = self.stalled.map(|since| since + performance.write_timeout);
@@ -132,7 +140,7 @@ impl Link {
         if self.broken.is_none() {
             match self.try_write(cx, now) {
                 Ok(moved) => return moved,
-                Err(error) => self.broken = Some(error),
+                Err(error) => self.broken = Some((error, now + FLUSH_TIME)),
             }
         }
         self.transmit.clear();
@@ -144,9 +152,9 @@ impl Link {
         self.broken.is_some()
     }
 
-    /// The error that ended writing, once nothing is left to read.
-    pub(super) fn take_broken(&mut self) -> Option<io::Error> {
-        self.broken.take()
+    /// The error that ended writing, once the peer had time to say why.
+    pub(super) fn take_broken(&mut self, now: Instant) -> Option<io::Error> {
+        self.broken.take_if(|(_, until)| *until <= now).map(|(error, _)| error)
     }
 
     fn try_write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {

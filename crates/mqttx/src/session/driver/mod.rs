@@ -120,7 +120,10 @@ impl Driver {
             let asked = self.drive_outputs(now, desk);
             let stored = self.drive_store(cx, now, desk);
             let moved = match self.phase {
-                Phase::Finished => return Poll::Ready(()),
+                Phase::Finished => {
+                    self.settle(desk);
+                    return Poll::Ready(());
+                }
                 Phase::Resting => false,
                 Phase::Waiting { .. } => self.drive_waiting(now),
                 Phase::Connecting(_) => self.drive_connecting(cx, now),
@@ -131,14 +134,22 @@ impl Driver {
                 return Poll::Pending;
             }
         }
+        // The desk stays with this thread, the next turn may run on another.
+        self.settle(desk);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Tells the core which messages are done with.
+    fn settle(&self, desk: &mut Desk) {
+        let mut state = self.shared.lock();
+        desk.done.drain(..).for_each(|ticket| state.core.ack(ticket));
     }
 
     /// Everything that needs the lock: what happened since goes in, what is to be done comes out.
     fn drive_core(&mut self, now: Instant, desk: &mut Desk) {
         let mut state = self.shared.lock();
-        state.awake();
+        state.awake(now);
         if let Phase::Open(link) = &mut self.phase
             && link.written > 0
         {
@@ -161,10 +172,12 @@ impl Driver {
         desk.routes_added = std::mem::take(&mut state.routes_added);
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase
-            && link.refusing
+            && link.refused > 0
             && !self.over
+            && state.core.delivering() <= link.refused
         {
-            // There is room again: the server sends on the next connection what had none.
+            // There is room again, and all that was taken is acknowledged: the server sends the rest, and
+            // only the rest, on the next connection.
             state.core.disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
         }
         if let Phase::Open(link) = &mut self.phase
@@ -184,9 +197,9 @@ impl Driver {
         desk.duplicates = state.core.received_duplicates();
         desk.watched = state.drain_watchers > 0;
         if let Phase::Open(link) = &mut self.phase {
-            // Acknowledgements that are on their way out do not count: nothing of ours waits for them.
-            let outstanding =
-                self.over && (state.core.awaits_server() || state.core.has_unfinished());
+            let core = &state.core;
+            let outstanding = self.over
+                && (core.awaits_server() || core.outbox().messages > 0 || link.is_stalled());
             link.shedding = outstanding;
             link.paused = self.over && !outstanding;
         }
@@ -233,10 +246,15 @@ impl Driver {
                 self.shared.emit(EventKind::SessionReady { subscriptions });
                 self.shared.changed.notify_waiters();
             }
+            // Somebody may wait until what was asked for since the session was ready is answered.
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } => {
+                self.shared.changed.notify_waiters();
+            }
             Event::SubscriptionRefused { filter, reason, reason_string } => {
                 self.shared.origin.counters.record_error();
                 let kind = EventKind::SubscriptionRefused { filter, reason, reason_string };
                 self.shared.emit(kind);
+                self.shared.changed.notify_waiters();
             }
             Event::Closing(cause) => {
                 if let Phase::Open(link) = &mut self.phase {

@@ -54,7 +54,7 @@ impl Driver {
         let Some(space) = desk.bytes.get_mut(rest..limit) else { return false };
         match link.read(cx, now, space) {
             Poll::Pending => {
-                let Some(error) = link.take_broken() else { return false };
+                let Some(error) = link.take_broken(now) else { return false };
                 let end = link.cause_or(error);
                 self.end_link(now, end);
             }
@@ -118,7 +118,7 @@ impl Driver {
 
     fn dispatch(&mut self, now: Instant, desk: &mut Desk, inbound: &[Inbound<'_>]) {
         let Phase::Open(link) = &self.phase else { return };
-        let (shed, refusing) = (link.shedding, link.refusing);
+        let (shed, refusing) = (link.shedding, link.refused > 0);
         if link.online_since.is_none() {
             // They came in one piece with the CONNACK, whose event is handled after them.
             self.held.start(now.checked_add(self.shared.options.unrouted_hold));
@@ -154,7 +154,7 @@ impl Driver {
     /// our own messages, on which the handlers that make room may wait.
     fn refuse(&mut self, tickets: &mut Vec<AckTicket>) {
         if let Phase::Open(link) = &mut self.phase {
-            link.refusing = true;
+            link.refused += tickets.len();
         }
         self.shared.unhandled.fetch_add(tickets.len(), Ordering::AcqRel);
         let mut state = self.shared.lock();

@@ -1,0 +1,138 @@
+//! What a table of bytes cannot say: stalled sockets, a stdout that is closed, full or never read.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use mqttx_test::{Peer, ScriptedBroker};
+use tokio::process::{Child, Command};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn start(broker: &ScriptedBroker, args: &[&str], stdout: Stdio) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_mqttx"))
+        .args(args)
+        .args(["-h", "127.0.0.1", "-p", &broker.address().port().to_string()])
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the command starts")
+}
+
+/// Exit code and stderr.
+async fn end(child: Child) -> (Option<i32>, String) {
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("the command ends").expect("a status");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+async fn subscribed(broker: &ScriptedBroker) -> Peer {
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    peer.expect_type(0x82).await;
+    peer.send("90 { 0001 {} 01 }").await;
+    peer
+}
+
+#[tokio::test]
+async fn full_stdout_is_an_error_and_leaves_the_message_to_the_server() {
+    let broker = ScriptedBroker::start().await;
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+    let child = start(&broker, &["sub", "-t", "t", "-q", "1"], full.into());
+    let mut peer = subscribed(&broker).await;
+    peer.send("32 { <t> 0001 {} 'm' } 32 { <t> 0002 {} 'n' }").await;
+    peer.expect("e0 {}").await;
+    peer.expect_closed().await;
+    let (code, stderr) = end(child).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("standard output"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[tokio::test]
+async fn closed_stdout_is_an_error_and_leaves_the_message_to_the_server() {
+    let broker = ScriptedBroker::start().await;
+    let mut child = start(&broker, &["sub", "-t", "t", "-q", "2"], Stdio::piped());
+    let mut peer = subscribed(&broker).await;
+    drop(child.stdout.take());
+    peer.send("34 { <t> 0001 {} 'm' }").await;
+    peer.expect("e0 {}").await;
+    peer.expect_closed().await;
+    let (code, stderr) = end(child).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("standard output"), "{stderr}");
+}
+
+#[tokio::test]
+async fn stdout_that_nobody_reads_stops_neither_pings_nor_the_end() {
+    let broker = ScriptedBroker::start().await;
+    let child = start(&broker, &["sub", "-t", "t", "-q", "1", "-k", "1"], Stdio::piped());
+    let mut peer = subscribed(&broker).await;
+    let large = "x".repeat(200_000);
+    peer.send(&format!("32 {{ <t> 0001 {{}} '{large}' }} 32 {{ <t> 0002 {{}} 'n' }}")).await;
+    for _ in 0..3 {
+        peer.expect("c0 {}").await;
+        peer.send("d0 {}").await;
+    }
+    let id = child.id().expect("a running command").to_string();
+    let kill = Command::new("kill").args(["-s", "TERM", &id]).status().await;
+    assert!(kill.expect("kill starts").success());
+    // Nothing was printed whole, so nothing is acknowledged.
+    peer.expect("e0 {}").await;
+    peer.expect_closed().await;
+    // Waiting for the status alone: reading its output would end the stall.
+    let mut child = child;
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await;
+    assert_eq!(status.expect("the command ends").expect("a status").code(), Some(0));
+}
+
+#[tokio::test]
+async fn messages_that_keep_coming_do_not_hide_a_missing_pingresp() {
+    let broker = ScriptedBroker::start().await;
+    let args = ["sub", "-t", "t", "-k", "1", "--no-reconnect"];
+    let child = start(&broker, &args, Stdio::null());
+    let mut peer = subscribed(&broker).await;
+    let mut ended = std::pin::pin!(end(child));
+    let mut beat = tokio::time::interval(Duration::from_millis(50));
+    let (code, stderr) = loop {
+        tokio::select! {
+            ended = &mut ended => break ended,
+            _ = beat.tick() => peer.try_send("30 { <t> {} 'm' }").await,
+        }
+    };
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(peer.try_recv_packet().await.as_deref(), Some(&[0xc0, 0][..]));
+}
+
+#[tokio::test]
+async fn write_that_is_stalled_does_not_hide_a_dead_connection() {
+    let broker = ScriptedBroker::start_with_small_buffers();
+    let file = mqttx_test::TempDir::new("stalled");
+    let path = file.path().join("payload");
+    std::fs::write(&path, vec![b'x'; 64 << 20]).expect("room for a file");
+    let path = path.to_str().expect("text");
+    let args = ["pub", "-t", "t", "-f", path, "-q", "1", "-k", "1", "--no-reconnect"];
+    let child = start(&broker, &args, Stdio::null());
+    let (_stalled, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    let (code, stderr) = end(child).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("unacknowledged"), "{stderr}");
+}
+
+#[tokio::test]
+async fn delays_grow_with_each_attempt_up_to_the_longest() {
+    let broker = ScriptedBroker::start().await;
+    let args = ["sub", "-t", "t", "--reconnect-initial-ms", "200", "--reconnect-max-ms", "800"];
+    let _child = start(&broker, &args, Stdio::null());
+    let (peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    peer.close().await;
+    let mut lost = std::time::Instant::now();
+    for longest in [200, 400, 800, 800] {
+        let (peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+        let delay = lost.elapsed().as_millis();
+        // Half of the delay is random. A busy machine may be late, never early.
+        assert!((longest / 2 - 5..longest + 300).contains(&delay), "{delay} ms, not {longest}");
+        peer.close().await;
+        lost = std::time::Instant::now();
+    }
+}
