@@ -530,3 +530,14 @@ async fn the_wire_log_sees_whole_packets_in_both_directions() {
     ];
     assert_eq!(seen, expected);
 }
+
+#[tokio::test]
+async fn ready_waits_for_filters_that_came_after_the_connection() {
+    let broker = ScriptedBroker::start().await;
+    let (_manager, session, mut peer) = connected(options(&broker), &broker).await;
+    let _route = session.handle("late", |_| {}).expect("a route");
+    peer.expect("82 { 00 01 { 0b 01 } <late> 01 }").await;
+    assert!(!session.is_ready());
+    let (ready, ()) = tokio::join!(session.wait_ready(SOON), peer.send("90 { 00 01 {} 01 }"));
+    ready.expect("the filter is granted");
+}

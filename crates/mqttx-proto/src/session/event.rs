@@ -31,6 +31,13 @@ pub enum Event {
         /// The granted level.
         granted: ReasonCode,
     },
+    /// The server answered an unsubscribe.
+    Unsubscribed {
+        /// The filter as asked for.
+        filter: String,
+        /// An error, or [`ReasonCode::NO_SUBSCRIPTION_EXISTED`], or success.
+        reason: ReasonCode,
+    },
     /// The server refused a filter, or its CONNACK rules it out (then it was not sent).
     SubscriptionRefused {
         /// The filter as asked for.

@@ -262,6 +262,12 @@ impl Session {
         })
     }
 
+    /// Whether every subscribe and unsubscribe has its answer.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.subscriptions.is_settled()
+    }
+
     /// Whether all that was accepted is finished and all that was encoded is with the socket.
     #[must_use]
     pub fn is_drained(&self) -> bool {

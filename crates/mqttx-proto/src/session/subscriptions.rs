@@ -253,8 +253,14 @@ impl Subscriptions {
                 }
             };
             item.code = Some(code);
-            if request.kind == Kind::Subscribe {
-                settle(cx, &mut self.desired, &item.filter, code, reason_string);
+            match request.kind {
+                Kind::Subscribe => {
+                    settle(cx, &mut self.desired, &item.filter, code, reason_string);
+                }
+                Kind::Unsubscribe => {
+                    let filter = item.filter.clone();
+                    cx.events.push_back(Event::Unsubscribed { filter, reason: code });
+                }
             }
         }
         if codes.next().is_some() {

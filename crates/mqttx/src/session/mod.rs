@@ -115,7 +115,8 @@ impl Session {
     /// Whether it is connected and every desired filter is granted or refused.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.shared.lock().ready
+        let state = self.shared.lock();
+        state.ready && state.core.is_settled()
     }
 
     /// What the server allows on this connection; `None` while there is none.
@@ -192,7 +193,7 @@ impl Session {
     /// # Errors
     /// As for [`wait_connected`](Self::wait_connected).
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
-        self.wait(timeout, "ready", |state| state.ready).await
+        self.wait(timeout, "ready", |state| state.ready && state.core.is_settled()).await
     }
 
     /// Waits until nothing of ours is unfinished: every message is acknowledged (QoS 0: written).

@@ -246,10 +246,15 @@ impl Driver {
                 self.shared.emit(EventKind::SessionReady { subscriptions });
                 self.shared.changed.notify_waiters();
             }
+            // Somebody may wait until what was asked for since the session was ready is answered.
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } => {
+                self.shared.changed.notify_waiters();
+            }
             Event::SubscriptionRefused { filter, reason, reason_string } => {
                 self.shared.origin.counters.record_error();
                 let kind = EventKind::SubscriptionRefused { filter, reason, reason_string };
                 self.shared.emit(kind);
+                self.shared.changed.notify_waiters();
             }
             Event::Closing(cause) => {
                 if let Phase::Open(link) = &mut self.phase {
