@@ -285,6 +285,17 @@ impl Session {
         tokio::time::timeout_at(until, done).await.is_ok()
     }
 
+    /// Lets the server finish, until `until`, the QoS 2 messages that were acknowledged to it; without a
+    /// connection it finishes them on the next one.
+    pub(crate) async fn finish_release(&self, until: tokio::time::Instant) {
+        let _watch = DrainWatch::new(&self.shared);
+        let done = self.until(|state| {
+            let core = &state.core;
+            (state.closed || core.phase() != Phase::Online || !core.awaits_release()).then_some(())
+        });
+        let _ = tokio::time::timeout_at(until, done).await;
+    }
+
     /// Disconnects and ends the session: every delivery that is left resolves as closed.
     pub(crate) async fn close(&self) {
         self.shared.wish(Wish::Removed);
