@@ -67,6 +67,17 @@ scripts! {
         < 40 { 0007 }
         bye
         exit 0";
+    both an_early_pubrel_is_answered_after_pubrec: "sub -t t -q 2 -C 2" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 02 } 34 { <t> 0007 «{}» 'm' } 62 { 0007 } 32 { <t> 0008 «{}» 'n' }
+        < 50 { 0007 }
+        < 70 { 0007 }
+        < 40 { 0008 }
+        out m
+        out n
+        bye
+        exit 0";
     both qos_2_flow_is_finished_before_disconnect: "sub -t t -q 2 -C 1" => "
         connect
         ? 82

@@ -32,10 +32,18 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 struct Owed {
     id: PacketId,
-    /// PUBACK or PUBREC; `None` when the server released the message before we answered.
-    answer: Option<PacketType>,
+    /// PUBACK or PUBREC.
+    answer: PacketType,
+    /// The server sent PUBREL without waiting for our PUBREC: PUBCOMP follows at once.
+    released: bool,
     /// `None` while the message is being delivered; then the record that must be durable first.
     done: Option<Lsn>,
+}
+
+impl Owed {
+    fn new(id: PacketId, answer: PacketType, done: Option<Lsn>) -> Self {
+        Self { id, answer, released: false, done }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,10 +87,10 @@ impl Incoming {
             count(cx, &mut false)?;
             let flow = Flow::Delivering { delivery: place, place: Some(place) };
             self.flows.insert(id, ExactlyOnce { flow, counted: true });
-            self.owed.push_back(Owed { id, answer: Some(PacketType::PubRec), done: None });
+            self.owed.push_back(Owed::new(id, PacketType::PubRec, None));
         } else {
             count(cx, &mut false)?;
-            self.owed.push_back(Owed { id, answer: Some(PacketType::PubAck), done: None });
+            self.owed.push_back(Owed::new(id, PacketType::PubAck, None));
         }
         Ok(Admission::Deliver(AckTicket { delivery: place, id, qos }))
     }
@@ -106,7 +114,7 @@ impl Incoming {
             }
             Flow::Received { lsn } => Some(*lsn),
         };
-        self.owed.push_back(Owed { id, answer: Some(PacketType::PubRec), done });
+        self.owed.push_back(Owed::new(id, PacketType::PubRec, done));
         self.flush(cx);
         Ok(Admission::Duplicate)
     }
@@ -122,6 +130,10 @@ impl Incoming {
                 }
                 let lsn = cx.journal.push(|| Record::Received { id: ticket.id });
                 known.flow = Flow::Received { lsn };
+                if place.and_then(|place| self.owed_at(place)).is_some_and(|owed| owed.released) {
+                    self.flows.remove(ticket.id);
+                    cx.journal.push(|| Record::Forgotten { id: ticket.id });
+                }
                 (place, lsn)
             }
             _ => (Some(ticket.delivery), 0),
@@ -144,22 +156,24 @@ impl Incoming {
         }
     }
 
-    /// PUBREL: the id is free again. Answered whether or not it is known, never punished.
+    /// PUBREL: the id is free again. Answered whether or not it is known, never punished; after PUBREC when it came too early.
     pub(crate) fn on_pubrel(&mut self, cx: &mut Context, id: PacketId) {
+        if let Some(&ExactlyOnce { flow: Flow::Delivering { place: Some(place), .. }, .. }) =
+            self.flows.get(id)
+            && let Some(owed) = self.owed_at(place)
+        {
+            owed.released = true;
+            return;
+        }
         let known = self.flows.remove(id);
         let reason = match &known {
             Some(_) => ReasonCode::SUCCESS,
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
-        if let Some(ExactlyOnce { flow, counted, .. }) = known {
+        if let Some(ExactlyOnce { counted, .. }) = known {
             cx.journal.push(|| Record::Forgotten { id });
             if let (true, Some(link)) = (counted, cx.link.as_mut()) {
                 link.unfinished_inbound = link.unfinished_inbound.saturating_sub(1);
-            }
-            if let Flow::Delivering { place: Some(place), .. } = flow {
-                // The server released a message without our PUBREC: none is owed any more.
-                self.void(place);
-                self.flush(cx);
             }
         }
         if let Some(link) = cx.link.as_mut() {
@@ -175,11 +189,13 @@ impl Incoming {
             if !cx.journal.is_synced(lsn) {
                 return;
             }
-            if front.answer == Some(PacketType::PubAck) {
+            if front.answer == PacketType::PubAck || front.released {
                 link.unfinished_inbound = link.unfinished_inbound.saturating_sub(1);
             }
-            if let Some(answer) = front.answer {
-                encode_ack(link, cx.config.version, answer, front.id, ReasonCode::SUCCESS);
+            let (version, success) = (cx.config.version, ReasonCode::SUCCESS);
+            encode_ack(link, version, front.answer, front.id, success);
+            if front.released {
+                encode_ack(link, version, PacketType::PubComp, front.id, success);
             }
             self.owed.pop_front();
             self.base += 1;
@@ -240,12 +256,8 @@ impl Incoming {
         }
     }
 
-    fn void(&mut self, place: u64) {
-        let index = place.checked_sub(self.base);
-        if let Some(owed) = index.and_then(|index| self.owed.get_mut(index as usize)) {
-            owed.answer = None;
-            owed.done = Some(0);
-        }
+    fn owed_at(&mut self, place: u64) -> Option<&mut Owed> {
+        self.owed.get_mut(place.checked_sub(self.base)? as usize)
     }
 }
 

@@ -428,17 +428,19 @@ fn duplicate_pubrel_is_answered_again() {
 }
 
 #[test]
-fn a_release_before_our_pubrec_does_not_hold_back_what_follows() {
+fn a_release_before_our_pubrec_is_answered_after_it() {
     let mut wire = Wire::online(config(V311), ok(V311));
-    wire.receive("34 { <t> 0005 'a' } 32 { <t> 0006 'b' }");
+    wire.receive("34 { <t> 0005 'a' } 62 02 0005 32 { <t> 0006 'b' }");
     wire.session.ack(wire.tickets[1]);
     wire.expect("");
-    wire.receive("62 02 0005");
-    wire.expect("40 02 0006 70 02 0005");
-    wire.receive("34 { <t> 0005 'c' } 62 02 0005 32 { <t> 0007 'd' }");
+    wire.session.ack(wire.tickets[0]);
+    wire.expect("50 02 0005 70 02 0005 40 02 0006");
+    wire.receive("34 { <t> 0005 'c' } 62 02 0005");
+    wire.reconnect(resumed(V311));
     wire.session.ack(wire.tickets[2]);
-    wire.session.ack(wire.tickets[3]);
-    wire.expect("70 02 0005 40 02 0007");
+    wire.receive("3c { <t> 0005 'c' }");
+    wire.expect("50 02 0005");
+    assert_eq!(wire.delivered, ["t=a", "t=b", "t=c"]);
 }
 
 #[test]
