@@ -150,4 +150,11 @@ async fn bench_without_a_broker_is_an_error_with_a_result() {
     assert_eq!(output.status.code(), Some(1));
     let result: Value = serde_json::from_slice(&output.stdout).expect("an object");
     assert_eq!((&result["connected"], &result["errors"]), (&0.into(), &2.into()));
+    for kind in ["pub", "sub"] {
+        let arguments = ["bench", kind, "-t", "t", "--messages", "1", "-p", "1", "--json"];
+        let output = mqttx(&[&arguments[..], &["--no-reconnect"]].concat()).await;
+        assert_eq!(output.status.code(), Some(1));
+        let result: Value = serde_json::from_slice(&output.stdout).expect("an object");
+        assert_eq!((&result["messages"], &result["errors"]), (&0.into(), &1.into()));
+    }
 }

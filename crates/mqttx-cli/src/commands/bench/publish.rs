@@ -34,12 +34,18 @@ pub(super) fn run(args: PublishArgs) -> Outcome {
     block_on(async move {
         let mut signals = StopSignals::new()?;
         let clients = Clients::start(&args.clients, &connection, None)?;
-        tokio::select! {
-            result = clients.all_connected() => result?,
-            () = signals.next() => return Err(Failure::runtime("stopped by a signal while connecting")),
-        }
+        let connected = tokio::select! {
+            result = clients.all_connected() => result,
+            () = signals.next() => Err(Failure::runtime("stopped by a signal while connecting")),
+        };
         let load = Arc::new(Load::new(&args, &connection));
         let (before, start) = (Usage::now(), Instant::now());
+        if let Err(failure) = connected {
+            clients.stop().await;
+            Transfer { errors: 1, ..load.result(Duration::ZERO, before) }
+                .print(args.clients.json)?;
+            return Err(failure);
+        }
         let tasks: Vec<_> = clients
             .sessions
             .iter()

@@ -41,9 +41,14 @@ pub(super) fn run(args: SubscribeArgs) -> Outcome {
             }
             Ok::<_, Failure>(())
         };
-        tokio::select! {
-            result = setting_up => result?,
-            () = signals.next() => return Err(Failure::runtime("stopped by a signal before the first message")),
+        let ready = tokio::select! {
+            result = setting_up => result,
+            () = signals.next() => Err(Failure::runtime("stopped by a signal before the first message")),
+        };
+        if let Err(failure) = ready {
+            clients.stop().await;
+            Transfer { errors: 1, ..count.result(Usage::now()) }.print(flags.json)?;
+            return Err(failure);
         }
         warn(format_args!("{} clients subscribed", flags.clients));
         let before = Usage::now();
