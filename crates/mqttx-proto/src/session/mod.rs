@@ -271,8 +271,13 @@ impl Session {
     /// Whether all that was accepted is finished and all that was encoded is with the socket.
     #[must_use]
     pub fn is_drained(&self) -> bool {
+        self.is_flushed() && self.subscriptions.is_settled()
+    }
+
+    /// [`is_drained`](Self::is_drained), whatever the server still has to say to requests for subscriptions.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
         self.outbox.status().messages == 0
-            && self.subscriptions.is_settled()
             && self
                 .cx
                 .link
