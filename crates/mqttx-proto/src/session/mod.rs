@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use crate::packet::{FrameStatus, PINGREQ, frame};
 use crate::write_queue::Transmit;
-use crate::{DecodeError, Disconnect, PropertiesRef, ReasonCode};
+use crate::{DecodeError, Disconnect, PacketType, PropertiesRef, ReasonCode};
 
 pub use config::{Config, OutboxLimits, WillMessage};
 pub use event::{
@@ -101,7 +101,10 @@ impl Context {
     fn fault(&mut self, error: DecodeError) {
         let cause = CloseCause::Protocol(error);
         if self.link.as_ref().is_some_and(|link| link.has_reasons) {
-            self.disconnect(error.reason, PropertiesRef::EMPTY, cause);
+            // Some faults have a code of their own that DISCONNECT may not carry, such as a CONNECT of another version.
+            let reason = Some(error.reason).filter(|r| r.is_valid_in(PacketType::Disconnect));
+            let reason = reason.unwrap_or(ReasonCode::PROTOCOL_ERROR);
+            self.disconnect(reason, PropertiesRef::EMPTY, cause);
         } else {
             self.close(cause);
         }

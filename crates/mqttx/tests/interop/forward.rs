@@ -1,6 +1,6 @@
 //! Forwarders between two brokers, of which one goes away in the middle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use mqttx::{
@@ -10,6 +10,7 @@ use mqttx::{
 use mqttx_test::Mosquitto;
 use tokio::sync::Notify;
 
+use crate::released::Released;
 use crate::support::*;
 
 const TOPICS: usize = 8;
@@ -27,52 +28,67 @@ struct Bridge {
     forwarder: Forwarder,
     publisher: Session,
     arrivals: Arc<Arrivals>,
+    /// What the two brokers sent again.
+    released: [Arc<Released>; 2],
 }
 
 /// The numbers that arrived at the target, by topic.
 #[derive(Default)]
 struct Arrivals {
-    by_topic: Mutex<HashMap<String, Vec<usize>>>,
-    total: Mutex<usize>,
+    counts: Mutex<Counts>,
     changed: Notify,
+}
+
+#[derive(Default)]
+struct Counts {
+    by_topic: HashMap<String, Vec<usize>>,
+    distinct: HashSet<usize>,
+    total: usize,
 }
 
 impl Arrivals {
     fn add(&self, topic: &str, number: usize) {
-        let mut by_topic = self.by_topic.lock().unwrap();
-        match by_topic.get_mut(topic) {
+        let mut counts = self.counts.lock().unwrap();
+        match counts.by_topic.get_mut(topic) {
             Some(numbers) => numbers.push(number),
-            None => drop(by_topic.insert(topic.to_owned(), vec![number])),
+            None => drop(counts.by_topic.insert(topic.to_owned(), vec![number])),
         }
-        *self.total.lock().unwrap() += 1;
+        counts.distinct.insert(number);
+        counts.total += 1;
+        drop(counts);
         self.changed.notify_one();
     }
 
+    /// Those that came again included.
     fn total(&self) -> usize {
-        *self.total.lock().unwrap()
+        self.counts.lock().unwrap().total
     }
 
-    /// Waits until so many arrived.
-    async fn reach(&self, total: usize) {
+    fn distinct(&self) -> usize {
+        self.counts.lock().unwrap().distinct.len()
+    }
+
+    /// Waits until so many arrived, without those that came again.
+    async fn reach(&self, count: usize) {
         let wait = async {
-            while self.total() < total {
+            while self.distinct() < count {
                 self.changed.notified().await;
             }
         };
         let waited = tokio::time::timeout(LIMIT, wait).await;
-        assert!(waited.is_ok(), "{} of {total} messages arrived", self.total());
+        assert!(waited.is_ok(), "{} of {count} messages arrived", self.distinct());
     }
 
     /// Every number below `count` arrived in its topic, in order apart from those that came again.
     fn assert_complete(&self, count: usize) {
-        let by_topic = self.by_topic.lock().unwrap();
+        let by_topic = &self.counts.lock().unwrap().by_topic;
         for k in 0..TOPICS {
             let arrived = by_topic.get(&format!("out/{k}")).map_or(&[][..], Vec::as_slice);
             let mut seen = vec![false; count];
             let mut is_new = |i: usize| !std::mem::replace(&mut seen[i], true);
             let first: Vec<usize> = arrived.iter().copied().filter(|&i| is_new(i)).collect();
             let expected: Vec<usize> = (0..count).filter(|i| i % TOPICS == k).collect();
-            let lost: Vec<_> = expected.iter().filter(|i| !first.contains(i)).take(20).collect();
+            let lost: Vec<_> = expected.iter().filter(|&&i| !seen[i]).take(20).collect();
             assert!(lost.is_empty(), "lost in topic {k}: {lost:?} ..");
             assert!(first == expected, "out of order in topic {k}");
         }
@@ -86,9 +102,13 @@ impl Bridge {
         let mut target = Mosquitto::builder().persistence(true).start().await?;
         let sessions = SessionManager::new();
         let arrivals = Arc::new(Arrivals::default());
+        let released = [(); 2].map(|()| Arc::new(Released::default()));
 
-        // MQTT 5 without a limit: what the broker acknowledges to the forwarder is on its way here.
-        let observer = persistent("observer", &target.url(), Version::V5).receive_maximum(None);
+        // Without such a limit Mosquitto would hold messages that it acknowledged to the forwarder, and
+        // a killed one would take them along.
+        let observer = persistent("observer", &target.url(), Version::V5)
+            .receive_maximum(u16::MAX)
+            .wire_log(Arc::clone(&released[0]) as _);
         let observer = add(&sessions, observer);
         let counted = Arc::clone(&arrivals);
         observer
@@ -104,15 +124,18 @@ impl Bridge {
 
         let narrow =
             |options: SessionBuilder| options.outbox(Outbox { messages: 8, ..Outbox::default() });
-        add(&sessions, persistent("source", &source.url(), version));
+        let incoming = persistent("source", &source.url(), version)
+            .inbound_buffer(64 << 10)
+            .wire_log(Arc::clone(&released[1]) as _);
+        add(&sessions, incoming);
         add(&sessions, narrow(persistent("target", &target.url(), version)));
         let forwarders = ForwarderManager::new(&sessions);
         let rules = rules.from(mqttx::ForwarderSource::new("source").topic("in/+").qos(qos));
         let rules = rules.target("target").map_topic("in/+", "out/{1}");
         let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
-        let publisher = add(&sessions, options("publisher", &source.url(), version));
+        let publisher = add(&sessions, persistent("publisher", &source.url(), version));
         sessions.wait_for_all_sessions(PATIENCE).await.unwrap();
-        Some(Self { source, target, sessions, forwarder, publisher, arrivals })
+        Some(Self { source, target, sessions, forwarder, publisher, arrivals, released })
     }
 
     /// Publishes in the background, until the source has everything.
@@ -155,6 +178,8 @@ async fn nothing_is_lost_when_the_target_is_killed_and_all_queues_are_full() {
         let metrics = bridge.finish().await;
         bridge.arrivals.assert_complete(count);
         assert_eq!(metrics.dropped, 0, "{:?}", metrics.dropped_by_reason);
+        // What had no room waited with the broker, not for another connection.
+        assert_eq!(bridge.sessions.session("source").unwrap().metrics().reconnects, 0);
     })
     .await;
 }
@@ -182,7 +207,7 @@ both_versions! {
         let rules = ForwarderBuilder::new("f").window(16);
         let Some(mut bridge) = Bridge::new(version, QoS::ExactlyOnce, rules).await else { return };
         let publishing = bridge.publish(3000, QoS::ExactlyOnce);
-        for part in 1..3 {
+        for part in 1..4 {
             bridge.arrivals.reach(part * 600).await;
             bridge.target.stop().await;
             bridge.source.stop().await;
@@ -193,7 +218,8 @@ both_versions! {
         bridge.arrivals.reach(3000).await;
         bridge.finish().await;
         bridge.arrivals.assert_complete(3000);
-        assert_eq!(bridge.arrivals.total(), 3000, "a message came twice");
+        let theirs: usize = bridge.released.iter().map(|released| released.sent_again()).sum();
+        assert_eq!(bridge.arrivals.total(), 3000 + theirs, "a message came twice");
     }
 
     async fn qos0_without_a_target_is_forwarded_or_counted_as_dropped(version: Version) {

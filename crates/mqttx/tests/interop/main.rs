@@ -12,6 +12,7 @@ mod forward;
 mod many;
 mod persistence;
 mod refusals;
+mod released;
 mod restart;
 mod retained;
 mod routes;
