@@ -53,17 +53,25 @@ impl Daemon {
     }
 
     async fn signal(&self) {
-        let pid = self.child.id().expect("it runs").to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
-        assert!(status.success());
+        signal(&self.child).await;
     }
 
-    /// The exit code and stderr.
     async fn end(self) -> (Option<i32>, String) {
-        let output = tokio::time::timeout(PATIENCE, self.child.wait_with_output()).await;
-        let output = output.expect("it ends in time").expect("its output");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        end(self.child).await
     }
+}
+
+async fn signal(child: &Child) {
+    let pid = child.id().expect("it runs").to_string();
+    let status = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
+    assert!(status.success());
+}
+
+/// The exit code and stderr.
+async fn end(child: Child) -> (Option<i32>, String) {
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("it ends in time").expect("its output");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 fn command(arguments: &[&str]) -> Command {
@@ -164,6 +172,26 @@ async fn a_stop_lets_the_source_finish_its_qos2_message() {
     daemon.source.expect("e0 {}").await;
     daemon.target.expect("e0 {}").await;
     let (code, stderr) = daemon.end().await;
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_answers_to_subscriptions() {
+    let broker = ScriptedBroker::start().await;
+    let files = TempDir::new("daemon");
+    let path = files.path().join("mqttx.toml");
+    let config = format!(
+        "[sessions.s]\nbrokers = ['{}']\n[forwarders.f]\nfrom = [{{ session = 's', topics = ['a'] }}]\n\
+         to = [{{ session = 's', topic = 'b' }}]\n",
+        broker.url()
+    );
+    std::fs::write(&path, config).expect("a file");
+    let child = command(&["run", "-c", path.to_str().expect("UTF-8")]).spawn().expect("it runs");
+    let (mut peer, _) = broker.accept_and_answer(ACCEPTED).await;
+    peer.expect_type(0x82).await;
+    signal(&child).await;
+    peer.expect("e0 {}").await;
+    let (code, stderr) = end(child).await;
     assert_eq!(code, Some(0), "{stderr}");
 }
 

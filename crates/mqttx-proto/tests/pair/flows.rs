@@ -584,6 +584,13 @@ fn faults_of_the_server_are_named_in_v5_and_closed_in_both() {
 }
 
 #[test]
+fn a_fault_whose_code_disconnect_cannot_carry_is_a_protocol_error() {
+    let mut wire = Wire::online(config(V5), ok(V5));
+    wire.receive("10 { <MQTT> 04 02 003c <x> }");
+    wire.expect("e0 01 82");
+}
+
+#[test]
 fn packets_before_the_fault_count_and_those_after_do_not() {
     let mut wire = Wire::online(config(V5), ok(V5));
     wire.receive("30 { <t> 00 'good' } 36 { <t> 0001 00 } 30 { <t> 00 'late' }");

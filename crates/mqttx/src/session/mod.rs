@@ -275,9 +275,9 @@ impl Session {
         let done = self.until(|state| {
             let idle = self.shared.unhandled.load(Ordering::Acquire);
             let handled = state.core.delivering() <= idle;
-            // Without a connection, subscriptions that wait for one hold up nobody.
+            // Nobody needs subscriptions any more.
             let sent = match state.core.phase() {
-                Phase::Online => state.core.is_drained(),
+                Phase::Online => state.core.is_flushed(),
                 _ => state.core.outbox().messages == 0,
             };
             (state.closed || (handled && sent)).then_some(())

@@ -241,8 +241,7 @@ impl Driver {
             }
             Verdict::GiveUp if options.on_refusal == OnRefusal::Retry => {
                 if options.auto_reconnect {
-                    let delay = options.reconnect.max;
-                    self.plan.not_redirected();
+                    let delay = self.plan.refused(options);
                     self.reconnect_after(now, delay);
                 } else {
                     self.fail(error);

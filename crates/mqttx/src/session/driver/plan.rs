@@ -16,6 +16,8 @@ pub(super) struct Plan {
     broker: usize,
     /// Brokers that failed since the last delay.
     failed: usize,
+    /// Those of them that refused for good.
+    refused: usize,
     /// Attempts since the last stable connection.
     attempt: u32,
     /// A server sent us there: the first address is next, the others when it fails.
@@ -46,7 +48,7 @@ impl Plan {
 
     /// The server accepted the connection.
     pub(super) fn connected(&mut self) {
-        self.failed = 0;
+        (self.failed, self.refused) = (0, 0);
         self.connected_before = true;
     }
 
@@ -71,8 +73,24 @@ impl Plan {
         if self.failed < options.brokers.len() {
             return Duration::ZERO;
         }
-        self.failed = 0;
+        (self.failed, self.refused) = (0, 0);
         self.delays.next(&options.reconnect, random())
+    }
+
+    /// A server refused, and will hardly change its mind: the next broker is tried, after the longest
+    /// delay when all of them refused.
+    pub(super) fn refused(&mut self, options: &SessionOptions) -> Duration {
+        self.hops = 0;
+        self.refused += 1;
+        if self.refused < options.brokers.len() {
+            return self.failed(options);
+        }
+        if self.redirect.is_empty() {
+            self.broker = (self.broker + 1) % options.brokers.len().max(1);
+        }
+        self.redirect.clear();
+        (self.failed, self.refused) = (0, 0);
+        options.reconnect.max
     }
 
     /// A server sent us elsewhere: these are the next addresses.
@@ -91,7 +109,7 @@ impl Plan {
     pub(super) fn start_over(&mut self) {
         self.delays.reset();
         self.attempt = 0;
-        self.failed = 0;
+        (self.failed, self.refused) = (0, 0);
         self.not_redirected();
     }
 }
@@ -129,6 +147,29 @@ mod tests {
         assert_eq!(plan.failed(&options), Duration::from_secs(1));
         assert_eq!(host(&mut plan, &options), "a");
         assert_eq!(plan.attempt(), 3);
+    }
+
+    #[test]
+    fn a_broker_that_refuses_leaves_the_others_a_chance() {
+        let options = options(&["a", "b"]);
+        let mut plan = Plan::default();
+        assert_eq!(host(&mut plan, &options), "a");
+        assert_eq!(plan.refused(&options), Duration::ZERO);
+        assert_eq!(host(&mut plan, &options), "b");
+        assert_eq!(plan.failed(&options), Duration::from_secs(1), "b may be back soon");
+        plan.refused(&options);
+        assert_eq!(plan.refused(&options), options.reconnect.max, "nobody will be");
+        assert_eq!(host(&mut plan, &options), "a");
+    }
+
+    #[test]
+    fn a_redirect_that_refuses_leads_back_to_the_list() {
+        let options = options(&["a"]);
+        let mut plan = Plan::default();
+        host(&mut plan, &options);
+        plan.follow(vec!["elsewhere".parse().expect("valid")]);
+        assert_eq!(plan.refused(&options), options.reconnect.max);
+        assert_eq!((host(&mut plan, &options).as_str(), plan.hops), ("a", 0));
     }
 
     #[test]
