@@ -23,6 +23,11 @@ struct Daemon {
 impl Daemon {
     /// From "src" `a/+` to "dst" `b/{1}`.
     async fn start(grace: &str) -> Self {
+        Self::start_with(grace, 1, "").await
+    }
+
+    /// With a QoS to subscribe with, and more forwarders that share the subscription.
+    async fn start_with(grace: &str, qos: u8, more: &str) -> Self {
         let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
         let files = TempDir::new("daemon");
         let config = format!(
@@ -30,7 +35,7 @@ impl Daemon {
              [sessions.src]\nbrokers = ['{}']\nclient_id = 'gw-src'\n\
              [sessions.dst]\nbrokers = ['{}']\nclient_id = 'gw-dst'\n\
              [forwarders.fw]\nfrom = [{{ session = 'src', topics = ['a/+'] }}]\n\
-             to = [{{ session = 'dst', topic = 'b/{{1}}' }}]\n",
+             to = [{{ session = 'dst', topic = 'b/{{1}}' }}]\n{more}",
             brokers.0.url(),
             brokers.1.url()
         );
@@ -42,23 +47,31 @@ impl Daemon {
         // Clean start off, session expiry never, Receive Maximum 1024.
         assert_eq!(connect, hex("10 { <MQTT> 05 00 00 3c { 11 ff ff ff ff 21 04 00 } <gw-src> }"));
         let (target, _) = brokers.1.accept_and_answer(ACCEPTED).await;
-        source.expect("82 { 00 01 { 0b 01 } <a/+> 0d }").await;
-        source.send("90 { 00 01 {} 01 }").await;
+        source.expect(&format!("82 {{ 00 01 {{ 0b 01 }} <a/+> 0{:x} }}", 0x0c | qos)).await;
+        source.send(&format!("90 {{ 00 01 {{}} 0{qos} }}")).await;
         Self { child, source, target, _files: files }
     }
 
     async fn signal(&self) {
-        let pid = self.child.id().expect("it runs").to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
-        assert!(status.success());
+        signal(&self.child).await;
     }
 
-    /// The exit code and stderr.
     async fn end(self) -> (Option<i32>, String) {
-        let output = tokio::time::timeout(PATIENCE, self.child.wait_with_output()).await;
-        let output = output.expect("it ends in time").expect("its output");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        end(self.child).await
     }
+}
+
+async fn signal(child: &Child) {
+    let pid = child.id().expect("it runs").to_string();
+    let status = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
+    assert!(status.success());
+}
+
+/// The exit code and stderr.
+async fn end(child: Child) -> (Option<i32>, String) {
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("it ends in time").expect("its output");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 fn command(arguments: &[&str]) -> Command {
@@ -128,6 +141,58 @@ async fn a_second_signal_ends_at_once() {
     let (code, stderr) = daemon.end().await;
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("stopped at once: 1 messages were not acknowledged"), "{stderr}");
+}
+
+#[tokio::test]
+async fn forwarders_on_one_filter_are_subscribed_once() {
+    let more = "[forwarders.other]\nto = [{ session = 'dst', topic = 'c/{1}' }]\n\
+                from = [{ session = 'src', topics = ['a/+'], qos = 2 }]\n";
+    let mut daemon = Daemon::start_with("10s", 2, more).await;
+    daemon.source.expect_silence(QUIET).await;
+    daemon.source.send("34 { <a/x> 00 07 {} 'hi' }").await;
+    // Each with what it asked for.
+    daemon.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    daemon.target.expect("34 { <c/x> 00 02 {} 'hi' }").await;
+}
+
+#[tokio::test]
+async fn a_stop_lets_the_source_finish_its_qos2_message() {
+    let more = "[forwarders.other]\nto = [{ session = 'dst', topic = 'c/{1}', qos = 0 }]\n\
+                from = [{ session = 'src', topics = ['a/+'], qos = 2 }]\n";
+    let mut daemon = Daemon::start_with("10s", 2, more).await;
+    daemon.source.send("34 { <a/x> 00 07 {} 'hi' }").await;
+    daemon.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    daemon.target.expect("30 { <c/x> {} 'hi' }").await;
+    daemon.signal().await;
+    daemon.target.send("40 { 00 01 }").await;
+    daemon.source.expect("50 { 00 07 }").await;
+    daemon.source.expect_silence(QUIET).await;
+    daemon.source.send("62 { 00 07 }").await;
+    daemon.source.expect("70 { 00 07 }").await;
+    daemon.source.expect("e0 {}").await;
+    daemon.target.expect("e0 {}").await;
+    let (code, stderr) = daemon.end().await;
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_answers_to_subscriptions() {
+    let broker = ScriptedBroker::start().await;
+    let files = TempDir::new("daemon");
+    let path = files.path().join("mqttx.toml");
+    let config = format!(
+        "[sessions.s]\nbrokers = ['{}']\n[forwarders.f]\nfrom = [{{ session = 's', topics = ['a'] }}]\n\
+         to = [{{ session = 's', topic = 'b' }}]\n",
+        broker.url()
+    );
+    std::fs::write(&path, config).expect("a file");
+    let child = command(&["run", "-c", path.to_str().expect("UTF-8")]).spawn().expect("it runs");
+    let (mut peer, _) = broker.accept_and_answer(ACCEPTED).await;
+    peer.expect_type(0x82).await;
+    signal(&child).await;
+    peer.expect("e0 {}").await;
+    let (code, stderr) = end(child).await;
+    assert_eq!(code, Some(0), "{stderr}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 #[test]
 fn the_session_withstands_its_fuzz_corpus() {
@@ -47,8 +48,22 @@ fn call() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// The same sequences at every run; others, and more, with `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig {
+        cases: given.cases.max(3_000),
+        rng_seed: match given.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(1),
+            fixed @ RngSeed::Fixed(_) => fixed,
+        },
+        failure_persistence: None,
+        ..given
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(config())]
 
     #[test]
     fn any_sequence_of_calls_keeps_the_bounds(

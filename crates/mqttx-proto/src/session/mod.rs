@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use crate::packet::{FrameStatus, PINGREQ, frame};
 use crate::write_queue::Transmit;
-use crate::{DecodeError, Disconnect, PropertiesRef, ReasonCode};
+use crate::{DecodeError, Disconnect, PacketType, PropertiesRef, ReasonCode};
 
 pub use config::{Config, OutboxLimits, WillMessage};
 pub use event::{
@@ -88,10 +88,14 @@ impl Context {
     fn disconnect(&mut self, reason: ReasonCode, properties: PropertiesRef<'_>, cause: CloseCause) {
         let version = self.config.version;
         if let Some(link) = self.link.as_mut().filter(|link| link.stage != Stage::Closing) {
-            // Too long a reason string is left out rather than the whole packet.
+            // Properties that are too long for the packet or the server are left out rather than the packet.
             let full = Disconnect { reason, properties };
-            if full.encode(version, link.writes.bytes_mut()).is_err() {
-                let _ = Disconnect::new(reason).encode(version, link.writes.bytes_mut());
+            let limit = link.limits.maximum_packet_size as usize;
+            let out = link.writes.bytes_mut();
+            let before = out.len();
+            if full.encode(version, out).is_err() || out.len() - before > limit {
+                out.truncate(before);
+                let _ = Disconnect::new(reason).encode(version, out);
             }
         }
         self.close(cause);
@@ -101,7 +105,10 @@ impl Context {
     fn fault(&mut self, error: DecodeError) {
         let cause = CloseCause::Protocol(error);
         if self.link.as_ref().is_some_and(|link| link.has_reasons) {
-            self.disconnect(error.reason, PropertiesRef::EMPTY, cause);
+            // Some faults have a code of their own that DISCONNECT may not carry, such as a CONNECT of another version.
+            let reason = Some(error.reason).filter(|r| r.is_valid_in(PacketType::Disconnect));
+            let reason = reason.unwrap_or(ReasonCode::PROTOCOL_ERROR);
+            self.disconnect(reason, PropertiesRef::EMPTY, cause);
         } else {
             self.close(cause);
         }
@@ -271,8 +278,13 @@ impl Session {
     /// Whether all that was accepted is finished and all that was encoded is with the socket.
     #[must_use]
     pub fn is_drained(&self) -> bool {
+        self.is_flushed() && self.subscriptions.is_settled()
+    }
+
+    /// [`is_drained`](Self::is_drained), whatever the server still has to say to requests for subscriptions.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
         self.outbox.status().messages == 0
-            && self.subscriptions.is_settled()
             && self
                 .cx
                 .link

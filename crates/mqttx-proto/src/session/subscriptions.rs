@@ -127,6 +127,7 @@ impl Subscriptions {
         let mut lsn = 0;
         let mut items = Vec::with_capacity(subscriptions.len());
         for &Subscription { filter, options, identifier } in subscriptions {
+            self.supersede(filter);
             let order = self.number();
             lsn = cx.journal.push(|| Record::Subscribe {
                 filter: filter.to_owned(),
@@ -334,6 +335,21 @@ impl Subscriptions {
         for (_, token, _) in self.waiting.drain(..) {
             cx.complete(token, Outcome::Closed);
         }
+    }
+
+    /// What nobody waits for and was not sent, a newer request for the filter makes needless: asked twice, the server would
+    /// send retained messages twice, the first time with options that nobody wants any more.
+    fn supersede(&mut self, filter: &str) {
+        let unanswered = |r: &&mut Request| r.kind == Kind::Subscribe && r.token == NO_TOKEN;
+        for request in self.requests.iter_mut().filter(unanswered) {
+            let mut index = 0;
+            let unsent = request.unsent;
+            request.items.retain(|item| {
+                index += 1;
+                index <= unsent || item.filter != filter
+            });
+        }
+        self.requests.retain(|request| !request.items.is_empty());
     }
 
     fn number(&mut self) -> u64 {

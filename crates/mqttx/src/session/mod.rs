@@ -275,14 +275,25 @@ impl Session {
         let done = self.until(|state| {
             let idle = self.shared.unhandled.load(Ordering::Acquire);
             let handled = state.core.delivering() <= idle;
-            // Without a connection, subscriptions that wait for one hold up nobody.
+            // Nobody needs subscriptions any more.
             let sent = match state.core.phase() {
-                Phase::Online => state.core.is_drained(),
+                Phase::Online => state.core.is_flushed(),
                 _ => state.core.outbox().messages == 0,
             };
             (state.closed || (handled && sent)).then_some(())
         });
         tokio::time::timeout_at(until, done).await.is_ok()
+    }
+
+    /// Lets the server finish, until `until`, the QoS 2 messages that were acknowledged to it; without a
+    /// connection it finishes them on the next one.
+    pub(crate) async fn finish_release(&self, until: tokio::time::Instant) {
+        let _watch = DrainWatch::new(&self.shared);
+        let done = self.until(|state| {
+            let core = &state.core;
+            (state.closed || core.phase() != Phase::Online || !core.awaits_release()).then_some(())
+        });
+        let _ = tokio::time::timeout_at(until, done).await;
     }
 
     /// Disconnects and ends the session: every delivery that is left resolves as closed.
