@@ -82,15 +82,36 @@ impl Mosquitto {
     /// # Panics
     /// When it does not end in time.
     pub async fn stop(&mut self) {
+        self.signal("-TERM");
         let Some(child) = &mut self.child else { return };
-        let pid = child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("run kill");
         let started = Instant::now();
         while child.try_wait().expect("a child").is_none() {
             assert!(started.elapsed() < PATIENCE, "mosquitto does not stop\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.child = None;
+    }
+
+    /// Stops the process without ending it: connections stay, and nothing answers.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let Some(child) = &self.child else { return };
+        let status = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(status.expect("run kill").success(), "kill {signal}");
     }
 
     /// Starts it again at the same address, ending it first when it runs.

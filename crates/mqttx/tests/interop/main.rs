@@ -9,6 +9,7 @@ mod exchange;
 mod failover;
 mod flow;
 mod forward;
+mod frozen;
 mod many;
 mod persistence;
 mod refusals;
