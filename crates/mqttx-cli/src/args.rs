@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use crate::exit::Failure;
@@ -63,7 +63,11 @@ fn option<'c>(command: &'c Command, word: &OsStr) -> Option<&'c Arg> {
 
 fn property_words(argv: &mut impl Iterator<Item = OsString>) -> OsString {
     let mut words: Vec<OsString> = argv.take(2).collect();
-    let values = if words.get(1).is_some_and(|name| name == "user-property") { 2 } else { 1 };
+    let values = if words.get(1).is_some_and(|name| name.eq_ignore_ascii_case("user-property")) {
+        2
+    } else {
+        1
+    };
     words.extend(argv.take(values));
     words.join(OsStr::new("\0"))
 }
@@ -80,7 +84,12 @@ pub(crate) fn usage_failure(error: &clap::Error) -> Option<Failure> {
         .filter(|line| !line.is_empty())
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .collect();
-    let message = lines.join("; ").replace(WORD_BREAK, " ");
+    let mut message = lines.join("; ");
+    // The words of a -D, which the parser shows without what joins them.
+    if let Some(ContextValue::String(words)) = error.get(ContextKind::InvalidValue) {
+        let shown: String = words.split(WORD_BREAK).collect();
+        message = message.replacen(&shown, &words.replace(WORD_BREAK, " "), 1);
+    }
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     Some(Failure::usage(format_args!("{message} (see --help)")))
 }

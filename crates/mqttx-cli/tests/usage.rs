@@ -127,7 +127,7 @@ fn properties_are_checked_before_any_connection() {
         (&["-D", "connect", "content-type", "x"], "cannot carry"),
         (&["-D", "connect", "receive-maximum", "0"], "receive-maximum"),
         (&["-D", "connect", "nonsense", "0"], "nonsense"),
-        (&["-D", "nonsense", "user-property", "a", "b"], "nonsense"),
+        (&["-D", "nonsense", "user-property", "a", "b"], "'nonsense user-property a b'"),
         (&["-D", "will", "will-delay-interval", "1"], "--will-topic"),
         (&["-D", "connect", "authentication-data", "x"], "authentication-method"),
         (&["-D", "connect", "receive-maximum", "1", "--receive-maximum", "1"], "give one"),

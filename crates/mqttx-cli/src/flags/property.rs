@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use mqttx::proto::{Properties, Property, PropertyContext, PropertyId, WireType};
+use mqttx::proto::{Properties, Property, PropertyContext, PropertyId, WireType, validate_topic};
 
 use crate::args::WORD_BREAK;
 
@@ -38,7 +38,7 @@ impl PropertyArg {
             return Err(format!("expected PACKET NAME VALUE, PACKET being {}", Packet::NAMES));
         };
         let (packet, name) = (Packet::parse(text(packet)?)?, text(name)?);
-        let id = PropertyId::from_name(name)
+        let id = PropertyId::from_name(&name.to_ascii_lowercase())
             .ok_or_else(|| format!("unknown property '{name}': {}", packet.allowed()))?;
         if !packet.may_carry(id) {
             return Err(format!(
@@ -100,14 +100,14 @@ impl Packet {
     const NAMES: &'static str = "connect, will, publish, subscribe, unsubscribe or disconnect";
 
     fn parse(name: &str) -> Result<Self, String> {
-        Ok(match name {
+        Ok(match name.to_ascii_lowercase().as_str() {
             "connect" => Self::Connect,
             "will" => Self::Will,
             "publish" => Self::Publish,
             "subscribe" => Self::Subscribe,
             "unsubscribe" => Self::Unsubscribe,
             "disconnect" => Self::Disconnect,
-            other => return Err(format!("unknown packet '{other}': allowed are {}", Self::NAMES)),
+            _ => return Err(format!("unknown packet '{name}': allowed are {}", Self::NAMES)),
         })
     }
 
@@ -196,7 +196,11 @@ fn push(list: &mut Properties, id: PropertyId, values: &[&[u8]]) -> Result<(), S
             Property::SubscriptionIdentifier(number(268_435_455)? as u32)
         }
         PropertyId::ContentType => Property::ContentType(text(value)?),
-        PropertyId::ResponseTopic => Property::ResponseTopic(text(value)?),
+        PropertyId::ResponseTopic => {
+            let topic = text(value)?;
+            validate_topic(topic).map_err(|error| format!("{name} '{topic}': {error}"))?;
+            Property::ResponseTopic(topic)
+        }
         PropertyId::ReasonString => Property::ReasonString(text(value)?),
         PropertyId::AuthenticationMethod => Property::AuthenticationMethod(text(value)?),
         PropertyId::AuthenticationData => Property::AuthenticationData(value),
@@ -223,7 +227,7 @@ mod tests {
     fn properties_are_sorted_by_packet_in_the_order_given() {
         let args: Vec<_> = [
             &["publish", "user-property", "b", "-1"][..],
-            &["publish", "content-type", "text/plain"],
+            &["PUBLISH", "Content-Type", "text/plain"],
             &["connect", "request-problem-information", "0"],
             &["publish", "user-property", "a", ""],
             &["will", "will-delay-interval", "4294967295"],
@@ -257,7 +261,7 @@ mod tests {
             (&["publish", "content-type"], "needs one value"),
             (&["publish", "user-property", "k"], "key and a value"),
             (&["pub", "content-type", "x"], "unknown packet 'pub'"),
-            (&["publish", "Content-Type", "x"], "unknown property"),
+            (&["publish", "content_type", "x"], "unknown property"),
             (&["publish", "will-delay-interval", "1"], "cannot carry"),
             (&["publish", "subscription-identifier", "1"], "cannot carry"),
             (&["disconnect", "server-reference", "h"], "cannot carry"),
@@ -271,6 +275,7 @@ mod tests {
             (&["publish", "message-expiry-interval", "+1"], "0 to 4294967295"),
             (&["publish", "message-expiry-interval", "4294967296"], "0 to 4294967295"),
             (&["publish", "response-topic", "a/+"], "response-topic"),
+            (&["publish", "response-topic", ""], "response-topic"),
             (&["connect", "receive-maximum", "0"], "receive-maximum"),
             (&["connect", "maximum-packet-size", "0"], "maximum-packet-size"),
             (&["connect", "request-response-information", "2"], "0 to 1"),

@@ -112,6 +112,8 @@ bad_connacks! {
     both connack_with_fixed_header_flags: "21 { 00 00 «{}» }" => "«< e0 { 81 }»";
     both publish_before_connack: "30 { <t> «{}» 'm' }" => "«< e0 { 82 }»";
     v5 connack_without_property_length: "20 { 00 00 }" => "< e0 { 81 }";
+    v5 connack_with_a_method_nobody_named: "20 { 00 00 { 15 <m> } }" => "< e0 { 82 }";
+    v5 connack_with_data_without_method: "20 { 00 00 { 16 0001 00 } }" => "< e0 { 82 }";
     v5 connack_with_receive_maximum_0: "20 { 00 00 { 21 0000 } }" => "< e0 { 82 }";
     v5 connack_with_maximum_packet_size_0: "20 { 00 00 { 27 00000000 } }" => "< e0 { 82 }";
     v5 connack_with_maximum_qos_2: "20 { 00 00 { 24 02 } }" => "< e0 { 82 }";

@@ -280,6 +280,42 @@ scripts! {
         > 20 { 00 9c { 1c <127.0.0.1:$PORT2> } }
         end
         exit 156";
+    v5 redirection_by_disconnect_in_a_circle_ends: "sub -t t" => "
+        connect
+        ? 82
+        > e0 { 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        ? 82
+        > e0 { 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        ? 82
+        > e0 { 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        ? 82
+        > e0 { 9c { 1c <127.0.0.1:$PORT2> } }
+        end
+        exit 156";
+    v5 redirection_to_a_list_takes_what_answers: "pub -t t -m m -q 1" => "
+        accept
+        ? 10
+        > 20 { 00 9c { 1c <127.0.0.1:1 127.0.0.1:$PORT2> } }
+        end
+        accept2
+        ? 10
+        > 20 { 00 00 {} }
+        < 32 { <t> 0001 {} 'm' }
+        > 40 { 0001 }
+        bye
+        exit 0";
     v5 redirection_without_an_address_ends: "pub -t t -m m -L mqtt://127.0.0.1:$PORT" => "
         accept
         ? 10

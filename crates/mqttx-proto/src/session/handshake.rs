@@ -132,6 +132,14 @@ fn accept_v5(
     limits: &mut Limits,
 ) -> Result<(), DecodeError> {
     let given = connack.properties;
+    let method = given.authentication_method();
+    if method.is_some() && method != config.connect_properties.as_ref().authentication_method() {
+        // [MQTT-4.12.0-5], [MQTT-4.12.0-6]
+        return Err(DecodeError::protocol("an authentication method that CONNECT did not name"));
+    }
+    if method.is_none() && given.authentication_data().is_some() {
+        return Err(DecodeError::protocol("authentication data without a method"));
+    }
     limits.session_expiry = config
         .session_expiry
         .or_else(|| {

@@ -159,6 +159,7 @@ impl Incoming {
             if let Flow::Delivering { place: Some(place), .. } = flow {
                 // The server released a message without our PUBREC: none is owed any more.
                 self.void(place);
+                self.flush(cx);
             }
         }
         if let Some(link) = cx.link.as_mut() {

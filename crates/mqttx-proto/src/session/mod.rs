@@ -88,10 +88,14 @@ impl Context {
     fn disconnect(&mut self, reason: ReasonCode, properties: PropertiesRef<'_>, cause: CloseCause) {
         let version = self.config.version;
         if let Some(link) = self.link.as_mut().filter(|link| link.stage != Stage::Closing) {
-            // Too long a reason string is left out rather than the whole packet.
+            // Properties that are too long for the packet or the server are left out rather than the packet.
             let full = Disconnect { reason, properties };
-            if full.encode(version, link.writes.bytes_mut()).is_err() {
-                let _ = Disconnect::new(reason).encode(version, link.writes.bytes_mut());
+            let limit = link.limits.maximum_packet_size as usize;
+            let out = link.writes.bytes_mut();
+            let before = out.len();
+            if full.encode(version, out).is_err() || out.len() - before > limit {
+                out.truncate(before);
+                let _ = Disconnect::new(reason).encode(version, out);
             }
         }
         self.close(cause);

@@ -428,6 +428,20 @@ fn duplicate_pubrel_is_answered_again() {
 }
 
 #[test]
+fn a_release_before_our_pubrec_does_not_hold_back_what_follows() {
+    let mut wire = Wire::online(config(V311), ok(V311));
+    wire.receive("34 { <t> 0005 'a' } 32 { <t> 0006 'b' }");
+    wire.session.ack(wire.tickets[1]);
+    wire.expect("");
+    wire.receive("62 02 0005");
+    wire.expect("40 02 0006 70 02 0005");
+    wire.receive("34 { <t> 0005 'c' } 62 02 0005 32 { <t> 0007 'd' }");
+    wire.session.ack(wire.tickets[2]);
+    wire.session.ack(wire.tickets[3]);
+    wire.expect("70 02 0005 40 02 0007");
+}
+
+#[test]
 fn lost_session_voids_received_ids() {
     let mut wire = Wire::online(config(V311), ok(V311));
     wire.receive("34 { <t> 0005 'x' }");
@@ -658,6 +672,25 @@ fn filters_that_connack_rules_out_are_refused_here() {
 }
 
 #[test]
+fn filters_too_long_for_the_server_are_refused_here() {
+    let mut wire = Wire::online(config(V5), "20 { 00 00 { 27 00000010 } }");
+    wire.subscribe(&["fits", "this/is/too/long"], 4);
+    wire.expect("82 { 0001 00 <fits> 01 }");
+    wire.receive("90 { 0001 00 01 }");
+    let too_large = ReasonCode::PACKET_TOO_LARGE;
+    assert_eq!(
+        wire.outcome(4),
+        Some(Outcome::Subscribed(vec![ReasonCode::GRANTED_QOS_1, too_large]))
+    );
+    let refused =
+        wire.events().into_iter().find(|e| matches!(e, Event::SubscriptionRefused { .. }));
+    assert!(refused.is_some(), "told as a refusal, and not asked again");
+    wire.session.unsubscribe(&["this/is/too/long"], PropertiesRef::EMPTY, 5).unwrap();
+    wire.expect("");
+    assert_eq!(wire.outcome(5), Some(Outcome::Unsubscribed(vec![too_large])));
+}
+
+#[test]
 fn unsubscribe_waits_for_the_connection_and_forgets_the_filter() {
     let mut wire = Wire::online(config(V311), ok(V311));
     wire.subscribe(&["a", "b"], 0);
@@ -802,6 +835,15 @@ fn disconnect_follows_what_is_written_already() {
     wire.expect("30 { <t> 00 'x' } e0 00");
     assert_eq!(wire.close_cause(), Some(CloseCause::Requested));
     assert_eq!(wire.session.outbox().messages, 1, "kept for the next connection");
+}
+
+#[test]
+fn disconnect_leaves_out_properties_that_are_too_long_for_the_server() {
+    let mut wire = Wire::online(config(V5), "20 { 00 00 { 27 00000010 } }");
+    let mut properties = Properties::new();
+    properties.push(Property::ReasonString("a long farewell")).unwrap();
+    wire.session.disconnect(ReasonCode::NORMAL_DISCONNECTION, properties.as_ref());
+    wire.expect("e0 00");
 }
 
 #[test]

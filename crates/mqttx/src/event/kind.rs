@@ -109,7 +109,7 @@ event_kinds! {
     }
     /// The server sent the session to another address.
     SessionRedirected = "session_redirected" {
-        /// The address that it named.
+        /// The addresses that it named, separated by spaces.
         server_reference: String,
     }
     /// The server refused a subscription.

@@ -242,13 +242,26 @@ impl<'a> Output<'a> {
     fn piece(&mut self, piece: Piece<'a>) {
         match self.0.last_mut() {
             Some(OutLevel::One(pieces)) => pieces.push(piece),
-            // The last of the many levels goes on with this piece: its beginning is not known.
-            _ => self.0.push(OutLevel::One(vec![Piece::Anything, piece])),
+            // The piece goes on with the last of the many levels, or with the level before them when there are none and
+            // the slash is gone: neither beginning is known.
+            _ => {
+                self.0.truncate(self.0.len().saturating_sub(2));
+                self.0.push(OutLevel::Many);
+                self.0.push(OutLevel::One(vec![Piece::Anything, piece]));
+            }
         }
     }
 
     fn rest(&mut self, input: &Input<'a>, from: usize, slash: bool) {
         let known = input.levels.len().saturating_sub(from);
+        if slash && known == 1 && !input.open {
+            // An empty rest takes the slash before it along.
+            match input.level(from) {
+                Piece::Text("") => return,
+                Piece::Anything => return self.0.push(OutLevel::Many),
+                Piece::Text(_) => {}
+            }
+        }
         for n in 0..known {
             if n > 0 || slash {
                 self.0.push(OutLevel::One(Vec::new()));

@@ -162,3 +162,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_empty_rest_that_takes_its_slash_along_is_an_echo() {
+    let target = super::super::ForwarderTarget::new("s").map("+/#", "{1}//{#}").topic("elsewhere");
+    assert!(ForwarderBuilder::new("fw").source("s", "a/").to(target).build().is_err());
+}

@@ -14,8 +14,8 @@ pub(crate) const MAX_HOPS: u8 = 3;
 pub(crate) enum Verdict {
     /// Try again with growing delays.
     Retry,
-    /// Connect there, at once.
-    Follow(Endpoint),
+    /// Connect to the first of these that answers, at once.
+    Follow(Vec<Endpoint>),
     /// A retry will hardly change it.
     GiveUp,
     /// Another client took the session over: coming back would take it in turn.
@@ -47,11 +47,13 @@ pub(crate) fn judge(cause: &CloseCause, hops: u8) -> Verdict {
 
 /// A server reference is a list of `host` or `host:port`, separated by spaces (section 4.11).
 fn redirect(refusal: &Refusal, hops: u8) -> Verdict {
-    let first = refusal.server_reference.as_deref().and_then(|text| text.split_whitespace().next());
-    match first.and_then(|text| text.parse().ok()) {
-        Some(endpoint) if hops < MAX_HOPS => Verdict::Follow(endpoint),
-        _ => Verdict::GiveUp,
+    let list = refusal.server_reference.as_deref().unwrap_or_default();
+    let endpoints: Vec<_> =
+        list.split_whitespace().map_while(|reference| reference.parse().ok()).collect();
+    if endpoints.is_empty() || hops >= MAX_HOPS {
+        return Verdict::GiveUp;
     }
+    Verdict::Follow(endpoints)
 }
 
 /// The error that tells of it; `None` when it was our wish.
@@ -120,10 +122,12 @@ mod tests {
     #[test]
     fn redirects_are_followed_up_to_the_limit() {
         let to = |server| CloseCause::Refused(refusal(ReasonCode::SERVER_MOVED, server));
-        let Verdict::Follow(endpoint) = judge(&to(Some("other:1884 third")), 2) else {
+        let Verdict::Follow(endpoints) = judge(&to(Some("other:1884 third a:b:c fourth")), 2)
+        else {
             panic!("followed")
         };
-        assert_eq!((endpoint.host(), endpoint.port()), ("other", 1884));
+        let endpoints: Vec<_> = endpoints.iter().map(|e| (e.host(), e.port())).collect();
+        assert_eq!(endpoints, [("other", 1884), ("third", 1883)]);
         assert!(matches!(judge(&to(Some("other")), MAX_HOPS), Verdict::GiveUp));
         assert!(matches!(judge(&to(Some("a:b:c")), 0), Verdict::GiveUp));
         assert!(matches!(judge(&to(None), 0), Verdict::GiveUp));

@@ -31,7 +31,9 @@ pub(super) fn send_next(
     let Some(id) = cx.ids.allocate(Owner::Operation(number)) else { return false };
     let Some(link) = cx.link.as_mut() else { return false };
     let version = cx.config.version;
+    let limit = link.limits.maximum_packet_size as usize;
     let out = link.writes.bytes_mut();
+    let before = out.len();
     let encoded = match request.kind {
         Kind::Subscribe => {
             let mut properties = (*request.properties).clone();
@@ -50,11 +52,16 @@ pub(super) fn send_next(
             encode_unsubscribe(version, id, request.properties.as_ref().as_ref(), filters, out)
         }
     };
-    if encoded.is_err() {
-        // A batch is far below the largest remaining length; only one filter of 64 KiB times the batch could reach it.
+    if encoded.is_err() || out.len() - before > limit {
+        // One filter with its properties that the server does not accept [MQTT-3.2.2-15], or a batch of the longest filters.
+        out.truncate(before);
         cx.ids.free(id);
-        for item in request.items.get_mut(from..to).unwrap_or_default() {
+        let items = request.items.get_mut(from..to).unwrap_or_default();
+        for item in items.iter_mut().filter(|item| item.code.is_none()) {
             item.code = Some(ReasonCode::PACKET_TOO_LARGE);
+            if request.kind == Kind::Subscribe {
+                settle(cx, desired, &item.filter, ReasonCode::PACKET_TOO_LARGE, None);
+            }
         }
     } else {
         operations.push(Operation { number, id, request: request.number, from, to });

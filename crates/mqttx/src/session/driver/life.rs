@@ -186,6 +186,9 @@ impl Driver {
             state.wish.clone()
         };
         let lasted = link.online_since.map(|since| now.saturating_duration_since(since));
+        if lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after) {
+            self.plan.not_redirected();
+        }
         drop(link);
         self.shared.router.link_lost(&self.source);
         let freed = self.held.link_lost();
@@ -225,9 +228,10 @@ impl Driver {
     ) {
         let options = &self.shared.options;
         match verdict {
-            Verdict::Follow(endpoint) => {
-                let server_reference = endpoint.to_string();
-                self.plan.follow(endpoint);
+            Verdict::Follow(endpoints) => {
+                let references: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
+                let server_reference = references.join(" ");
+                self.plan.follow(endpoints);
                 self.shared.emit(EventKind::SessionRedirected { server_reference });
                 if options.auto_reconnect {
                     self.reconnect_after(now, Duration::ZERO);

@@ -1,5 +1,6 @@
 //! Where to connect next, and when.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ pub(super) struct Plan {
     refused: usize,
     /// Attempts since the last stable connection.
     attempt: u32,
-    /// A server sent us there.
-    redirect: Option<Endpoint>,
+    /// A server sent us there: the first address is next, the others when it fails.
+    redirect: VecDeque<Endpoint>,
+    /// Redirects that were followed since the last stable connection or delay.
     pub(super) hops: u8,
     /// Whether there was a connection before.
     pub(super) connected_before: bool,
@@ -30,7 +32,7 @@ impl Plan {
     /// The address of the next attempt, which begins now.
     pub(super) fn begin(&mut self, options: &SessionOptions) -> Result<Endpoint, EndpointError> {
         self.attempt = self.attempt.saturating_add(1);
-        match &self.redirect {
+        match self.redirect.front() {
             Some(endpoint) => Ok(endpoint.clone()),
             None => {
                 let broker = options.brokers.get(self.broker % options.brokers.len().max(1));
@@ -47,7 +49,6 @@ impl Plan {
     /// The server accepted the connection.
     pub(super) fn connected(&mut self) {
         (self.failed, self.refused) = (0, 0);
-        self.hops = 0;
         self.connected_before = true;
     }
 
@@ -56,14 +57,18 @@ impl Plan {
         if lasted >= options.reconnect.stable_after {
             self.attempt = 0;
         }
-        self.redirect = None;
+        self.not_redirected();
         self.delays.connection_ended(&options.reconnect, lasted);
         self.delays.next(&options.reconnect, random())
     }
 
     /// An attempt failed: the next broker is tried, after a delay when all of them failed.
     pub(super) fn failed(&mut self, options: &SessionOptions) -> Duration {
-        self.move_on(options);
+        if self.redirect.pop_front().is_none() {
+            self.broker = (self.broker + 1) % options.brokers.len().max(1);
+        } else if !self.redirect.is_empty() {
+            return Duration::ZERO;
+        }
         self.failed += 1;
         if self.failed < options.brokers.len() {
             return Duration::ZERO;
@@ -80,21 +85,24 @@ impl Plan {
         if self.refused < options.brokers.len() {
             return self.failed(options);
         }
-        self.move_on(options);
+        if self.redirect.is_empty() {
+            self.broker = (self.broker + 1) % options.brokers.len().max(1);
+        }
+        self.redirect.clear();
         (self.failed, self.refused) = (0, 0);
         options.reconnect.max
     }
 
-    fn move_on(&mut self, options: &SessionOptions) {
-        if self.redirect.take().is_none() {
-            self.broker = (self.broker + 1) % options.brokers.len().max(1);
-        }
+    /// A server sent us elsewhere: these are the next addresses.
+    pub(super) fn follow(&mut self, endpoints: Vec<Endpoint>) {
+        self.hops += 1;
+        self.redirect = endpoints.into();
     }
 
-    /// A server sent us elsewhere: that is the next address.
-    pub(super) fn follow(&mut self, endpoint: Endpoint) {
-        self.hops += 1;
-        self.redirect = Some(endpoint);
+    /// The next address is one of the session's own again, and may send us elsewhere.
+    pub(super) fn not_redirected(&mut self) {
+        self.hops = 0;
+        self.redirect.clear();
     }
 
     /// Somebody wants a connection now: all counts start over.
@@ -102,8 +110,7 @@ impl Plan {
         self.delays.reset();
         self.attempt = 0;
         (self.failed, self.refused) = (0, 0);
-        self.hops = 0;
-        self.redirect = None;
+        self.not_redirected();
     }
 }
 
@@ -160,7 +167,7 @@ mod tests {
         let options = options(&["a"]);
         let mut plan = Plan::default();
         host(&mut plan, &options);
-        plan.follow("elsewhere".parse().expect("valid"));
+        plan.follow(vec!["elsewhere".parse().expect("valid")]);
         assert_eq!(plan.refused(&options), options.reconnect.max);
         assert_eq!((host(&mut plan, &options).as_str(), plan.hops), ("a", 0));
     }
@@ -183,9 +190,11 @@ mod tests {
         let options = options(&["a"]);
         let mut plan = Plan::default();
         host(&mut plan, &options);
-        plan.follow("elsewhere".parse().expect("valid"));
-        assert_eq!(host(&mut plan, &options), "elsewhere");
-        plan.failed(&options);
+        plan.follow(["b", "c"].map(|to| to.parse().expect("valid")).into());
+        assert_eq!(host(&mut plan, &options), "b");
+        assert_eq!(plan.failed(&options), Duration::ZERO);
+        assert_eq!(host(&mut plan, &options), "c");
+        assert!(plan.failed(&options) > Duration::ZERO);
         assert_eq!(host(&mut plan, &options), "a");
     }
 
