@@ -182,7 +182,7 @@ event_kinds! {
         reason: &'static str,
         /// How many since the last event of this cause.
         count: u64,
-        /// The source topic of the last one.
+        /// The source topic of the last one; empty for what was not told of when the forwarder stopped.
         topic: String,
     }
     /// A store failed.

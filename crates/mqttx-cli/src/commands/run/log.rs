@@ -98,10 +98,15 @@ fn describe(kind: &EventKind) -> (Level, String) {
         EventKind::ForwarderStopped { forwarder, unacknowledged } => {
             (Level::Info, format!("forwarder {forwarder}: stopped, {unacknowledged} messages left"))
         }
-        EventKind::ForwarderMessageDropped { forwarder, reason, count, topic } => (
-            Level::Warn,
-            format!("forwarder {forwarder}: dropped {count} messages: {reason}, last of '{topic}'"),
-        ),
+        EventKind::ForwarderMessageDropped { forwarder, reason, count, topic } => {
+            // The rest of a second's drops is told of without a topic.
+            let last =
+                if topic.is_empty() { String::new() } else { format!(", last of '{topic}'") };
+            (
+                Level::Warn,
+                format!("forwarder {forwarder}: dropped {count} messages: {reason}{last}"),
+            )
+        }
         EventKind::EventsLagged { missed } => {
             (Level::Warn, format!("{missed} log lines are missing"))
         }
