@@ -1,0 +1,127 @@
+//! What a session can be asked without changing it.
+
+use super::link::Stage;
+use super::{Config, Limits, OutboxStatus, Phase, SendTotals, Session};
+
+impl Session {
+    /// What was asked for.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.cx.config
+    }
+
+    /// For changes, which take effect at the next connection.
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut self.cx.config
+    }
+
+    /// What the server allows; `None` unless online.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Limits> {
+        self.cx.link.as_ref().filter(|link| link.is_online()).map(|link| &link.limits)
+    }
+
+    /// How far the connection has come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.cx.link.as_ref().map(|link| link.stage) {
+            None => Phase::Offline,
+            Some(Stage::Handshake) => Phase::Handshake,
+            Some(Stage::Online) => Phase::Online,
+            Some(Stage::Closing) => Phase::Closing,
+        }
+    }
+
+    /// The client id of the next CONNECT: the configured one, or the one that the server assigned.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        if self.cx.config.client_id.is_empty() {
+            &self.continuity.assigned_client_id
+        } else {
+            &self.cx.config.client_id
+        }
+    }
+
+    /// What waits and what is in flight.
+    #[must_use]
+    pub fn outbox(&self) -> OutboxStatus {
+        self.outbox.status()
+    }
+
+    /// Totals of what was sent.
+    #[must_use]
+    pub fn send_totals(&self) -> SendTotals {
+        self.outbox.totals
+    }
+
+    /// Received messages that were known already and not delivered again.
+    #[must_use]
+    pub fn received_duplicates(&self) -> u64 {
+        self.incoming.duplicates
+    }
+
+    /// QoS 1 and 2 messages that are accepted and not finished.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.outbox.unfinished()
+    }
+
+    /// Received QoS 1 and 2 messages that are with the application, or wait behind one that is.
+    #[must_use]
+    pub fn undelivered(&self) -> usize {
+        self.incoming.owed()
+    }
+
+    /// Received QoS 1 and 2 messages of this connection that are with the application.
+    #[must_use]
+    pub fn delivering(&self) -> usize {
+        self.incoming.delivering()
+    }
+
+    /// Whether a received QoS 2 message still waits for the server's PUBREL.
+    #[must_use]
+    pub fn awaits_release(&self) -> bool {
+        self.incoming.awaits_release()
+    }
+
+    /// How many filters are desired.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Whether an answer of the server to something of ours is outstanding: CONNACK, an acknowledgement, SUBACK, PINGRESP. A
+    /// driver that does not read now would wait for ever.
+    #[must_use]
+    pub fn awaits_server(&self) -> bool {
+        self.cx.link.as_ref().is_some_and(|link| {
+            !link.is_online()
+                || link.timer.is_waiting_for_ping()
+                || !self.subscriptions.is_settled()
+                || self.outbox.status().in_flight > 0
+        })
+    }
+
+    /// Whether every subscribe and unsubscribe has its answer.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.subscriptions.is_settled()
+    }
+
+    /// Whether all that was accepted is finished and all that was encoded is with the socket.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.is_flushed() && self.subscriptions.is_settled()
+    }
+
+    /// [`is_drained`](Self::is_drained), whatever the server still has to say to requests for subscriptions.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.outbox.status().messages == 0
+            && self
+                .cx
+                .link
+                .as_ref()
+                .is_none_or(|link| link.everything_written() && !link.has_unwritten_messages())
+    }
+}
