@@ -25,7 +25,7 @@ pub use reason::ReasonCode;
 pub use session::{
     Accepted, AckTicket, CloseCause, Completion, Config, Connected, DropReason, Event, Inbound,
     Limits, Lsn, NO_TOKEN, OutboxLimits, OutboxStatus, Outcome, Outgoing, Phase, PublishError,
-    Record, Refusal, SendTotals, Session, StoredMessage, SubscribeError, Subscription, Token,
+    Priority, Record, RecordBatch, RecordError, Records, Refusal, SendTotals, Sequence, Session, StoredMessage, SubscribeError, Subscription, Token,
     WillMessage,
 };
 pub use topic::{

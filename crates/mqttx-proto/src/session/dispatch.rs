@@ -115,7 +115,7 @@ impl Session {
             }
             self.continuity.epoch += 1;
             let (epoch, client_id) = (self.continuity.epoch, self.client_id().to_owned());
-            self.cx.journal.push(|| Record::Epoch { epoch, broker, client_id });
+            self.cx.journal.push(|| Record::Epoch { epoch, broker, client_id: &client_id });
         }
         self.continuity.known = true;
         self.continuity.broker = broker;

@@ -35,7 +35,9 @@ pub use event::{
 };
 pub use link::Limits;
 pub use outgoing::{OutboxStatus, Outgoing, SendTotals};
-pub use record::{Lsn, Record, StoredMessage};
+pub use record::{
+    Lsn, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredMessage,
+};
 pub use subscriptions::Subscription;
 
 use incoming::Incoming;
@@ -415,7 +417,7 @@ impl Session {
     }
 
     /// Moves the records to store to `out` and returns the position of the last one ever.
-    pub fn poll_store(&mut self, out: &mut Vec<Record>) -> Lsn {
+    pub fn poll_store(&mut self, out: &mut RecordBatch) -> Lsn {
         self.cx.journal.take(out)
     }
 }

@@ -30,7 +30,7 @@ use super::arena::Arena;
 use super::event::{DropReason, Event, NO_TOKEN, Outcome, Token};
 use super::id_guard::IdGuard;
 use super::incoming::encode_ack;
-use super::record::{Lsn, Record};
+use super::record::{Lsn, Priority, Record, Sequence};
 use encoded::{Encoded, earliest};
 
 /// A message to send.
@@ -200,7 +200,7 @@ impl Outbox {
         if counted {
             self.status.in_flight = self.status.in_flight.saturating_sub(1);
         }
-        cx.journal.push(|| Record::Done { sequence });
+        cx.journal.push(|| Record::Done { sequence: named(sequence) });
         cx.complete(token, outcome);
         while self.entries.front().is_some_and(|e| e.state == State::Gone) {
             self.entries.pop_front();
@@ -232,6 +232,11 @@ impl Outbox {
     fn note_expiry(&mut self, encoded: &Encoded) {
         self.next_expiry = earliest(self.next_expiry, encoded.expires_at());
     }
+}
+
+/// Its name in the store.
+fn named(sequence: u64) -> Sequence {
+    Sequence::new(Priority::LOWEST, sequence)
 }
 
 fn entry_mut(entries: &mut VecDeque<Entry>, base: u64, sequence: u64) -> Option<&mut Entry> {

@@ -130,9 +130,10 @@ impl Subscriptions {
             self.supersede(filter);
             let order = self.number();
             lsn = cx.journal.push(|| Record::Subscribe {
-                filter: filter.to_owned(),
+                filter,
                 options,
                 identifier,
+                properties: properties.as_ref().as_ref(),
             });
             self.desired.insert(
                 filter.to_owned(),
@@ -169,7 +170,7 @@ impl Subscriptions {
         let mut items = Vec::with_capacity(filters.len());
         for &filter in filters {
             if self.desired.remove(filter).is_some() {
-                lsn = cx.journal.push(|| Record::Unsubscribe { filter: filter.to_owned() });
+                lsn = cx.journal.push(|| Record::Unsubscribe { filter });
             }
             let options = SubscribeOptions::default();
             items.push(Item { filter: filter.to_owned(), options, identifier: None, code: None });
@@ -459,7 +460,7 @@ fn settle(
         desired.standing = if code.is_error() {
             Standing::Refused
         } else {
-            cx.journal.push(|| Record::Granted { filter: filter.to_owned() });
+            cx.journal.push(|| Record::Granted { filter, code });
             Standing::Granted
         };
     }

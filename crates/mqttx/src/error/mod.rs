@@ -150,6 +150,13 @@ impl Error {
         Self::new(ErrorKind::Store, message)
     }
 
+    /// Another process, or another session of this one, opened the stored state of `session` and owns it now.
+    #[must_use]
+    pub fn fenced(session: &str) -> Self {
+        let text = "fenced: another owner has taken over the stored state of this session";
+        Self::store(text).with_code("store.fenced").with_session(session)
+    }
+
     /// The peer broke the protocol.
     #[must_use]
     pub fn protocol(message: impl Into<Cow<'static, str>>) -> Self {

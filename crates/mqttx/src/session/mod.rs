@@ -27,6 +27,7 @@ pub(crate) use publish::Draft;
 pub(crate) use shared::Services;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,8 +73,13 @@ impl Session {
         let (core, log) = match &options.store {
             None => (Core::new(config), None),
             Some(store) => {
-                let opened = store.open(&options.name)?;
-                (Core::restore(config, shared::now(), opened.records), Some(opened.log))
+                let mut opening = store.open(&options.name);
+                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+                let std::task::Poll::Ready(opened) = opening.as_mut().poll(&mut cx) else {
+                    return Err(Error::store("the store is slow"));
+                };
+                let opened = opened?;
+                (Core::restore(config, shared::now(), &opened.records), Some(opened.log))
             }
         };
         let shared = Arc::new(Shared::new(options, core, services));

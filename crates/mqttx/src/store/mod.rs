@@ -2,60 +2,160 @@
 //!
 //! # The contract
 //!
-//! A store keeps, for each session by name, a log of [`Record`]s. What it owes:
+//! A store keeps, for each session by name, the state that a log of [`Record`](mqttx_proto::Record)s describes. What it owes:
 //!
 //! - **Order.** [`Log::submit`] takes records in order; what [`Store::open`] gives back later describes the state after a
-//!   prefix of them. A store may fold records into fewer ones that lead to the same state.
+//!   prefix of them. A store may fold records into fewer ones that lead to the same state: a finished message is gone, and so
+//!   is everything about it. The assignments of unfinished messages come back in the order of their `order`.
 //! - **Positions.** The records of one opened log are numbered 1, 2, 3, … in the order of submission. [`Progress::written`] is
-//!   the last position that survives the end of this process, [`Progress::synced`] the last that survives the end of the
-//!   machine; `synced ≤ written`. Neither ever falls. All records at or below a position have reached it: these are the
-//!   barriers that the core waits for. *Durable before wire*: a PUBLISH with QoS 1 leaves when its packet id is written, one
-//!   with QoS 2 and every PUBREC and PUBREL when its record is synced.
-//! - **Never blocking.** `submit` and `poll_progress` are called on a driver's turn: they hand over and look, nothing else. What
-//!   blocks belongs on a thread of the store's own.
-//! - **One owner.** A log that is opened a second time belongs to the second; what the first submits from then on is not kept
-//!   and its `poll_progress` fails.
-//! - **Errors** are told by `poll_progress` and are final for that log: the session ends its connection, sends nothing further,
-//!   and fails with the error. There is no silent change to another store.
+//!   the last position that survives the end of this process, [`Progress::synced`] the last that is as durable as the store
+//!   promises (a file store with group commit: it survives the end of the machine); `synced ≤ written`. Neither ever falls. All
+//!   records at or below a position have reached it: these are the barriers that the core waits for. *Durable before wire*: a
+//!   PUBLISH with QoS 1 leaves when its packet id is written, one with QoS 2 and every PUBREC and PUBREL when its record is
+//!   synced; a publisher is told "accepted" when its message is synced.
+//! - **Groups.** Records of all sessions that arrive while the store is busy become durable together. A record that nothing
+//!   waits for (`Done`, `Forgotten`) need not start a group of its own, but is written within 50 ms: a killed process must not
+//!   send a finished message again.
+//! - **Never blocking.** `submit`, `fetch` and `poll_update` are called on a driver's turn: they hand over and look, nothing
+//!   else. What blocks belongs on a thread or task of the store's own; that is also where `open` does its work.
+//! - **Ending.** A log that is dropped has handed everything over: what was submitted is still made durable.
+//!   [`Store::close`] waits for that.
+//! - **One owner.** A log that is opened a second time belongs to the second. Nothing that the first submits from then on is
+//!   kept, and its `poll_update` fails with [`Error::fenced`]. Where several processes can open one store, the store makes sure
+//!   of that by a fencing token, or by refusing a second process.
+//! - **Numbers** of messages are not used twice: [`Lane::end`] is above every number of an earlier life.
+//! - **No room.** A store that is full says so by [`Update::Full`], keeps what it has, keeps trying what it was given, and says
+//!   so again when there is room. Nothing is dropped. What happens to new messages meanwhile is [`Store::on_full`].
+//! - **Errors** end the log: `poll_update` fails, and from then on nothing more is durable. The session ends its connection,
+//!   sends nothing further, and fails with the error. A store that cannot be reached for a while and waits for it says
+//!   [`Update::Unavailable`] instead. There is no silent change to another store.
+//! - **Damage** costs what is damaged, never what is not, and is always told, by a [`StoreNotice`]: at opening, or when it is
+//!   found. A damaged message is never given back as if it were whole.
+//! - **Limits.** A record has at most 256 MiB and some hundred bytes, a session name at most 65 535 bytes of UTF-8. Every
+//!   length that comes from outside is checked before anything is allocated for it.
 //!
 //! Sessions without a store keep their state in the session itself; it ends with the session.
 
+mod fold;
 mod memory;
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use mqttx_proto::{Lsn, Record};
+use mqttx_proto::{Lsn, Priority, RecordBatch};
 
 use crate::error::Error;
+use crate::options::OnFull;
 
+pub use fold::FoldedState;
 pub use memory::MemoryStore;
 
 /// A place that keeps the state of sessions; see the [contract](self).
 pub trait Store: Send + Sync + fmt::Debug {
     /// Opens the log of a session, takes it over from whoever has it, and reads what it says.
     ///
+    /// The session waits for it before it connects. A store that waits for something (a server that is away) may take as long as
+    /// that takes.
+    ///
     /// # Errors
-    /// The store cannot be reached, or what it holds cannot be read.
-    fn open(&self, session: &str) -> Result<Opened, Error>;
+    /// The store is damaged beyond recovery, in use by another process, refuses the credentials, or cannot be reached and does
+    /// not wait.
+    fn open(&self, session: &str) -> Opening;
+
+    /// Whether what is kept survives the process. Default `true`.
+    ///
+    /// A forwarder acknowledges its source once such a store has the message for the target.
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    /// Whether logs give queued messages back by [`Log::fetch`], so that a session need not keep all of them in memory.
+    /// Default `false`: [`Opened::records`] has everything, and `fetch` is not called.
+    fn spills(&self) -> bool {
+        false
+    }
+
+    /// What happens to new messages while the store has no room. Default: they wait.
+    fn on_full(&self) -> OnFull {
+        OnFull::Block
+    }
+
+    /// Waits until everything that was submitted is durable, or has failed. With no log open, the store is left at rest: a
+    /// later log opens it anew. Default: there is nothing to wait for.
+    fn close(&self) -> Closing {
+        Box::pin(std::future::ready(()))
+    }
 }
+
+/// A log that is being opened.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Error>> + Send>>;
+
+/// A store that is being closed.
+pub type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An opened log.
 #[derive(Debug)]
 pub struct Opened {
-    /// The state of the session, as records in their order; empty for a new session.
-    pub records: Vec<Record>,
+    /// The state of the session, as records in an order in which they can be applied; empty for a new session. Of a store that
+    /// [spills](Store::spills) the queued messages that have no packet id may be missing.
+    pub records: RecordBatch,
+    /// The queued messages that are not in `records`, by priority.
+    pub lanes: [Lane; Priority::COUNT],
     /// Where further records go.
     pub log: Box<dyn Log>,
+    /// What is to be told about the state of the store.
+    pub notices: Vec<StoreNotice>,
+}
+
+/// The messages of one priority, as they were when the log was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lane {
+    /// The lowest number of a queued message that is not in [`Opened::records`].
+    pub next: u64,
+    /// Above all numbers that were ever used.
+    pub end: u64,
+    /// How many queued messages are not in the records.
+    pub messages: u64,
+    /// About how many bytes those take as packets.
+    pub bytes: u64,
 }
 
 /// The log of one session, owned by its driver; see the [contract](self).
 pub trait Log: Send + fmt::Debug {
-    /// Takes all of `records`, without blocking.
-    fn submit(&mut self, records: &mut Vec<Record>);
+    /// Takes all of `records`, without blocking, and leaves it empty. It may leave other memory in it.
+    fn submit(&mut self, records: &mut RecordBatch);
 
-    /// How far the records are, once that changed since the last call; else the waker is told when it does.
-    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Error>>;
+    /// The next news, once there are any; else the waker is told when there are.
+    ///
+    /// # Errors
+    /// Nothing further becomes durable; see the [contract](self).
+    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Result<Update, Error>>;
+
+    /// Asks for queued messages, without blocking: [`Update::Fetched`] answers. At most one is open at a time. It sees
+    /// everything that was submitted before it. Only called where [`Store::spills`].
+    fn fetch(&mut self, wanted: Fetch) {
+        let _ = wanted;
+    }
+}
+
+/// News of a log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Update {
+    /// Records reached the next stage.
+    Progress(Progress),
+    /// The answer to [`Log::fetch`].
+    Fetched(Fetched),
+    /// The store has no room for messages (`true`), or has room again.
+    Full(bool),
+    /// The store cannot be reached or written, and waits until it can.
+    Unavailable(Error),
+    /// It can be reached and written again.
+    Available,
+    /// Something that a person has to know.
+    Notice(StoreNotice),
 }
 
 /// How far the records of a log are.
@@ -63,6 +163,39 @@ pub trait Log: Send + fmt::Debug {
 pub struct Progress {
     /// The last position that survives the end of the process.
     pub written: Lsn,
-    /// The last position that survives the end of the machine.
+    /// The last position that is as durable as the store promises.
     pub synced: Lsn,
+}
+
+/// Which queued messages are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fetch {
+    /// Of this priority.
+    pub priority: Priority,
+    /// From this number on.
+    pub from: u64,
+    /// At most so many; at least one.
+    pub messages: usize,
+    /// Stop behind the message that reaches so many bytes.
+    pub bytes: usize,
+}
+
+/// Queued messages.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Of this priority.
+    pub priority: Priority,
+    /// `Enqueue` records of all messages from [`Fetch::from`] up to here that are not finished and have no packet id, in order.
+    pub records: RecordBatch,
+    /// The number from which on the next fetch looks.
+    pub next: u64,
+}
+
+/// What a person has to know about a store: damage that was found, and what it cost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreNotice {
+    /// What was found where, and what became of it; one line.
+    pub text: String,
+    /// Records that are lost, as far as they can be counted.
+    pub lost_records: u64,
 }

@@ -66,14 +66,16 @@ impl Outbox {
     ) -> Lsn {
         let sequence = self.end();
         let lsn = cx.journal.push(|| Record::Enqueue {
-            sequence,
-            message: Box::new(StoredMessage {
-                topic: message.topic.to_owned(),
-                payload: message.payload.clone(),
+            sequence: super::named(sequence),
+            message: StoredMessage {
+                topic: message.topic,
+                payload: message.payload,
                 qos: message.qos,
                 retain: message.retain,
-                properties: message.properties.to_owned(),
-            }),
+                properties: message.properties,
+                expires_at: None,
+                give_up_at: None,
+            },
         });
         self.unfinished += 1;
         self.entries.push_back(Entry {

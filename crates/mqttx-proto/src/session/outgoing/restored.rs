@@ -15,7 +15,7 @@ impl Outbox {
         cx: &mut Context,
         now: Instant,
         sequence: u64,
-        message: &StoredMessage,
+        message: &StoredMessage<'_>,
     ) {
         if self.entries.is_empty() {
             self.base = sequence;
@@ -24,12 +24,13 @@ impl Outbox {
         if sequence != self.end() {
             return;
         }
+        let payload = bytes::Bytes::copy_from_slice(message.payload);
         let outgoing = Outgoing {
-            topic: &message.topic,
-            payload: &message.payload,
+            topic: message.topic,
+            payload: &payload,
             qos: message.qos,
             retain: message.retain,
-            properties: message.properties.as_ref(),
+            properties: message.properties,
             expires_at: None,
         };
         let Ok(encoded) = self.encode(cx.config.version, now, &outgoing) else { return };

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use mqttx_proto::{AckTicket, Event, Inbound, Record, SendTotals};
+use mqttx_proto::{AckTicket, Event, Inbound, RecordBatch, SendTotals};
 
 use crate::options::Performance;
 use crate::router::Scratch;
@@ -23,7 +23,7 @@ pub(super) struct Desk {
     pub(super) refused: Vec<AckTicket>,
     pub(super) wakes: Vec<Wake>,
     pub(super) events: Vec<Event>,
-    pub(super) records: Vec<Record>,
+    pub(super) records: RecordBatch,
     pub(super) wish: Option<Wish>,
     pub(super) routes_added: bool,
     pub(super) watched: bool,

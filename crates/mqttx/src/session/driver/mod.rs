@@ -362,7 +362,7 @@ impl Drop for Driver {
             state.wish = Wish::Removed;
             if let Some(log) = &mut self.log {
                 // What was accepted since the last turn is the store's to keep.
-                let mut records = Vec::new();
+                let mut records = mqttx_proto::RecordBatch::new();
                 state.core.poll_store(&mut records);
                 log.submit(&mut records);
             }

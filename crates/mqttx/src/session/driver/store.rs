@@ -8,6 +8,7 @@ use mqttx_proto::{PropertiesRef, ReasonCode};
 use super::desk::Desk;
 use super::{Driver, Phase};
 use crate::error::Error;
+use crate::store::Update;
 
 impl Driver {
     /// Hands records over and takes progress back; `true` if there was progress.
@@ -21,12 +22,13 @@ impl Driver {
         if !desk.records.is_empty() {
             log.submit(&mut desk.records);
         }
-        match log.poll_progress(cx) {
+        match log.poll_update(cx) {
             Poll::Pending => false,
-            Poll::Ready(Ok(progress)) => {
+            Poll::Ready(Ok(Update::Progress(progress))) => {
                 self.shared.lock().core.handle_stored(now, progress.written, progress.synced);
                 true
             }
+            Poll::Ready(Ok(_)) => true,
             Poll::Ready(Err(error)) => {
                 self.on_store_error(error);
                 true
