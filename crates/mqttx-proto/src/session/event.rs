@@ -193,6 +193,8 @@ pub enum Outcome {
     ConnectionLost,
     /// The session was closed for good.
     Closed,
+    /// The store failed before the command was finished: it may be known there, or not.
+    StoreFailed,
 }
 
 /// Why an accepted message is not sent.

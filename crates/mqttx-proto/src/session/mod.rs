@@ -308,8 +308,16 @@ impl Session {
     /// The session ends for good: everybody who waits is told [`Outcome::Closed`].
     pub fn handle_closed(&mut self) {
         self.handle_disconnected();
-        self.outbox.close(&mut self.cx);
-        self.subscriptions.close(&mut self.cx);
+        self.outbox.close(&mut self.cx, &Outcome::Closed);
+        self.subscriptions.close(&mut self.cx, &Outcome::Closed);
+    }
+
+    /// The store will not keep anything further: everybody who waits is told [`Outcome::StoreFailed`]. What the store has comes
+    /// back by [`restore_state`](Self::restore_state).
+    pub fn handle_store_failed(&mut self) {
+        self.handle_disconnected();
+        self.outbox.close(&mut self.cx, &Outcome::StoreFailed);
+        self.subscriptions.close(&mut self.cx, &Outcome::StoreFailed);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::record::{Journal, Priority, Record, RecordBatch, StoredLane};
 use super::subscriptions::Subscriptions;
-use super::{Config, Continuity, Incoming, Outbox, PacketIds, Session};
+use super::{Config, Continuity, Incoming, Outbox, Outcome, PacketIds, Session};
 
 impl Session {
     /// A session from its records: [`new`](Self::new) and [`restore`](Self::restore_state) in one.
@@ -20,7 +20,7 @@ impl Session {
     ///
     /// Messages that were in flight keep their packet ids. A record that contradicts the earlier ones is passed over, so that
     /// damage costs itself only. Filters that were asked for before stay asked for, and come on top of those of the store. What
-    /// was published before is told [`Outcome::Closed`](crate::Outcome::Closed).
+    /// was published before is told [`Outcome::StoreFailed`].
     pub fn restore_state(
         &mut self,
         now: Instant,
@@ -28,7 +28,7 @@ impl Session {
         lanes: &[StoredLane; Priority::COUNT],
     ) {
         self.handle_disconnected();
-        self.outbox.close(&mut self.cx);
+        self.outbox.close(&mut self.cx, &Outcome::StoreFailed);
         let asked = std::mem::take(&mut self.subscriptions);
         let totals = self.outbox.totals;
         self.cx.ids = PacketIds::default();

@@ -326,12 +326,12 @@ impl Subscriptions {
         }
     }
 
-    pub(crate) fn close(&mut self, cx: &mut Context) {
+    pub(crate) fn close(&mut self, cx: &mut Context, outcome: &Outcome) {
         for request in self.requests.drain(..) {
-            cx.complete(request.token, Outcome::Closed);
+            cx.complete(request.token, outcome.clone());
         }
         for (_, token, _) in self.waiting.drain(..) {
-            cx.complete(token, Outcome::Closed);
+            cx.complete(token, outcome.clone());
         }
     }
 

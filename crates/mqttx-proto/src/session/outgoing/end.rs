@@ -93,17 +93,17 @@ impl Outbox {
         cx.complete(token, outcome);
     }
 
-    /// The session ends for good: everybody who waits is told.
-    pub(crate) fn close(&mut self, cx: &mut Context) {
+    /// The session ends, or what it knows: everybody who waits is told.
+    pub(crate) fn close(&mut self, cx: &mut Context, outcome: &Outcome) {
         for (_, token) in std::mem::take(&mut self.qos0) {
-            cx.complete(token, Outcome::Closed);
+            cx.complete(token, outcome.clone());
         }
         let queued = self.lanes.iter_mut().rev().flat_map(|lane| &mut lane.entries);
         for entry in self.flight.iter_mut().chain(queued) {
-            cx.complete(std::mem::replace(&mut entry.token, NO_TOKEN), Outcome::Closed);
+            cx.complete(std::mem::replace(&mut entry.token, NO_TOKEN), outcome.clone());
         }
         if let Some(spill) = &mut self.spill {
-            spill.take_tokens(|token| cx.complete(token, Outcome::Closed));
+            spill.take_tokens(|token| cx.complete(token, outcome.clone()));
         }
     }
 }
