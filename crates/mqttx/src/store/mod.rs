@@ -36,7 +36,9 @@
 //!
 //! Sessions without a store keep their state in the session itself; it ends with the session.
 
+mod file;
 mod fold;
+mod inspect;
 mod memory;
 
 use std::fmt;
@@ -51,7 +53,9 @@ pub use mqttx_proto::StoredLane as Lane;
 use crate::error::Error;
 use crate::options::OnFull;
 
+pub use file::{FileStore, FileStoreStats, Fsync, Preparing};
 pub use fold::FoldedState;
+pub use inspect::{Inspection, StoredSession};
 pub use memory::MemoryStore;
 
 /// A place that keeps the state of sessions; see the [contract](self).
