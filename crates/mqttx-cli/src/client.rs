@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry, Version};
 use mqttx::{
-    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session, SessionBuilder,
+    Backoff, Error, ErrorKind, EventKind, EventStream, Outbox, Session, SessionBuilder,
     SessionManager, SessionOptions, SessionStatus, Will,
 };
 
