@@ -39,7 +39,11 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod fold;
+#[cfg(feature = "redis")]
+mod inspect;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::fmt;
 use std::future::Future;
@@ -52,7 +56,11 @@ use crate::error::Error;
 use crate::options::OnFull;
 
 pub use fold::FoldedState;
+#[cfg(feature = "redis")]
+pub use inspect::{Inspection, StoredSession};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::{OnStoreError, RedisStore};
 
 /// A place that keeps the state of sessions; see the [contract](self).
 pub trait Store: Send + Sync + fmt::Debug {
