@@ -61,5 +61,5 @@ pub use options::{
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Delivery, Published, Session, SessionStatus};
-pub use store::{MemoryStore, Store};
+pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
 pub use transport::{Endpoint, EndpointError};

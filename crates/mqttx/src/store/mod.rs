@@ -36,7 +36,9 @@
 //!
 //! Sessions without a store keep their state in the session itself; it ends with the session.
 
+mod file;
 mod fold;
+mod inspect;
 mod memory;
 
 use std::fmt;
@@ -49,7 +51,9 @@ use mqttx_proto::{Lsn, Priority, RecordBatch};
 use crate::error::Error;
 use crate::options::OnFull;
 
+pub use file::{FileStore, FileStoreStats, Fsync, Preparing};
 pub use fold::FoldedState;
+pub use inspect::{Inspection, StoredSession};
 pub use memory::MemoryStore;
 
 /// A place that keeps the state of sessions; see the [contract](self).
