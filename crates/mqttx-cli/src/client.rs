@@ -12,6 +12,7 @@ use mqttx::{
 
 use crate::exit::{Failure, warn};
 use crate::flags::{Connection, WillMessage};
+use crate::stores::SharedStore;
 use crate::wire_log::StderrLog;
 
 /// How long DISCONNECT may take before the command ends without it.
@@ -21,8 +22,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Client {
     /// Owns the session.
-    _manager: SessionManager,
+    manager: SessionManager,
     session: Session,
+    store: Option<SharedStore>,
     events: EventStream,
     disconnect: mqttx::proto::Properties,
 }
@@ -48,14 +50,13 @@ impl Client {
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
         let manager = SessionManager::new();
         let events = manager.events();
-        let options = builder(connection, session_name(connection))
-            .manual_connect(true)
-            .build()
-            .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+        let options = builder(connection, session_name(connection)).manual_connect(true);
+        let options = finished(options, connection)?;
         let session = manager.add_session(options).map_err(|error| failure(&error))?;
         Ok(Self {
-            _manager: manager,
+            manager,
             session,
+            store: connection.store.clone(),
             events,
             disconnect: connection.properties.disconnect.clone(),
         })
@@ -133,14 +134,22 @@ impl Client {
         }
     }
 
-    /// DISCONNECT, with the properties of `-D disconnect`. A stalled connection delays it only
-    /// for a moment.
+    /// DISCONNECT, with the properties of `-D disconnect`, and the end of the session: what it did is on
+    /// record then. A stalled connection or store delays it only for a moment.
     pub(crate) async fn disconnect(&self) {
         if !self.session.status().is_at_rest() {
             let properties = self.disconnect.clone();
             let goodbye =
                 self.session.disconnect_with(ReasonCode::NORMAL_DISCONNECTION, properties);
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        }
+        if let Some(store) = &self.store {
+            let closing = async {
+                // It may have ended by itself.
+                let _ = self.manager.remove_session(self.session.name()).await;
+                store.close().await;
+            };
+            let _ = tokio::time::timeout(GOODBYE, closing).await;
         }
     }
 }
@@ -151,6 +160,21 @@ pub(crate) fn failure(error: &Error) -> Failure {
         Some(reason) if error.kind() != ErrorKind::Protocol => Failure::refused(reason, error),
         _ => Failure::runtime(error),
     }
+}
+
+/// The options of a session, with the store of the command.
+///
+/// # Errors
+/// Options that the flags let pass and the library does not.
+pub(crate) fn finished(
+    builder: SessionBuilder,
+    connection: &Connection,
+) -> Result<SessionOptions, Failure> {
+    let mut options = builder
+        .build()
+        .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+    options.store = connection.store.as_ref().map(SharedStore::shared);
+    Ok(options)
 }
 
 /// The session of this name that the flags describe. Nothing goes into a packet that was not asked
@@ -220,7 +244,7 @@ fn will_of(will: &WillMessage, properties: PropertiesRef<'_>) -> Will {
     made
 }
 
-/// What `--json` and `-d` call the session.
+/// What `--json`, `-d` and the store call the session.
 fn session_name(connection: &Connection) -> String {
     if connection.client_id.is_empty() { "mqttx".to_owned() } else { connection.client_id.clone() }
 }

@@ -8,6 +8,7 @@ mod exit;
 mod flags;
 mod output;
 mod signal;
+mod stores;
 mod wire_log;
 
 use std::process::ExitCode;

@@ -6,9 +6,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use mqttx::{Error, Session, SessionManager, SessionStatus};
 
 use super::ClientFlags;
-use crate::client::{builder, failure};
+use crate::client::{builder, failure, finished};
 use crate::exit::Failure;
 use crate::flags::Connection;
+use crate::stores::SharedStore;
 
 /// How long all clients together may take to connect, unless `--timeout` says otherwise.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -29,6 +30,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(super) struct Clients {
     pub(super) manager: SessionManager,
     pub(super) sessions: Vec<Session>,
+    store: Option<SharedStore>,
     timeout: Duration,
 }
 
@@ -51,7 +53,8 @@ impl Clients {
         let sessions = (0..flags.clients as usize)
             .map(|n| Self::session(&manager, flags, connection, n))
             .collect::<Result<_, _>>()?;
-        Ok(Self { manager, sessions, timeout: connection.timeout.unwrap_or(CONNECT) })
+        let store = connection.store.clone();
+        Ok(Self { manager, sessions, store, timeout: connection.timeout.unwrap_or(CONNECT) })
     }
 
     fn session(
@@ -63,17 +66,18 @@ impl Clients {
         let brokers = connection.brokers.len();
         let mut own = connection.clone();
         own.brokers = vec![connection.brokers[n % brokers].clone()];
+        let mut name = format!("client-{n}");
         if !own.client_id.is_empty() {
             own.client_id = format!("{}-{n}", own.client_id);
+            // A store knows the session by this name.
+            name.clone_from(&own.client_id);
         }
-        let mut builder = builder(&own, format!("client-{n}")).manual_connect(true);
+        let mut builder = builder(&own, name).manual_connect(true);
         if !flags.bind.is_empty() {
             // All combinations of broker and address come up.
             builder = builder.bind(flags.bind[n / brokers % flags.bind.len()]);
         }
-        let options = builder
-            .build()
-            .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+        let options = finished(builder, connection)?;
         manager.add_session(options).map_err(|error| failure(&error))
     }
 
@@ -133,6 +137,9 @@ impl Clients {
     /// DISCONNECT for all.
     pub(super) async fn stop(self) {
         self.manager.shutdown(GOODBYE).await;
+        if let Some(store) = &self.store {
+            let _ = tokio::time::timeout(GOODBYE, store.close()).await;
+        }
     }
 }
 
