@@ -189,7 +189,7 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         .receive_maximum(connection.receive_maximum.filter(|_| connection.version == Version::V5))
         .subscription_identifiers(false)
         .auto_reconnect(connection.reconnect.is_some())
-        .outbox(Outbox { messages: 10_000, bytes: 1 << 30, on_full: OnFull::Block, ttl: None });
+        .outbox(Outbox { bytes: Some(1 << 30), ..Outbox::default() });
     if let Some(reconnect) = connection.reconnect {
         builder = builder.reconnect(Backoff::new(reconnect.initial, reconnect.max));
     }

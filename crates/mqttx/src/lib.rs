@@ -38,9 +38,9 @@ mod transport;
 
 pub use mqttx_proto as proto;
 pub use mqttx_proto::{
-    Filter, KeepAlive, Limits, PacketId, Properties, PropertiesRef, Property, PropertyContext,
-    PropertyError, PropertyId, QoS, ReasonCode, RetainHandling, SessionExpiry, SubscribeOptions,
-    Topic, TopicError, Version, matches, validate_filter, validate_topic,
+    Filter, KeepAlive, Limits, PacketId, Priority, Properties, PropertiesRef, Property,
+    PropertyContext, PropertyError, PropertyId, QoS, ReasonCode, RetainHandling, SessionExpiry,
+    SubscribeOptions, Topic, TopicError, Version, matches, validate_filter, validate_topic,
 };
 
 pub use error::{ConfigErrors, ConfigProblem, Error, ErrorKind, PublishError, Severity};

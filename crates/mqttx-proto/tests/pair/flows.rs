@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqttx_proto::{
-    AckTicket, CloseCause, Config, DropReason, Event, Outcome, Outgoing, Phase, Properties,
-    PropertiesRef, Property, PublishError, QoS, ReasonCode, Session, SubscribeOptions,
+    AckTicket, CloseCause, Config, DropReason, Event, Outcome, Outgoing, Phase, Priority,
+    Properties, PropertiesRef, Property, PublishError, QoS, ReasonCode, Session, SubscribeOptions,
     Subscription, Transmit, Version,
 };
 use mqttx_test::{hex, shown};
@@ -99,6 +99,7 @@ impl Wire {
             retain: false,
             properties,
             expires_at: None,
+            priority: Priority::LOWEST,
         };
         self.session.publish(self.now, &message, token).map(|_| ())
     }

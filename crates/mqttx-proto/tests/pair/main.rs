@@ -9,3 +9,4 @@ mod model;
 mod rng;
 mod server;
 mod simulation;
+mod store;

@@ -29,11 +29,13 @@ pub enum DropReason {
     ConnectionLost,
     /// The session was removed.
     Closed,
+    /// Its record in the store is damaged.
+    Damaged,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`SessionMetrics::dropped`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RouteFull,
         Self::InboundFull,
         Self::Unrouted,
@@ -42,6 +44,7 @@ impl DropReason {
         Self::Unsendable,
         Self::ConnectionLost,
         Self::Closed,
+        Self::Damaged,
     ];
 
     /// The label used in logs, metrics and JSON, for example `route_full`.
@@ -56,6 +59,7 @@ impl DropReason {
             Self::Unsendable => "unsendable",
             Self::ConnectionLost => "connection_lost",
             Self::Closed => "closed",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -395,7 +399,7 @@ mod tests {
         for (i, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(dropped.of(reason), i as u64 + 1, "{reason}");
         }
-        assert_eq!(dropped.total(), 36);
+        assert_eq!(dropped.total(), 45);
     }
 
     #[test]

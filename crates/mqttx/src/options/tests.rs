@@ -48,8 +48,8 @@ fn a_table_of_the_configuration_file_is_the_same_struct() {
     );
     assert_eq!(options.on_refusal, OnRefusal::Retry);
     let outbox = Outbox {
-        messages: 5,
-        bytes: 1 << 20,
+        messages: Some(5),
+        bytes: Some(1 << 20),
         on_full: OnFull::DropOldest,
         ttl: Some(Duration::from_secs(3600)),
     };
@@ -107,7 +107,7 @@ fn every_problem_is_told_at_once() {
     options.password = Some("p".into());
     options.keep_alive = Duration::from_secs(70_000);
     options.reconnect = Backoff::new(Duration::from_secs(2), Duration::from_secs(1));
-    options.outbox.messages = 0;
+    options.outbox.messages = Some(0);
     options.receive_maximum = Some(0);
     options.performance.read_buffer = 1 << 20;
     options.session_expiry = Some(SessionExpiry::NEVER);
