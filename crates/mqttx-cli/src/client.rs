@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry, Version};
 use mqttx::{
-    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session, SessionBuilder,
+    Backoff, DropReason, Error, ErrorKind, EventKind, EventStream, Outbox, Session, SessionBuilder,
     SessionManager, SessionOptions, SessionStatus, Will,
 };
 
@@ -40,6 +40,10 @@ pub(crate) enum Notice {
     Ready,
     /// The server refused this filter, or its CONNACK rules it out.
     FilterRefused { filter: String, reason: ReasonCode, text: Option<String> },
+    /// The server refused a message for which nobody waits.
+    MessageRefused { topic: String, reason: ReasonCode, text: Option<String> },
+    /// Messages were given up: how many, why, and the topic of the last one.
+    MessagesDropped { count: u64, reason: DropReason, topic: Option<String> },
 }
 
 impl Client {
@@ -79,11 +83,16 @@ impl Client {
         }
     }
 
-    /// The refusals that nobody has reacted to yet.
+    /// What was refused or dropped, and nobody has reacted to yet.
     pub(crate) fn refusals(&mut self) -> Vec<Notice> {
         let mut refusals = Vec::new();
         while let Some(event) = self.events.try_next() {
-            if matches!(event.kind, EventKind::SubscriptionRefused { .. }) {
+            if matches!(
+                event.kind,
+                EventKind::SubscriptionRefused { .. }
+                    | EventKind::MessageRefused { .. }
+                    | EventKind::MessageDropped { .. }
+            ) {
                 refusals.extend(self.judge(&event.kind));
             }
         }
@@ -113,10 +122,20 @@ impl Client {
                 warn(format_args!("warning: the server sends us to {server_reference}"));
             }
             EventKind::MessageDropped { reason, count, topic, .. } => {
-                let topic = topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
-                warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
+                return Some(Notice::MessagesDropped {
+                    count: *count,
+                    reason: *reason,
+                    topic: topic.clone(),
+                });
             }
-            _ => {}
+            EventKind::MessageRefused { topic, reason, reason_string } => {
+                return Some(Notice::MessageRefused {
+                    topic: topic.clone(),
+                    reason: *reason,
+                    text: reason_string.clone(),
+                });
+            }
+            store => say_about_store(store),
         }
         None
     }
@@ -154,6 +173,24 @@ impl Client {
     }
 }
 
+/// What a person has to know about the store.
+fn say_about_store(event: &EventKind) {
+    match event {
+        EventKind::StoreNotice { text, .. } => warn(format_args!("warning: store: {text}")),
+        EventKind::StoreUnavailable { error } => {
+            warn(format_args!("warning: {}; waiting for the store", error.message()));
+        }
+        EventKind::StoreAvailable => warn("the store is there again"),
+        _ => {}
+    }
+}
+
+/// Says that messages were given up.
+pub(crate) fn say_dropped(count: u64, reason: DropReason, topic: Option<&str>) {
+    let topic = topic.map_or_else(String::new, |topic| format!(", topic {topic}"));
+    warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
+}
+
 /// An error of the library as the end of a command: what the server refused ends with its code.
 pub(crate) fn failure(error: &Error) -> Failure {
     match error.reason_code() {
@@ -170,9 +207,8 @@ pub(crate) fn finished(
     builder: SessionBuilder,
     connection: &Connection,
 ) -> Result<SessionOptions, Failure> {
-    let mut options = builder
-        .build()
-        .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+    let mut options =
+        builder.build().map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
     options.store = connection.store.as_ref().map(SharedStore::shared);
     Ok(options)
 }
@@ -189,7 +225,7 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         .receive_maximum(connection.receive_maximum.filter(|_| connection.version == Version::V5))
         .subscription_identifiers(false)
         .auto_reconnect(connection.reconnect.is_some())
-        .outbox(Outbox { bytes: Some(1 << 30), ..Outbox::default() });
+        .outbox(outbox(connection));
     if let Some(reconnect) = connection.reconnect {
         builder = builder.reconnect(Backoff::new(reconnect.initial, reconnect.max));
     }
@@ -209,6 +245,12 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         builder = builder.wire_log(Arc::new(StderrLog(connection.version)));
     }
     with_limits(builder, connection)
+}
+
+/// Without a store, memory is the limit; with one, the store.
+fn outbox(connection: &Connection) -> Outbox {
+    let bytes = connection.store.is_none().then_some(1 << 30);
+    Outbox { bytes, ..Outbox::default() }
 }
 
 fn with_limits(mut builder: SessionBuilder, connection: &Connection) -> SessionBuilder {

@@ -60,6 +60,6 @@ pub use options::{
     SessionOptions, Will, WireLog, human,
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
-pub use session::{Delivery, Published, Session, SessionStatus};
+pub use session::{Accepting, Delivery, Published, Session, SessionStatus};
 pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
 pub use transport::{Endpoint, EndpointError};

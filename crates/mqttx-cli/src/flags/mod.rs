@@ -16,8 +16,8 @@ use mqttx::proto::{QoS, SessionExpiry, Version};
 
 pub(crate) use connection::{Connection, WillMessage};
 use property::PropertyArg;
-use store::StoreFlags;
 pub(crate) use property::{Packet, PacketProperties};
+use store::StoreFlags;
 use url::{parse_port, parse_url};
 
 /// Where to connect, as whom, and how to stay connected.

@@ -210,7 +210,7 @@ impl Step {
             // The client may be dead: then reading tells.
             Self::Send(bytes) => {
                 let _ = stream.write_all(&bytes).await;
-            },
+            }
             Self::Kill(killer) => killer.kill(),
             Self::Close => return false,
             Self::Reset => {
@@ -244,7 +244,8 @@ impl State {
 
     fn on_packet(&mut self, bytes: &[u8], steps: &mut Vec<Step>) {
         self.burn(steps);
-        let outcome = Packet::parse(self.version, bytes).and_then(|packet| self.handle(packet, steps));
+        let outcome =
+            Packet::parse(self.version, bytes).and_then(|packet| self.handle(packet, steps));
         if let Err(fault) = outcome {
             self.faults.push(fault);
         }

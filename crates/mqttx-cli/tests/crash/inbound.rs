@@ -99,15 +99,19 @@ impl Inbound {
         if qos != self.qos || id == 0 {
             return Err(format!("{what}: QoS {qos}"));
         }
-        let message =
-            self.messages.entry(number).or_insert_with(|| Message { allowed: 1, ..Message::default() });
+        let message = self
+            .messages
+            .entry(number)
+            .or_insert_with(|| Message { allowed: 1, ..Message::default() });
         if message.finished {
             return Err(format!("{what}: its acknowledgement was reported long before the kill"));
         }
         let flow = self.flows.get(&id);
         let again = flow.is_some_and(|flow| flow.number == number);
         match flow {
-            Some(flow) if again && !dup => return Err(format!("{what}: sent again as new, {flow:?}")),
+            Some(flow) if again && !dup => {
+                return Err(format!("{what}: sent again as new, {flow:?}"));
+            }
             Some(flow) if again && qos == 2 && flow.stage != Stage::Published => {
                 return Err(format!("{what}: after its PUBREL, {flow:?}"));
             }
@@ -153,7 +157,9 @@ impl Inbound {
 
     /// The answer leaves.
     pub(crate) fn answered(&mut self, answer: &Answer) {
-        let (Answer::PubAck(id) | Answer::PubRec(id) | Answer::PubComp(id)) = *answer else { return };
+        let (Answer::PubAck(id) | Answer::PubRec(id) | Answer::PubComp(id)) = *answer else {
+            return;
+        };
         let Some(flow) = self.flows.get_mut(&id) else { return };
         if matches!(answer, Answer::PubRec(_)) {
             flow.received = true;

@@ -115,7 +115,9 @@ impl Outbound {
 
     pub(crate) fn on_subscribe(&mut self) -> Result<(), String> {
         if self.grant_known {
-            return Err("SUBSCRIBE although the session is kept and its grant was stored".to_owned());
+            return Err(
+                "SUBSCRIBE although the session is kept and its grant was stored".to_owned()
+            );
         }
         self.subscribed = true;
         Ok(())

@@ -69,9 +69,8 @@ impl Packet {
 pub(crate) fn connack(version: Version, present: bool, receive_maximum: Option<u16>) -> Vec<u8> {
     let mut body = vec![u8::from(present), 0];
     if version == Version::V5 {
-        let properties = receive_maximum.map_or_else(Vec::new, |maximum| {
-            [&[0x21][..], &maximum.to_be_bytes()].concat()
-        });
+        let properties = receive_maximum
+            .map_or_else(Vec::new, |maximum| [&[0x21][..], &maximum.to_be_bytes()].concat());
         body.push(properties.len() as u8);
         body.extend(properties);
     }

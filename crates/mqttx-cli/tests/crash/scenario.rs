@@ -45,7 +45,8 @@ impl Scenario {
 
     /// The command line of `pub` or `sub`, without what is special to either.
     pub(crate) fn args(&self, command: &str, port: &str) -> Vec<String> {
-        let (version, qos) = (if self.version == Version::V5 { "5" } else { "311" }, self.qos.to_string());
+        let (version, qos) =
+            (if self.version == Version::V5 { "5" } else { "311" }, self.qos.to_string());
         let words = [command, "-V", version, "-h", "127.0.0.1", "-p", port, "-i", "crash", "-c"];
         let more = ["-t", "t", "-q", &qos, "--store", &self.store];
         let delays = ["--reconnect-initial-ms", "1", "--reconnect-max-ms", "20"];
