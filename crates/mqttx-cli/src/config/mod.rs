@@ -8,7 +8,7 @@ mod forwarders;
 mod interpolate;
 mod layout;
 mod levels;
-mod near;
+pub(crate) mod near;
 mod report;
 mod sections;
 mod sessions;
