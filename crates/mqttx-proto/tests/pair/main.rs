@@ -10,3 +10,5 @@ mod rng;
 mod server;
 mod simulation;
 mod store;
+mod stored;
+mod wire;

@@ -9,7 +9,7 @@ use mqttx_proto::{Property, PropertyContext, QoS, SessionExpiry, Version};
 
 use super::{Backoff, OnRefusal, Outbox, Performance, Secret, SessionOptions, Will, WireLog};
 use crate::error::{ConfigErrors, ConfigProblem};
-use crate::store::Store;
+use crate::store::{FileStore, Store};
 
 /// Builds [`SessionOptions`]; the meaning of each option is told there.
 ///
@@ -336,6 +336,13 @@ impl SessionBuilder {
     pub fn storage(mut self, store: impl Store + 'static) -> Self {
         self.options.store = Some(Arc::new(store));
         self
+    }
+
+    /// Keeps the state in files in `directory`: [`FileStore`] with its defaults. Sessions with the same directory share the
+    /// store, whichever way they name it.
+    #[must_use]
+    pub fn file_storage(self, directory: impl Into<PathBuf>) -> Self {
+        self.storage(FileStore::new(directory))
     }
 
     /// Shows the bytes of every connection to `log`.

@@ -36,6 +36,8 @@
 //!
 //! Sessions without a store keep their state in the session itself; it ends with the session.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod file;
 mod fold;
 mod inspect;
