@@ -1,5 +1,7 @@
 //! Stores as people name them: `memory`, `file:DIR`, `redis://…`.
 
+mod absent;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use mqttx::store::Store;
 use mqttx::{FileStore, Fsync, OnFull};
+
+pub(crate) use absent::{OnStoreError, RedisStore};
 
 /// A place for state.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,7 +108,10 @@ impl SharedStore {
             StoreUrl::File(directory) => {
                 Arc::new(FileStore::new(directory).fsync(fsync).when_full(OnFull::Reject))
             }
-            StoreUrl::Redis(_) => return Err("Redis is not there yet".to_owned()),
+            StoreUrl::Redis(url) => {
+                let store = RedisStore::new(url).map_err(|error| error.message().to_owned())?;
+                Arc::new(store.when_full(OnFull::Reject))
+            }
         };
         Ok(Some(Self(store)))
     }

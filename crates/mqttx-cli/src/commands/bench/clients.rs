@@ -9,7 +9,6 @@ use super::ClientFlags;
 use crate::client::{builder, failure, finished};
 use crate::exit::Failure;
 use crate::flags::Connection;
-use crate::stores::SharedStore;
 
 /// How long all clients together may take to connect, unless `--timeout` says otherwise.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -30,7 +29,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(super) struct Clients {
     pub(super) manager: SessionManager,
     pub(super) sessions: Vec<Session>,
-    store: Option<SharedStore>,
     timeout: Duration,
 }
 
@@ -53,8 +51,7 @@ impl Clients {
         let sessions = (0..flags.clients as usize)
             .map(|n| Self::session(&manager, flags, connection, n))
             .collect::<Result<_, _>>()?;
-        let store = connection.store.clone();
-        Ok(Self { manager, sessions, store, timeout: connection.timeout.unwrap_or(CONNECT) })
+        Ok(Self { manager, sessions, timeout: connection.timeout.unwrap_or(CONNECT) })
     }
 
     fn session(
@@ -137,9 +134,6 @@ impl Clients {
     /// DISCONNECT for all.
     pub(super) async fn stop(self) {
         self.manager.shutdown(GOODBYE).await;
-        if let Some(store) = &self.store {
-            let _ = tokio::time::timeout(GOODBYE, store.close()).await;
-        }
     }
 }
 

@@ -6,12 +6,13 @@ use mqttx::{Error, FileStore};
 
 use crate::client::failure;
 use crate::exit::Failure;
-use crate::stores::StoreUrl;
+use crate::stores::{RedisStore, StoreUrl};
 
 /// Reads a store without owning it.
 #[derive(Debug)]
 pub(super) enum Reader {
     File { store: FileStore, anyway: bool },
+    Redis(RedisStore),
 }
 
 /// Sees a record, and when it was written, in milliseconds of Unix time.
@@ -26,7 +27,11 @@ impl Reader {
             StoreUrl::File(directory) => {
                 Ok(Self::File { store: FileStore::new(directory), anyway })
             }
-            StoreUrl::Redis(_) => Err(Failure::usage("Redis is not there yet")),
+            StoreUrl::Redis(url) => {
+                let store =
+                    RedisStore::new(url).map_err(|error| Failure::usage(error.message()))?;
+                Ok(Self::Redis(store))
+            }
         }
     }
 
@@ -39,6 +44,7 @@ impl Reader {
             Self::File { store, anyway } => {
                 store.inspect(*anyway).map_err(|error| explained(&error))
             }
+            Self::Redis(store) => store.inspect().await.map_err(|error| explained(&error)),
         }
     }
 
@@ -50,6 +56,9 @@ impl Reader {
         match self {
             Self::File { store, anyway } => {
                 store.read(session, *anyway, visit).map_err(|error| explained(&error))
+            }
+            Self::Redis(store) => {
+                store.read(session, visit).await.map_err(|error| explained(&error))
             }
         }
     }
