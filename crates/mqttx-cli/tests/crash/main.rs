@@ -4,6 +4,7 @@
 //! A failure names its seed: `MQTTX_TEST_SEED=N` takes the same decisions again. With `MQTTX_TEST_LONG` there are more kills.
 
 mod broker;
+mod damage;
 mod inbound;
 mod outbound;
 mod packet;
@@ -51,6 +52,16 @@ mod forgetful {
     pub(super) async fn run(scenario: &super::Scenario, kills: usize) {
         super::publish::run_forgetful(scenario, kills).await;
     }
+}
+
+#[tokio::test]
+async fn damaged_store_with_qos_1_never_loses_silently() {
+    damage::run("damaged_store_with_qos_1_never_loses_silently", 1).await;
+}
+
+#[tokio::test]
+async fn damaged_store_with_qos_2_never_loses_silently() {
+    damage::run("damaged_store_with_qos_2_never_loses_silently", 2).await;
 }
 
 /// Without a durable store the same kills must be found out, or the tests above prove nothing.

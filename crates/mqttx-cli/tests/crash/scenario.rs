@@ -12,6 +12,7 @@ use super::victim::{End, Killer};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One test.
+#[derive(Clone)]
 pub(crate) struct Scenario {
     name: &'static str,
     pub(crate) version: Version,
@@ -22,9 +23,14 @@ pub(crate) struct Scenario {
     pub(crate) seed: u64,
 }
 
+/// Whether there is time.
+pub(crate) fn long() -> bool {
+    std::env::var_os("MQTTX_TEST_LONG").is_some()
+}
+
 /// How many times a test kills its process.
 pub(crate) fn kills() -> usize {
-    if std::env::var_os("MQTTX_TEST_LONG").is_some() { 200 } else { 25 }
+    if long() { 200 } else { 25 }
 }
 
 impl Scenario {
