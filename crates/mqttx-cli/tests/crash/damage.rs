@@ -28,7 +28,7 @@ pub(crate) async fn run(name: &'static str, qos: u8) {
         let _ = fs::remove_dir_all(&copy);
         copy_directory(&whole, &copy);
         let damage = damage(&copy, &mut random);
-        let scenario = Scenario { store: url(&copy), ..scenario.clone() };
+        let scenario = scenario.with_store(url(&copy));
         if let Err(fault) = reopen(&scenario).await {
             scenario.fail(trial, format_args!("{damage}: {fault}"));
         }

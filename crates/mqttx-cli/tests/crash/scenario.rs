@@ -49,6 +49,11 @@ impl Scenario {
         Self { name, version, qos, store: store.to_owned(), flags: flags.to_vec(), seed }
     }
 
+    /// The same in another store.
+    pub(crate) fn with_store(&self, store: String) -> Self {
+        Self { store, ..self.clone() }
+    }
+
     /// The command line of `pub` or `sub`, without what is special to either.
     pub(crate) fn args(&self, command: &str, port: &str) -> Vec<String> {
         let (version, qos) =
