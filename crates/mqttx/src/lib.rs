@@ -62,4 +62,6 @@ pub use options::{
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Accepting, Delivery, Published, Session, SessionStatus};
 pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
+#[cfg(feature = "redis")]
+pub use store::{OnStoreError, RedisStore};
 pub use transport::{Endpoint, EndpointError};

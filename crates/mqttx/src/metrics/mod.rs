@@ -183,6 +183,7 @@ impl SessionCounters {
             connected: false,
             subscriptions: 0,
             outbox_messages: 0,
+            outbox_spilled: 0,
             outbox_bytes: 0,
             in_flight: 0,
             parked_bytes: 0,
@@ -278,6 +279,8 @@ pub struct SessionMetrics {
     pub subscriptions: usize,
     /// Accepted and unfinished publishes.
     pub outbox_messages: usize,
+    /// Of `outbox_messages`, those that are in the store only.
+    pub outbox_spilled: usize,
     /// Payload and topic bytes of `outbox_messages`.
     pub outbox_bytes: usize,
     /// QoS > 0 publishes on their way.

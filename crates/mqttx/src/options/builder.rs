@@ -1,5 +1,8 @@
 //! The builder of session options.
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +29,8 @@ use crate::store::{FileStore, Store};
 pub struct SessionBuilder {
     options: SessionOptions,
     problems: Vec<ConfigProblem>,
+    #[cfg(feature = "redis")]
+    redis: redis::Wanted,
 }
 
 impl SessionBuilder {
@@ -33,7 +38,12 @@ impl SessionBuilder {
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let options = SessionOptions { name: name.into(), ..SessionOptions::default() };
-        Self { options, problems: Vec::new() }
+        Self {
+            options,
+            problems: Vec::new(),
+            #[cfg(feature = "redis")]
+            redis: redis::Wanted::default(),
+        }
     }
 
     /// Finishes the options.
@@ -41,6 +51,8 @@ impl SessionBuilder {
     /// # Errors
     /// Every option that cannot be used, with its value and what is allowed.
     pub fn build(mut self) -> Result<SessionOptions, ConfigErrors> {
+        #[cfg(feature = "redis")]
+        self.redis.apply(&mut self.options, &mut self.problems);
         self.problems.extend(self.options.problems());
         match ConfigErrors::from_problems(self.problems) {
             Some(errors) => Err(errors),

@@ -221,3 +221,18 @@ fn a_password_file_loses_one_newline() {
     let missing = builder.password_file(directory.path().join("missing")).build();
     assert_eq!(missing.expect_err("missing").problems()[0].field, "password_file");
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_storage_is_made_of_its_parts_and_its_secrets_stay_hidden() {
+    let builder = || SessionOptions::quick_connect("s", "localhost");
+    let auth = builder().redis_auth("user", "secret", 1);
+    let options = auth.clone().redis_storage("localhost:6379").build().expect("good");
+    let shown = format!("{options:?} {:?}", options.store);
+    assert!(options.store.is_some() && !shown.contains("secret"), "{shown}");
+    let errors = auth.build().expect_err("no server");
+    assert_eq!(errors.problems()[0].field, "redis_auth");
+    let errors = builder().redis_storage("http://secret@x").build().expect_err("no such scheme");
+    assert_eq!(errors.problems()[0].field, "redis_storage");
+    assert!(!errors.to_string().contains("secret"), "{errors}");
+}

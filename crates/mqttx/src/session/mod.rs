@@ -151,6 +151,7 @@ impl Session {
         metrics.connected = state.status == SessionStatus::Connected;
         metrics.subscriptions = state.interests.len();
         metrics.outbox_messages = outbox.messages;
+        metrics.outbox_spilled = outbox.spilled;
         metrics.outbox_bytes = outbox.bytes;
         metrics.in_flight = outbox.in_flight;
         metrics

@@ -42,6 +42,8 @@ mod file;
 mod fold;
 mod inspect;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::fmt;
 use std::future::Future;
@@ -59,6 +61,8 @@ pub use file::{FileStore, FileStoreStats, Fsync, Preparing};
 pub use fold::FoldedState;
 pub use inspect::{Inspection, StoredSession};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::{OnStoreError, RedisStore};
 
 /// A place that keeps the state of sessions; see the [contract](self).
 pub trait Store: Send + Sync + fmt::Debug {

@@ -34,7 +34,7 @@ impl Outbox {
         order: u64,
     ) {
         let place = self.end();
-        self.assignments = self.assignments.max(order + 1);
+        self.assignments = self.assignments.max(order.saturating_add(1));
         let Some(mut entry) = self.take_queued(sequence) else { return };
         if cx.ids.restore(id, Owner::Publish(place)) {
             entry.id = Some(id);

@@ -107,12 +107,12 @@ impl Outbox {
                 continue;
             };
             lane.next = stored.next;
-            lane.messages = stored.messages;
-            lane.bytes = stored.bytes;
-            self.status.spilled += stored.messages as usize;
-            self.status.messages += stored.messages as usize;
-            self.status.bytes += stored.bytes as usize;
-            self.unfinished += stored.messages as usize;
+            lane.messages = stored.messages.min(MOST);
+            lane.bytes = stored.bytes.min(MOST);
+            self.status.spilled += lane.messages as usize;
+            self.status.messages += lane.messages as usize;
+            self.status.bytes += lane.bytes as usize;
+            self.unfinished += lane.messages as usize;
         }
     }
 
@@ -153,6 +153,7 @@ impl Outbox {
         for record in records.iter().flatten() {
             if let Record::Enqueue { sequence, message } = record
                 && sequence.priority() == priority
+                && self.is_spilled(sequence)
             {
                 let encoded = self.encode_stored(cx, &message);
                 let len = encoded.as_ref().map_or(0, |encoded| encoded.len as usize);
@@ -169,11 +170,17 @@ impl Outbox {
         spill.fetching = false;
         let end = self.lanes.get(usize::from(priority.get())).map_or(0, |lane| lane.end);
         let Some(lane) = spill.lane_mut(priority) else { return };
-        lane.next = next;
+        lane.next = lane.next.max(next);
         if next >= end && lane.messages > 0 {
             self.lose_rest(cx, priority);
         }
         self.pump(cx, now);
+    }
+
+    /// Whether the message can be in the store only: none comes back twice.
+    fn is_spilled(&self, sequence: Sequence) -> bool {
+        let lane = self.spill.as_ref().and_then(|s| s.lane(sequence.priority()));
+        lane.is_some_and(|lane| lane.next <= sequence.number())
     }
 
     /// A message is in memory again: who waits for it? Those before it that did not come are lost.
@@ -187,8 +194,15 @@ impl Outbox {
         let share = if lane.messages <= 1 { lane.bytes } else { lane.bytes.min(len as u64) };
         lane.bytes -= share;
         self.status.bytes = self.status.bytes.saturating_sub(share as usize) + len;
-        lane.messages = lane.messages.saturating_sub(1);
-        self.status.spilled = self.status.spilled.saturating_sub(1);
+        lane.next = sequence.number() + 1;
+        if lane.messages == 0 {
+            // The store has more than it said.
+            self.status.messages += 1;
+            self.unfinished += 1;
+        } else {
+            lane.messages -= 1;
+            self.status.spilled -= 1;
+        }
         while let Some(&(number, token)) = lane.tokens.front()
             && number <= sequence.number()
         {
@@ -213,7 +227,7 @@ impl Outbox {
         for (_, token) in tokens {
             cx.complete(token, Outcome::Dropped(DropReason::Damaged));
         }
-        self.status.spilled = self.status.spilled.saturating_sub(count);
+        self.status.spilled -= count;
         self.status.messages -= count;
         self.status.bytes = self.status.bytes.saturating_sub(bytes);
         self.unfinished -= count;
@@ -229,3 +243,6 @@ impl Outbox {
         cx.complete(token, Outcome::Dropped(DropReason::Damaged));
     }
 }
+
+/// More messages or bytes than any disk holds: what is above it is damage, and must not overflow.
+const MOST: u64 = 1 << 48;
