@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqttx::store::Store;
-use mqttx::{FileStore, Fsync, MemoryStore, OnFull, Secret};
+use mqttx::{FileStore, Fsync, MemoryStore, OnFull, OnStoreError, RedisStore, Secret};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use toml::de::DeTable;
@@ -16,7 +16,7 @@ use super::extract::{extract, place_of};
 use super::layout::{Layout, Part};
 use super::near;
 use super::report::Report;
-use crate::stores::{OnStoreError, RedisStore, parse_fsync};
+use crate::stores::parse_fsync;
 
 /// The key of a session that names its store.
 pub(super) const STORE_KEY: &str = "store";

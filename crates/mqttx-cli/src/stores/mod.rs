@@ -1,16 +1,12 @@
 //! Stores as people name them: `memory`, `file:DIR`, `redis://…`.
 
-mod absent;
-
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mqttx::store::Store;
-use mqttx::{FileStore, Fsync, OnFull};
-
-pub(crate) use absent::{OnStoreError, RedisStore};
+use mqttx::{FileStore, Fsync, OnFull, RedisStore};
 
 /// A place for state.
 #[derive(Clone, PartialEq, Eq)]

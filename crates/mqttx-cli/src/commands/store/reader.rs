@@ -2,11 +2,11 @@
 
 use mqttx::proto::Record;
 use mqttx::store::Inspection;
-use mqttx::{Error, FileStore};
+use mqttx::{Error, FileStore, RedisStore};
 
 use crate::client::failure;
 use crate::exit::Failure;
-use crate::stores::{RedisStore, StoreUrl};
+use crate::stores::StoreUrl;
 
 /// Reads a store without owning it.
 #[derive(Debug)]
