@@ -20,6 +20,7 @@ mod subscribe;
 mod tests;
 
 pub use delivery::{Delivery, Published};
+pub use publish::Accepting;
 pub use status::SessionStatus;
 
 pub(crate) use delivery::CompletionSink;

@@ -104,6 +104,36 @@ impl Session {
         accepted.map_err(|error| PublishError::new(error.with_topic(&*message.topic), message))
     }
 
+    /// The first half of [`enqueue`](Self::enqueue): returns as soon as the session has the message, in the order of the
+    /// calls. The second half is [`Accepting`], so that many messages become durable together.
+    ///
+    /// # Errors
+    /// As for [`enqueue`](Self::enqueue), except for what the store says later.
+    pub async fn begin_enqueue(&self, message: Publish) -> Result<Accepting, PublishError> {
+        match self.accept(&Draft::of(&message)).await {
+            Ok((waiting, lsn)) => {
+                Ok(Accepting { session: self.clone(), lsn, waiting: Some(waiting) })
+            }
+            Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
+        }
+    }
+
+    /// The first half of [`submit`](Self::submit), as [`begin_enqueue`](Self::begin_enqueue) is that of `enqueue`.
+    ///
+    /// # Errors
+    /// As for [`begin_enqueue`](Self::begin_enqueue).
+    pub async fn begin_submit(&self, message: Publish) -> Result<Accepting, PublishError> {
+        let draft = Draft::of(&message);
+        let mut place = Place::new(&self.shared);
+        match poll_fn(|cx| self.shared.poll_accept(cx, &draft, false, &mut place)).await {
+            Ok((_, lsn)) => Ok(Accepting { session: self.clone(), lsn, waiting: None }),
+            Err(error) => {
+                drop(place);
+                Err(PublishError::new(error.with_topic(&*message.topic), message))
+            }
+        }
+    }
+
     /// [`enqueue`](Self::enqueue) without waiting, for code that cannot wait.
     ///
     /// # Errors
@@ -155,6 +185,32 @@ impl Session {
     async fn accept(&self, message: &Draft<'_>) -> Result<(Waiting, Lsn), Error> {
         let mut place = Place::new(&self.shared);
         poll_fn(|cx| self.shared.poll_accept(cx, message, true, &mut place)).await
+    }
+}
+
+/// A message that the session has, and its store perhaps not yet.
+#[must_use = "a message counts as accepted once it is stored"]
+pub struct Accepting {
+    session: Session,
+    lsn: Lsn,
+    waiting: Option<Waiting>,
+}
+
+impl Accepting {
+    /// Waits until the message is as durable as the store promises, at once without a store. Gives the [`Delivery`] of a
+    /// message whose acknowledgement is awaited, `None` for one that was submitted.
+    ///
+    /// # Errors
+    /// The store failed, or the session was removed: the message may be lost.
+    pub async fn stored(self) -> Result<Option<Delivery>, Error> {
+        self.session.stored(self.lsn).await?;
+        Ok(self.waiting.map(Delivery::new))
+    }
+}
+
+impl std::fmt::Debug for Accepting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accepting").field("session", &self.session.name()).finish_non_exhaustive()
     }
 }
 
