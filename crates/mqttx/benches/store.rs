@@ -30,7 +30,7 @@ fn main() {
         }
     }
     if options.wants("latency") {
-        latency::measure(&mut table, &options.directory, options.seconds);
+        latency::measure(&mut table, &options.directory, options.rounds, options.seconds);
     }
     if options.wants("backlog") {
         backlog::measure(&mut table, &options.directory, if options.quick { 1_000_000 } else { 10_000_000 });

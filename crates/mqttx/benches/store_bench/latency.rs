@@ -12,20 +12,34 @@ use super::table::{Row, Table};
 
 const EVERY: Duration = Duration::from_micros(200);
 
-pub(crate) fn measure(table: &mut Table, directory: &Path, seconds: f64) {
-    let mut sync = syncs(directory, seconds);
-    let mut store = store(directory, seconds);
+pub(crate) fn measure(table: &mut Table, directory: &Path, rounds: usize, seconds: f64) {
+    let (mut sync_50, mut sync_99) = (Vec::new(), Vec::new());
+    let (mut p50, mut p99, mut worst) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut of_50, mut of_99) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let mut sync = syncs(directory, seconds / 2.0);
+        let mut stored = store(directory, seconds);
+        sync.extend(syncs(directory, seconds / 2.0));
+        sync_50.push(at(&mut sync, 0.5));
+        sync_99.push(at(&mut sync, 0.99));
+        p50.push(at(&mut stored, 0.5));
+        p99.push(at(&mut stored, 0.99));
+        worst.push(at(&mut stored, 1.0));
+        of_50.push(at(&mut stored, 0.5) / at(&mut sync, 0.5));
+        of_99.push(at(&mut stored, 0.99) / at(&mut sync, 0.99));
+    }
     let name = "5000/s";
-    let (sync_50, sync_99) = (at(&mut sync, 0.5), at(&mut sync, 0.99));
-    let (p50, p99, worst) = (at(&mut store, 0.5), at(&mut store, 0.99), at(&mut store, 1.0));
-    table.push(Row::new(name, "one fdatasync, us, p50", sync_50));
-    table.push(Row::new(name, "one fdatasync, us, p99", sync_99));
-    table.push(Row::new(name, "accepted to durable, us, p50", p50));
-    table.push(Row::new(name, "accepted to durable, us, p99", p99));
-    table.push(Row::new(name, "accepted to durable, us, worst", worst));
-    table.push(Row::new(name, "p50 of fdatasync's p50", p50 / sync_50).at_most(1.5));
-    table.push(Row::new(name, "p99 of fdatasync's p50", p99 / sync_50).at_most(3.0));
-    table.push(Row::new(name, "p99 of fdatasync's p99", p99 / sync_99));
+    let mut row = |what, mut values: Vec<f64>, target: Option<f64>| {
+        let row = Row::new(name, what, at(&mut values, 0.5));
+        table.push(if let Some(target) = target { row.at_most(target) } else { row });
+    };
+    row("one fdatasync, us, p50", sync_50, None);
+    row("one fdatasync, us, p99", sync_99, None);
+    row("accepted to durable, us, p50", p50, None);
+    row("accepted to durable, us, p99", p99, None);
+    row("accepted to durable, us, worst", worst, None);
+    row("p50, of fdatasync's", of_50, Some(1.5));
+    row("p99, of fdatasync's", of_99, Some(3.0));
 }
 
 /// Syncs of one message each, one behind the other.
