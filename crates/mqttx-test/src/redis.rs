@@ -3,7 +3,7 @@
 use crate::TempDir;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -92,17 +92,14 @@ impl Redis {
             text += &encoded(&["AUTH", password]);
         }
         text += &encoded(words);
-        text += &encoded(&["QUIT"]);
         stream.write_all(text.as_bytes())?;
+        // Redis ends the connection behind its answers. Sentinels know no QUIT.
+        stream.shutdown(Shutdown::Write)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        let answer = if self.password.is_some() {
-            answer.split_once("\r\n").map_or("", |(_, rest)| rest)
-        } else {
-            &answer
-        };
-        Ok(answer.strip_suffix("+OK\r\n").unwrap_or(answer).trim_end().to_owned())
+        let login = if self.password.is_some() { "+OK\r\n" } else { "" };
+        Ok(answer.strip_prefix(login).unwrap_or(&answer).trim_end().to_owned())
     }
 
     /// Asks until the answer contains `wanted`.

@@ -2,7 +2,7 @@
 
 use mqttx_test::{Redis, RedisCluster};
 
-use super::support::{Session, assign, is_unavailable, message, store};
+use super::support::{Session, assign, is_available, is_unavailable, message, store};
 
 fn id(node: &Redis) -> String {
     let answer = node.command(&["CLUSTER", "MYID"]);
@@ -31,17 +31,20 @@ async fn a_session_follows_its_slot_to_another_node() {
     };
     migrate("messages");
     session.submit(&[message(2, "in the middle")]);
+    session.until(is_unavailable).await;
     for part in ["state", "queue", "assigned", "received", "filters"] {
         migrate(part);
     }
-    session.synced().await;
-    assert_eq!(session.payloads().await, ["before too", "in the middle"]);
-    // A session that is new to the slot is asked for at its new place, too.
-    assert_eq!(Session::open(&store, "plant").await.queued, 2);
-    let mut session = Session::open(&store, "plant").await;
     for node in [to, from] {
         assert_eq!(node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]), "+OK");
     }
+    session.until(is_available).await;
+    session.synced().await;
+    assert_eq!(
+        Session::open(&store, "plant").await.payloads().await,
+        ["before too", "in the middle"]
+    );
+    let mut session = Session::open(&store, "plant").await;
     session.keep(&[message(3, "after")]).await;
     assert_eq!(session.payloads().await, ["before too", "in the middle", "after"]);
 }

@@ -45,8 +45,9 @@ impl Scripts {
                 .ok_or_else(|| Fault::Away(away("SCRIPT LOAD has no answer", &connection.host)))?;
             names.push(name.to_owned());
         }
-        let [apply, open, fetch] = <[String; 3]>::try_from(names).map_err(|_| Fault::Again)?;
-        Ok(Self { apply, open, fetch })
+        let mut names = names.into_iter();
+        let mut next = || names.next().unwrap_or_default();
+        Ok(Self { apply: next(), open: next(), fetch: next() })
     }
 }
 
@@ -110,9 +111,6 @@ impl Group {
         host: &Host,
         open: Box<OpenRequest>,
     ) {
-        if open.asked.as_ref() == Some(host) {
-            self.pipeline.add_command(::redis::cmd("ASKING"));
-        }
         let mut command = evalsha(&scripts.open, open.keys.all());
         command.arg(shared.settings.nonce()).arg(shared.settings.ttl_millis());
         self.pipeline.add_command(command);
@@ -149,16 +147,12 @@ impl Group {
         }
         // It must see everything that was submitted before it.
         let fetch = inner.fetch.filter(|_| sent == inner.batches.len());
-        let asking = inner.asked.as_ref() == Some(host);
         drop(inner);
         self.bytes += size + 500;
         for command in [Some(command), fetch.map(|wanted| fetch_command(scripts, &cell, wanted))]
             .into_iter()
             .flatten()
         {
-            if asking {
-                self.pipeline.add_command(::redis::cmd("ASKING"));
-            }
             self.pipeline.add_command(command);
         }
         self.jobs.push(Job::Log(LogJob { cell, last, exceeds, fetch }));
@@ -189,8 +183,6 @@ impl Group {
         } else {
             None
         };
-        // What ASKING is answered with is of no use.
-        answers.retain(|answer| !matches!(answer, Value::Okay));
         let mut leftover = Leftover::default();
         for job in self.jobs {
             let answer = answers.pop_front().unwrap_or_default();
@@ -250,7 +242,6 @@ impl LogJob {
         let mut repeat = None;
         shared.change(&self.cell, |inner| {
             inner.stage = Stage::Idle;
-            inner.asked = None;
             match short {
                 None => {
                     inner.confirm(self.last);
@@ -323,15 +314,10 @@ impl LogJob {
             }
             Fault::Moved(target) => {
                 leftover.moved.get_or_insert(target);
-                self.cell.lock().asked = None;
                 leftover.requests.push_back(self.undo());
             }
-            Fault::Ask(target) => {
-                self.cell.lock().asked = Some(target);
-                shared.dispatch(self.undo());
-            }
-            Fault::Again => {
-                self.cell.lock().asked = None;
+            Fault::Again(error) => {
+                self.cell.change(shared, |inner| inner.set_unavailable(Some(&error)));
                 shared.dispatch_later(self.undo(), MOMENT);
             }
         }
@@ -349,17 +335,12 @@ fn finish_open(
         Value::ServerError(error) => Fault::of_reply(&error, host),
         answer => return drop(open.answer.send(Parts::of_answer(answer))),
     };
-    open.asked = None;
     match fault {
         Fault::Final(error) => return drop(open.answer.send(Err(error))),
         Fault::Away(error) => drop(leftover.away.get_or_insert(error)),
         Fault::NoScript => leftover.no_script = true,
         Fault::Moved(target) => drop(leftover.moved.get_or_insert(target)),
-        Fault::Ask(target) => {
-            open.asked = Some(target);
-            return shared.dispatch(Request::Open(open));
-        }
-        Fault::Full | Fault::Again => return shared.dispatch_later(Request::Open(open), MOMENT),
+        Fault::Full | Fault::Again(_) => return shared.dispatch_later(Request::Open(open), MOMENT),
     }
     leftover.requests.push_back(Request::Open(open));
 }

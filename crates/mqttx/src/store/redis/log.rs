@@ -51,8 +51,6 @@ pub(super) struct Inner {
     /// A timer looks again whether there is room.
     pub(super) probing: bool,
     pub(super) unavailable: bool,
-    /// The node that the session moves to.
-    pub(super) asked: Option<super::address::Host>,
     /// The driver is gone, and cannot hold new messages back.
     pub(super) dropped: bool,
     counted: bool,

@@ -164,7 +164,7 @@ impl Worker {
                 self.shared.tell_unavailable(&self.host, &error);
                 tokio::time::sleep(delay(self.failures - 2)).await;
             }
-            Fault::Full | Fault::NoScript | Fault::Moved(_) | Fault::Ask(_) | Fault::Again => {
+            Fault::Full | Fault::NoScript | Fault::Moved(_) | Fault::Again(_) => {
                 tokio::time::sleep(MOMENT).await;
             }
         }
