@@ -107,7 +107,7 @@ async fn room_is_told_when_nothing_waits_for_it() {
 #[tokio::test]
 async fn options_that_do_not_go_together_are_an_error() {
     // Nothing is connected to.
-    let code = async |store: RedisStore| store.open("plant").await.err().expect("refused").code();
+    let code = async |store: RedisStore| store.open("plant").await.expect_err("refused").code();
     assert_eq!(code(store("redis+cluster://127.0.0.1:1").database(3)).await, "config.invalid");
     assert_eq!(code(store("127.0.0.1:1").prefix("{x}")).await, "config.invalid");
     assert_eq!(code(store("127.0.0.1:1").username("u")).await, "config.invalid");

@@ -35,8 +35,7 @@ impl Outbox {
             State::Sent => {
                 entry.state = State::Released;
                 entry.released_here = true;
-                entry.lsn =
-                    cx.journal.push(|| Record::Release { sequence: super::named(sequence) });
+                entry.lsn = cx.journal.push(|| Record::Release { sequence: super::named(sequence) });
                 self.releases.push_back((entry.lsn, sequence));
                 self.flush_releases(cx);
             }
@@ -114,8 +113,7 @@ impl Outbox {
             if let Some(id) = entry.id.take() {
                 cx.ids.free(id);
                 let sequence = self.base + index as u64;
-                entry.lsn =
-                    cx.journal.push(|| Record::Requeue { sequence: super::named(sequence) });
+                entry.lsn = cx.journal.push(|| Record::Requeue { sequence: super::named(sequence) });
             }
             requeued += usize::from(entry.state != State::Queued);
             entry.state = State::Queued;

@@ -80,11 +80,7 @@ impl Outbox {
                     if entry.id.is_none() {
                         let Some(id) = cx.ids.allocate(Owner::Publish(sequence)) else { return };
                         entry.id = Some(id);
-                        let lsn = cx.journal.push(|| Record::Assign {
-                            sequence: super::named(sequence),
-                            id,
-                            order: sequence,
-                        });
+                        let lsn = cx.journal.push(|| Record::Assign { sequence: super::named(sequence), id, order: sequence });
                         entry.lsn = entry.lsn.max(lsn);
                     }
                     self.status.in_flight += 1;

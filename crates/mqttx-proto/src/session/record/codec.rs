@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::{Record, Sequence, StoredMessage};
-use crate::{PacketId, PropertiesRef, PropertyContext, QoS, ReasonCode, SubscribeOptions, Version};
+use crate::{
+    PacketId, PropertiesRef, PropertyContext, QoS, ReasonCode, SubscribeOptions, Version,
+};
 
 /// Bytes that are no record: damaged, or written by a later version of this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,15 +93,13 @@ impl<'a> Record<'a> {
             Kind::Unsubscribe => Self::Unsubscribe { filter: input.text()? },
             Kind::Connecting => Self::Connecting,
             Kind::Resumed => Self::Resumed,
-            Kind::Epoch => {
-                Self::Epoch { epoch: input.u64()?, broker: input.u64()?, client_id: input.text()? }
-            }
+            Kind::Epoch => Self::Epoch {
+                epoch: input.u64()?,
+                broker: input.u64()?,
+                client_id: input.text()?,
+            },
         };
-        if input.rest.is_empty() {
-            Ok(record)
-        } else {
-            Err(RecordError { what: "bytes left over" })
-        }
+        if input.rest.is_empty() { Ok(record) } else { Err(RecordError { what: "bytes left over" }) }
     }
 
     const fn kind(&self) -> Kind {
@@ -371,10 +371,7 @@ mod tests {
             bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         };
         let shown: Vec<String> = all(&properties).iter().map(hex).collect();
-        assert_eq!(
-            shown[1],
-            "014d000000000000c01105000000000000000000000003 00612f62".replace(' ', "")
-        );
+        assert_eq!(shown[1], "014d000000000000c01105000000000000000000000003 00612f62".replace(' ', ""));
         assert_eq!(shown[2], "024d000000000000c009000300000000000000");
         assert_eq!(shown[8], "082dffffff0f0300612f23");
         assert_eq!(shown[14], "0d0100000000000000ffffffffffffffff02006777");

@@ -119,9 +119,12 @@ impl Shared {
 
     /// The log was dropped.
     pub(super) fn forget(&self, cell: &Arc<Cell>) {
+        let busy = cell.lock().has_work();
         let mut state = self.lock();
         state.cells.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(cell)));
-        state.draining.push(Arc::clone(cell));
+        if busy {
+            state.draining.push(Arc::clone(cell));
+        }
     }
 
     /// The logs that are open.

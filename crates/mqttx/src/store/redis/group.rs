@@ -78,7 +78,6 @@ impl Group {
     pub(super) fn build(
         shared: &Shared,
         scripts: &Scripts,
-        host: &Host,
         mut requests: VecDeque<Request>,
     ) -> (Self, VecDeque<Request>) {
         let mut group =
@@ -89,8 +88,8 @@ impl Group {
             match request {
                 // Nobody waits for it any more.
                 Request::Open(open) if open.answer.is_closed() => {}
-                Request::Open(open) => group.add_open(shared, scripts, host, open),
-                Request::Log(cell) => group.add_log(shared, scripts, host, cell),
+                Request::Open(open) => group.add_open(shared, scripts, open),
+                Request::Log(cell) => group.add_log(shared, scripts, cell),
             }
         }
         if let Some((replicas, timeout)) = shared.settings.replicas
@@ -104,20 +103,14 @@ impl Group {
         (group, requests)
     }
 
-    fn add_open(
-        &mut self,
-        shared: &Shared,
-        scripts: &Scripts,
-        host: &Host,
-        open: Box<OpenRequest>,
-    ) {
+    fn add_open(&mut self, shared: &Shared, scripts: &Scripts, open: Box<OpenRequest>) {
         let mut command = evalsha(&scripts.open, open.keys.all());
         command.arg(shared.settings.nonce()).arg(shared.settings.ttl_millis());
         self.pipeline.add_command(command);
         self.jobs.push(Job::Open(open));
     }
 
-    fn add_log(&mut self, shared: &Shared, scripts: &Scripts, host: &Host, cell: Arc<Cell>) {
+    fn add_log(&mut self, shared: &Shared, scripts: &Scripts, cell: Arc<Cell>) {
         let mut inner = cell.lock();
         if inner.stage == Stage::UnderWay {
             return;
@@ -128,6 +121,7 @@ impl Group {
         }
         inner.stage = Stage::UnderWay;
         inner.touch = false;
+        inner.sent = 0;
         let mut last = inner.confirmed;
         let (mut sent, mut size) = (0, 0);
         let exceeds = inner.exceeds();
@@ -147,6 +141,7 @@ impl Group {
         }
         // It must see everything that was submitted before it.
         let fetch = inner.fetch.filter(|_| sent == inner.batches.len());
+        inner.sent = sent;
         drop(inner);
         self.bytes += size + 500;
         for command in [Some(command), fetch.map(|wanted| fetch_command(scripts, &cell, wanted))]
@@ -211,7 +206,7 @@ impl LogJob {
     fn undo(self) -> Request {
         {
             let mut inner = self.cell.lock();
-            inner.stage = Stage::Queued;
+            inner.land(Stage::Queued);
             inner.touch = true;
         }
         Request::Log(self.cell)
@@ -241,7 +236,7 @@ impl LogJob {
         }
         let mut repeat = None;
         shared.change(&self.cell, |inner| {
-            inner.stage = Stage::Idle;
+            inner.land(Stage::Idle);
             match short {
                 None => {
                     inner.confirm(self.last);
@@ -252,7 +247,7 @@ impl LogJob {
                     inner.written(self.last);
                     inner.set_unavailable(Some(error));
                     // Not `Idle`: only the timer asks again.
-                    inner.stage = Stage::Queued;
+                    inner.land(Stage::Queued);
                     inner.touch = true;
                     repeat = Some(MOMENT);
                 }
@@ -299,7 +294,8 @@ impl LogJob {
             Fault::Full => {
                 shared.change(&self.cell, |inner| {
                     inner.set_full(true);
-                    inner.stage = if inner.exceeds() { Stage::Idle } else { Stage::Waiting };
+                    let stage = if inner.exceeds() { Stage::Idle } else { Stage::Waiting };
+                    inner.land(stage);
                     inner.touch = true;
                 });
                 self.probe(shared);
@@ -327,7 +323,7 @@ impl LogJob {
 fn finish_open(
     shared: &Arc<Shared>,
     host: &Host,
-    mut open: Box<OpenRequest>,
+    open: Box<OpenRequest>,
     answer: Value,
     leftover: &mut Leftover,
 ) {

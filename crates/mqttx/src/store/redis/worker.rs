@@ -105,7 +105,7 @@ impl Worker {
                 Err(fault) => return Err((fault, requests)),
             },
         };
-        let (group, later) = Group::build(&self.shared, scripts, &self.host, requests);
+        let (group, later) = Group::build(&self.shared, scripts, requests);
         self.inbox.put_back(later);
         if group.is_empty() {
             return Ok(());
