@@ -1,6 +1,6 @@
 //! Redis says no.
 
-use mqttx::store::Update;
+use mqttx::store::{OnStoreError, Update};
 use mqttx::{RedisStore, Secret, Store};
 use mqttx_test::Redis;
 
@@ -123,4 +123,26 @@ async fn keys_that_hold_something_else_are_an_error() {
     let error = Session::try_open(&store(&redis.url()), "plant").await.err().expect("refused");
     assert_eq!(error.code(), "store.failed", "{error}");
     assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_no_server_with_tls() {
+    let Some(redis) = Redis::builder().start().await else { return };
+    let secure = redis.url().replace("redis://", "rediss://");
+    let store = store(&secure).on_error(OnStoreError::Fail);
+    let error = Session::try_open(&store, "plant").await.err().expect("it speaks something else");
+    assert_eq!(error.code(), "store.unavailable", "{error}");
+}
+
+#[tokio::test]
+async fn a_session_whose_state_was_evicted_is_told() {
+    let Some(redis) = Redis::builder().start().await else { return };
+    let store = store(&redis.url());
+    let mut session = Session::open(&store, "plant").await;
+    session.keep(&[message(7, "x"), message(9, "y"), assign(9)]).await;
+    redis.command(&["DEL", "mqttx:{plant}:state"]);
+    let opened = store.open("plant").await.expect("it goes on");
+    assert_eq!(opened.notices.len(), 1);
+    assert!(opened.notices[0].text.contains("plant"), "{:?}", opened.notices);
+    assert_eq!((opened.lanes[0].messages, opened.lanes[0].end), (1, 10), "no number is used twice");
 }
