@@ -1,33 +1,33 @@
-//! What is in a store, for tools.
+//! What a store holds, for people and tools.
 
 use super::StoreNotice;
 
-/// What a store holds, without opening anything in it.
+/// What was found in a store that was looked at without being opened.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
-    /// Its sessions, by name.
+    /// The sessions, by name.
     pub sessions: Vec<StoredSession>,
-    /// Damage that was found.
+    /// Damage that was found, and what it cost.
     pub notices: Vec<StoreNotice>,
-    /// How much room it takes.
+    /// What the store takes, in bytes.
     pub bytes: u64,
 }
 
-/// What a store holds of one session.
+/// The stored state of one session, in numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StoredSession {
-    /// Its name.
+    /// The name of the session.
     pub name: String,
-    /// Messages that wait for a packet id.
+    /// Messages that wait and have no packet id.
     pub queued: u64,
-    /// Messages that have one.
+    /// Messages with a packet id that are not finished.
     pub in_flight: u64,
-    /// Packet ids of inbound QoS 2 messages.
+    /// Packet ids of inbound QoS 2 messages that the server has not released.
     pub received: u64,
-    /// Desired filters.
+    /// Filters that are desired.
     pub subscriptions: u64,
-    /// About how much room it takes.
+    /// About how many bytes the unfinished messages take in the store.
     pub bytes: u64,
-    /// When the oldest of its messages was accepted, in milliseconds of Unix time.
+    /// When the oldest unfinished message was stored, in milliseconds of Unix time, to the second.
     pub oldest_unix_ms: Option<u64>,
 }

@@ -38,8 +38,8 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod file;
 mod fold;
-#[cfg(feature = "redis")]
 mod inspect;
 mod memory;
 #[cfg(feature = "redis")]
@@ -52,11 +52,13 @@ use std::task::{Context, Poll};
 
 use mqttx_proto::{Lsn, Priority, RecordBatch};
 
+pub use mqttx_proto::StoredLane as Lane;
+
 use crate::error::Error;
 use crate::options::OnFull;
 
+pub use file::{FileStore, FileStoreStats, Fsync, Preparing};
 pub use fold::FoldedState;
-#[cfg(feature = "redis")]
 pub use inspect::{Inspection, StoredSession};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -117,19 +119,6 @@ pub struct Opened {
     pub log: Box<dyn Log>,
     /// What is to be told about the state of the store.
     pub notices: Vec<StoreNotice>,
-}
-
-/// The messages of one priority, as they were when the log was opened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Lane {
-    /// The lowest number of a queued message that is not in [`Opened::records`].
-    pub next: u64,
-    /// Above all numbers that were ever used.
-    pub end: u64,
-    /// How many queued messages are not in the records.
-    pub messages: u64,
-    /// About how many bytes those take as packets.
-    pub bytes: u64,
 }
 
 /// The log of one session, owned by its driver; see the [contract](self).

@@ -1,0 +1,277 @@
+//! Making what was written durable, and what happens when that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mqttx_proto::{Lsn, Sequence};
+
+use super::super::Fsync;
+use super::super::disk::{DiskFile, write_all_at};
+use super::super::format::{
+    FrameHeader, GROUP_FRAME, GroupInfo, Kind, SEGMENT_HEADER, fill_group, move_frame, put_frame,
+};
+use super::super::helper::Work;
+use super::super::index::Position;
+use super::super::log::LogShared;
+use super::super::segment::Stage;
+use super::{Committer, failed, unix_ms};
+use crate::error::Error;
+use crate::store::{StoreNotice, Update};
+
+/// What was written and is not durable.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced {
+    logs: Vec<(Arc<LogShared>, Lsn)>,
+    /// The groups, and where they stand: should the sync fail, they are written again elsewhere.
+    groups: Vec<(u64, Vec<u8>)>,
+    memory: Vec<Vec<u8>>,
+    bytes: u64,
+    /// Everything below this offset of the active segment is durable.
+    pub(super) durable: u64,
+    /// The segment says so up to here.
+    pub(super) named: u64,
+    /// When the first of it was written.
+    since: Option<Instant>,
+    /// When the last group became durable.
+    idle_since: Option<Instant>,
+    in_background: bool,
+}
+
+/// What nothing waits for becomes durable after that time.
+const LAZY_SYNC: Duration = Duration::from_secs(1);
+
+/// After that time without a group the segment says what is durable.
+const MARK: Duration = Duration::from_millis(50);
+
+impl Unsynced {
+    pub(super) fn add(&mut self, log: Arc<LogShared>, position: Lsn) {
+        match self.logs.last_mut() {
+            Some((last, to)) if Arc::ptr_eq(last, &log) => *to = position,
+            _ => self.logs.push((log, position)),
+        }
+    }
+
+    pub(super) fn keep(&mut self, base: u64, bytes: &mut Vec<u8>) {
+        self.bytes += bytes.len() as u64;
+        let memory = self.memory.pop().unwrap_or_default();
+        self.groups.push((base, std::mem::replace(bytes, memory)));
+    }
+
+    pub(super) fn written(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    pub(super) fn due_at(&self, fsync: Fsync) -> Option<Instant> {
+        match fsync {
+            Fsync::Group => {
+                let lazy = self.since.map(|since| since + LAZY_SYNC);
+                let mark = self.idle_since.map(|since| since + MARK);
+                lazy.into_iter().chain(mark).min()
+            }
+            Fsync::Interval(_) if self.in_background => None,
+            Fsync::Interval(every) => self.since.map(|since| since + every),
+            Fsync::Os => None,
+        }
+    }
+
+    fn done(&mut self, durable: u64) {
+        for (log, position) in self.logs.drain(..) {
+            log.progress(position, position);
+        }
+        for (_, bytes) in self.groups.drain(..) {
+            if self.memory.len() < 2 {
+                self.memory.push(bytes);
+            }
+        }
+        self.bytes = 0;
+        self.durable = durable;
+        self.since = None;
+        self.idle_since = Some(Instant::now());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.logs.is_empty() && self.groups.is_empty()
+    }
+
+    /// The segment that is written is a new one.
+    pub(super) fn turn_to_new(&mut self) {
+        (self.durable, self.named) = (SEGMENT_HEADER, SEGMENT_HEADER);
+    }
+}
+
+impl Committer {
+    /// Makes everything durable that was written.
+    pub(super) fn sync(&mut self) -> Result<(), Error> {
+        let Some(segment) = self.active.and_then(|slot| self.catalog.segments.get(slot)) else {
+            return Ok(());
+        };
+        let (file, used) = (Arc::clone(&segment.file), segment.used);
+        match file.sync() {
+            Ok(()) => {
+                self.synced(used);
+                Ok(())
+            }
+            Err(error) => self.on_sync_failed(error),
+        }
+    }
+
+    fn synced(&mut self, used: u64) {
+        let counters = &self.shared.counters;
+        counters.groups.fetch_add(1, Ordering::Relaxed);
+        let bytes = used.saturating_sub(self.unsynced.durable);
+        counters.synced_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.unsynced.done(used);
+    }
+
+    /// What nothing waited for: it was time.
+    pub(super) fn sync_lazily(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        match self.options.fsync {
+            Fsync::Group if self.unsynced.since.is_some_and(|since| since + LAZY_SYNC <= now) => {
+                self.sync()
+            }
+            Fsync::Group => self.mark(),
+            Fsync::Interval(_) => {
+                let file = self.active.and_then(|slot| self.catalog.segments.get(slot));
+                if let Some(file) = file.map(|segment| Arc::clone(&segment.file)) {
+                    self.unsynced.in_background = true;
+                    self.unsynced.since = None;
+                    self.helper.send(Work::Sync(file));
+                }
+                Ok(())
+            }
+            Fsync::Os => Ok(()),
+        }
+    }
+
+    pub(super) fn on_background_sync(&mut self, result: std::io::Result<()>) -> Result<(), Error> {
+        self.unsynced.in_background = false;
+        self.shared.counters.groups.fetch_add(1, Ordering::Relaxed);
+        result.map_err(|error| failed("made durable", error))
+    }
+
+    /// Says in the segment what is durable, so that damage there is not taken for a torn end.
+    fn mark(&mut self) -> Result<(), Error> {
+        self.unsynced.idle_since = None;
+        let Some(slot) = self.active else { return Ok(()) };
+        let Some(segment) = self.catalog.segments.get(slot) else { return Ok(()) };
+        let has_room = segment.used + 4 * (GROUP_FRAME as u64) < segment.size;
+        let fresh = self.unsynced.is_empty() && self.unsynced.named < self.unsynced.durable;
+        if !fresh || !has_room {
+            return Ok(());
+        }
+        self.begin_group(slot);
+        self.put_group()
+    }
+
+    /// The data of a failed sync may be gone although the next sync succeeds, so it is not tried again: the segment is given
+    /// up from where it was durable, and the groups are written into a new one.
+    fn on_sync_failed(&mut self, error: std::io::Error) -> Result<(), Error> {
+        let groups = std::mem::take(&mut self.unsynced.groups);
+        let Some(old) = self.active.take() else { return Ok(()) };
+        if let Some(segment) = self.catalog.segments.get_mut(old) {
+            segment.stage = Stage::Sealed;
+        }
+        let text = format!(
+            "a sync of {} failed: {error}; the last {} groups are written again into a new segment",
+            super::super::recover::name_of(&self.catalog, old),
+            groups.len()
+        );
+        tracing::error!(target: "mqttx::store", "{text}");
+        let need = groups.iter().map(|(_, group)| group.len() as u64).sum::<u64>();
+        let names = self.catalog.segments.get(old).map_or(0, |segment| segment.touched.len() as u64);
+        if !self.open_segment(need + names * 256 + (4 << 10)).unwrap_or(false) {
+            return Err(failed("made durable", error));
+        }
+        self.unsynced.turn_to_new();
+        let again = self.write_again(old, &groups).map_err(|error| failed("made durable", error))?;
+        self.synced(again);
+        self.reclaim.look_again();
+        let notice = StoreNotice { text, lost_records: 0 };
+        for log in self.owners.values() {
+            log.tell(Update::Notice(notice.clone()));
+        }
+        Ok(())
+    }
+
+    fn write_again(&mut self, old: u32, groups: &[(u64, Vec<u8>)]) -> std::io::Result<u64> {
+        let Some(slot) = self.active else { return Ok(0) };
+        let old_id = self.catalog.segments.get(old).map_or(0, |segment| segment.id);
+        let (id, file) = match self.catalog.segments.get(slot) {
+            Some(segment) => (segment.id, Arc::clone(&segment.file)),
+            None => return Ok(0),
+        };
+        let base = SEGMENT_HEADER;
+        let mut out = vec![0; GROUP_FRAME];
+        let frames = frames(groups, old_id);
+        // The new segment has to know the sessions.
+        for (header, ..) in frames.iter().filter(|(header, ..)| header.kind != Kind::Group) {
+            if self.catalog.touch(header.session, slot) {
+                let session = self.catalog.sessions.get(&header.session);
+                let name = session.map_or("", |session| &session.name);
+                put_frame(&mut out, (id, base), (Kind::Name, header.session), name.as_bytes());
+            }
+        }
+        self.catalog.add_source(slot, old);
+        for &(header, from, frame) in &frames {
+            if header.kind == Kind::Group {
+                continue;
+            }
+            let at = base + out.len() as u64;
+            let start = out.len();
+            out.extend_from_slice(frame);
+            move_frame(&mut out[start..], header.kind, id, at);
+            if header.kind == Kind::Message {
+                self.move_message((old, slot), &header, from, at);
+            }
+        }
+        let body = (out.len() - GROUP_FRAME) as u32;
+        let info = GroupInfo { unix_ms: unix_ms(), durable: SEGMENT_HEADER, len: body };
+        fill_group(&mut out, id, base, &info);
+        write_all_at(&*file, &out, base)?;
+        file.sync()?;
+        let used = base + out.len() as u64;
+        if let Some(segment) = self.catalog.segments.get_mut(slot) {
+            segment.used = used;
+        }
+        Ok(used)
+    }
+
+    fn move_message(&mut self, (old, new): (u32, u32), header: &FrameHeader, from: u64, to: u64) {
+        let sequence = Sequence::from_bits(header.sequence);
+        let place = self.catalog.position(header.session, sequence);
+        if let Some(place) = place.filter(|place| place.slot() == old && place.offset() == from) {
+            let len = header.frame_len() as usize;
+            let to = Position::new(new, to, len, place.is_qos2());
+            self.catalog.moved(header.session, sequence, place, to);
+        } else if place.is_none() {
+            // A `Done` in the same groups finished it: it has to stay finished.
+            self.catalog.segments.tomb(new, old, header.session, header.sequence, 1);
+        }
+    }
+
+    /// Hands the sync of a finished segment over, where nothing waits for it.
+    pub(super) fn sync_sealed(&mut self, file: &Arc<dyn DiskFile>) {
+        if matches!(self.options.fsync, Fsync::Interval(_)) {
+            self.helper.send(Work::Sync(Arc::clone(file)));
+        }
+    }
+}
+
+/// The frames of groups: header, where it stood, and bytes.
+fn frames(groups: &[(u64, Vec<u8>)], segment: u64) -> Vec<(FrameHeader, u64, &[u8])> {
+    let mut found = Vec::new();
+    for (base, group) in groups {
+        let mut at = 0;
+        while let Some(rest) = group.get(at..)
+            && let Some(header) =
+                FrameHeader::decode(rest, segment, base + at as u64, rest.len() as u64)
+        {
+            let len = header.frame_len() as usize;
+            found.push((header, base + at as u64, &rest[..len]));
+            at += len;
+        }
+    }
+    found
+}

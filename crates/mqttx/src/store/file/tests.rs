@@ -1,0 +1,10 @@
+//! What the file store claims, on a disk that fails on purpose, and on a real one.
+
+mod basics;
+mod crash;
+mod damage;
+mod disk;
+mod full;
+mod harness;
+mod reclaim;
+mod real;
