@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqttx::proto::{PropertiesRef, ReasonCode, SessionExpiry, Version};
 use mqttx::{
-    Backoff, Error, ErrorKind, EventKind, EventStream, OnFull, Outbox, Session, SessionBuilder,
+    Backoff, DropReason, Error, ErrorKind, EventKind, EventStream, Outbox, Session, SessionBuilder,
     SessionManager, SessionOptions, SessionStatus, Will,
 };
 
 use crate::exit::{Failure, warn};
 use crate::flags::{Connection, WillMessage};
+use crate::stores::SharedStore;
 use crate::wire_log::StderrLog;
 
 /// How long DISCONNECT may take before the command ends without it.
@@ -21,8 +22,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Client {
     /// Owns the session.
-    _manager: SessionManager,
+    manager: SessionManager,
     session: Session,
+    store: Option<SharedStore>,
     events: EventStream,
     disconnect: mqttx::proto::Properties,
 }
@@ -38,6 +40,10 @@ pub(crate) enum Notice {
     Ready,
     /// The server refused this filter, or its CONNACK rules it out.
     FilterRefused { filter: String, reason: ReasonCode, text: Option<String> },
+    /// The server refused a message for which nobody waits.
+    MessageRefused { topic: String, reason: ReasonCode, text: Option<String> },
+    /// Messages were given up: how many, why, and the topic of the last one.
+    MessagesDropped { count: u64, reason: DropReason, topic: Option<String> },
 }
 
 impl Client {
@@ -48,14 +54,13 @@ impl Client {
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
         let manager = SessionManager::new();
         let events = manager.events();
-        let options = builder(connection, session_name(connection))
-            .manual_connect(true)
-            .build()
-            .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+        let options = builder(connection, session_name(connection)).manual_connect(true);
+        let options = finished(options, connection)?;
         let session = manager.add_session(options).map_err(|error| failure(&error))?;
         Ok(Self {
-            _manager: manager,
+            manager,
             session,
+            store: connection.store.clone(),
             events,
             disconnect: connection.properties.disconnect.clone(),
         })
@@ -78,11 +83,16 @@ impl Client {
         }
     }
 
-    /// The refusals that nobody has reacted to yet.
+    /// What was refused or dropped, and nobody has reacted to yet.
     pub(crate) fn refusals(&mut self) -> Vec<Notice> {
         let mut refusals = Vec::new();
         while let Some(event) = self.events.try_next() {
-            if matches!(event.kind, EventKind::SubscriptionRefused { .. }) {
+            if matches!(
+                event.kind,
+                EventKind::SubscriptionRefused { .. }
+                    | EventKind::MessageRefused { .. }
+                    | EventKind::MessageDropped { .. }
+            ) {
                 refusals.extend(self.judge(&event.kind));
             }
         }
@@ -112,10 +122,20 @@ impl Client {
                 warn(format_args!("warning: the server sends us to {server_reference}"));
             }
             EventKind::MessageDropped { reason, count, topic, .. } => {
-                let topic = topic.as_deref().map_or_else(String::new, |t| format!(", topic {t}"));
-                warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
+                return Some(Notice::MessagesDropped {
+                    count: *count,
+                    reason: *reason,
+                    topic: topic.clone(),
+                });
             }
-            _ => {}
+            EventKind::MessageRefused { topic, reason, reason_string } => {
+                return Some(Notice::MessageRefused {
+                    topic: topic.clone(),
+                    reason: *reason,
+                    text: reason_string.clone(),
+                });
+            }
+            store => say_about_store(store),
         }
         None
     }
@@ -133,8 +153,8 @@ impl Client {
         }
     }
 
-    /// DISCONNECT, with the properties of `-D disconnect`. A stalled connection delays it only
-    /// for a moment.
+    /// DISCONNECT, with the properties of `-D disconnect`, and the end of the session: what it did is on
+    /// record then. A stalled connection or store delays it only for a moment.
     pub(crate) async fn disconnect(&self) {
         if !self.session.status().is_at_rest() {
             let properties = self.disconnect.clone();
@@ -142,7 +162,33 @@ impl Client {
                 self.session.disconnect_with(ReasonCode::NORMAL_DISCONNECTION, properties);
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }
+        if let Some(store) = &self.store {
+            let closing = async {
+                // It may have ended by itself.
+                let _ = self.manager.remove_session(self.session.name()).await;
+                store.close().await;
+            };
+            let _ = tokio::time::timeout(GOODBYE, closing).await;
+        }
     }
+}
+
+/// What a person has to know about the store.
+fn say_about_store(event: &EventKind) {
+    match event {
+        EventKind::StoreNotice { text, .. } => warn(format_args!("warning: store: {text}")),
+        EventKind::StoreUnavailable { error } => {
+            warn(format_args!("warning: {}; waiting for the store", error.message()));
+        }
+        EventKind::StoreAvailable => warn("the store is there again"),
+        _ => {}
+    }
+}
+
+/// Says that messages were given up.
+pub(crate) fn say_dropped(count: u64, reason: DropReason, topic: Option<&str>) {
+    let topic = topic.map_or_else(String::new, |topic| format!(", topic {topic}"));
+    warn(format_args!("warning: {count} messages dropped: {reason}{topic}"));
 }
 
 /// An error of the library as the end of a command: what the server refused ends with its code.
@@ -151,6 +197,20 @@ pub(crate) fn failure(error: &Error) -> Failure {
         Some(reason) if error.kind() != ErrorKind::Protocol => Failure::refused(reason, error),
         _ => Failure::runtime(error),
     }
+}
+
+/// The options of a session, with the store of the command.
+///
+/// # Errors
+/// Options that the flags let pass and the library does not.
+pub(crate) fn finished(
+    builder: SessionBuilder,
+    connection: &Connection,
+) -> Result<SessionOptions, Failure> {
+    let mut options =
+        builder.build().map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+    options.store = connection.store.as_ref().map(SharedStore::shared);
+    Ok(options)
 }
 
 /// The session of this name that the flags describe. Nothing goes into a packet that was not asked
@@ -165,7 +225,7 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         .receive_maximum(connection.receive_maximum.filter(|_| connection.version == Version::V5))
         .subscription_identifiers(false)
         .auto_reconnect(connection.reconnect.is_some())
-        .outbox(Outbox { messages: 10_000, bytes: 1 << 30, on_full: OnFull::Block, ttl: None });
+        .outbox(outbox(connection));
     if let Some(reconnect) = connection.reconnect {
         builder = builder.reconnect(Backoff::new(reconnect.initial, reconnect.max));
     }
@@ -185,6 +245,12 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         builder = builder.wire_log(Arc::new(StderrLog(connection.version)));
     }
     with_limits(builder, connection)
+}
+
+/// Without a store, memory is the limit; with one, the store.
+fn outbox(connection: &Connection) -> Outbox {
+    let bytes = connection.store.is_none().then_some(1 << 30);
+    Outbox { bytes, ..Outbox::default() }
 }
 
 fn with_limits(mut builder: SessionBuilder, connection: &Connection) -> SessionBuilder {
@@ -220,7 +286,7 @@ fn will_of(will: &WillMessage, properties: PropertiesRef<'_>) -> Will {
     made
 }
 
-/// What `--json` and `-d` call the session.
+/// What `--json`, `-d` and the store call the session.
 fn session_name(connection: &Connection) -> String {
     if connection.client_id.is_empty() { "mqttx".to_owned() } else { connection.client_id.clone() }
 }

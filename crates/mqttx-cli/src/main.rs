@@ -8,13 +8,14 @@ mod exit;
 mod flags;
 mod output;
 mod signal;
+mod stores;
 mod wire_log;
 
 use std::process::ExitCode;
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use commands::{bench, check_config, completions, demo, publish, run, subscribe};
+use commands::{bench, check_config, completions, demo, publish, run, store, subscribe};
 use exit::{Outcome, warn};
 
 /// MQTT from the command line: publish, subscribe, measure.
@@ -51,6 +52,7 @@ enum Command {
     Sub(Box<subscribe::Args>),
     Run(run::Args),
     CheckConfig(check_config::Args),
+    Store(store::Args),
     Bench(bench::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -63,6 +65,7 @@ impl Command {
             Self::Sub(args) => subscribe::run(*args),
             Self::Run(args) => run::run(&args),
             Self::CheckConfig(args) => check_config::run(&args),
+            Self::Store(args) => store::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Demo(args) => demo::run(args),
             Self::Completions(args) => completions::run(args, &mut Cli::command()),

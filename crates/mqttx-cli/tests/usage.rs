@@ -47,13 +47,31 @@ fn commands_and_flags_must_exist() {
 
 #[test]
 fn what_later_versions_bring_is_not_known_yet() {
-    for flag in ["--cafile", "--cert", "--insecure", "--proxy", "--auth-method", "--fsync"] {
+    for flag in ["--cafile", "--cert", "--insecure", "--proxy", "--auth-method"] {
         wrong_everywhere(&[flag, "x"], flag);
     }
-    wrong_everywhere(&["-i", "c", "--store", "file:x"], "memory");
     for url in ["mqtts://h", "wss://h", "unix:///s"] {
         wrong_everywhere(&["-L", url], "not supported");
     }
+}
+
+#[test]
+fn stores_are_checked_before_anything_is_created() {
+    for (args, part) in [
+        (&["--store", "file:x"][..], "needs a client id"),
+        (&["-i", "c", "--store", "x"], "file:DIR"),
+        (&["-i", "c", "--store", "file:"], "file:DIR"),
+        (&["-i", "c", "--store", "http://h"], "redis://"),
+        (&["-i", "c", "--store", "redis://h:x"], "redis"),
+        (&["-i", "c", "--fsync", "os"], "--store file:DIR"),
+        (&["-i", "c", "--store", "memory", "--fsync", "os"], "--store file:DIR"),
+        (&["-i", "c", "--store", "redis://h", "--fsync", "os"], "--store file:DIR"),
+        (&["-i", "c", "--store", "file:x", "--fsync", "always"], "interval"),
+        (&["-i", "c", "--store", "file:x", "--fsync", "interval:0"], "1 to"),
+    ] {
+        wrong_everywhere(args, part);
+    }
+    assert!(!std::path::Path::new("x").exists());
 }
 
 #[test]

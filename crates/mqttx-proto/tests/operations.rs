@@ -8,6 +8,8 @@
 
 #[path = "support/operations.rs"]
 mod operations;
+#[path = "support/restored.rs"]
+mod restored;
 
 use std::fs;
 use std::path::Path;
@@ -25,6 +27,15 @@ fn the_session_withstands_its_fuzz_corpus() {
         replayed += 1;
     }
     assert!(replayed >= 4, "only {replayed} files in {}", folder.display());
+}
+
+#[test]
+fn a_restored_session_withstands_its_fuzz_corpus() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/records");
+    let files = fs::read_dir(&folder).expect("the corpus is part of the repository");
+    let all: Vec<_> = files.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(all.len() >= 3, "only {} files in {}", all.len(), folder.display());
+    all.iter().for_each(|data| restored::live_with(data));
 }
 
 /// A call with an argument; most bytes from the peer are packets that an honest server might send.
@@ -64,6 +75,13 @@ fn config() -> ProptestConfig {
 
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn any_records_of_a_store_can_be_lived_with(
+        data in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        restored::live_with(&data);
+    }
 
     #[test]
     fn any_sequence_of_calls_keeps_the_bounds(

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ScriptedBroker`] | byte for byte what a broker sends and expects |
 //! | [`Mosquitto`] | the widespread broker, as a process that can be killed and restarted |
+//! | [`Redis`], [`RedisSentinel`], [`RedisCluster`] | a store as processes that can be killed, frozen and restarted |
 //! | `InProcessBroker` (feature `in-process`) | a second, independent broker without a process |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
@@ -12,6 +13,7 @@ mod in_process;
 mod load;
 mod mosquitto;
 mod notation;
+mod redis;
 mod scripted;
 mod temp_dir;
 mod wire;
@@ -21,5 +23,6 @@ pub use in_process::InProcessBroker;
 pub use load::{Counters, Flood, LoadOptions, LoadPeer};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
 pub use notation::{hex, shown};
+pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use scripted::{Peer, ScriptedBroker};
 pub use temp_dir::TempDir;

@@ -371,7 +371,7 @@ async fn a_message_is_forwarded_by_its_first_filter() {
 
 #[tokio::test]
 async fn a_full_outbox_delays_and_loses_nothing() {
-    let outbox = Outbox { messages: 1, ..Outbox::default() };
+    let outbox = Outbox { messages: Some(1), ..Outbox::default() };
     let mut bridge = bridge_with(Version::V5, rules(), 1, |target| target.outbox(outbox)).await;
     for n in 1..=4 {
         bridge.source.send(&format!("32 {{ <a/{n}> 00 0{n} {{}} }}")).await;
@@ -498,8 +498,8 @@ async fn a_refusal_by_one_target_and_a_full_outbox_of_the_next_lose_no_acknowled
     let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
     let sessions = SessionManager::new();
     sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
-    let full =
-        session("dst", &brokers.1, Version::V5).outbox(Outbox { messages: 1, ..Outbox::default() });
+    let full = session("dst", &brokers.1, Version::V5)
+        .outbox(Outbox { messages: Some(1), ..Outbox::default() });
     sessions.add_session(full.build().unwrap()).unwrap();
     let forwarders = ForwarderManager::new(&sessions);
     // "{2}" is an empty level for "a/x/": that target refuses every other message.

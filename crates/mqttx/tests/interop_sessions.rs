@@ -23,7 +23,7 @@ fn options(name: &str, broker: &Mosquitto, version: Version) -> SessionBuilder {
 
 /// As little room as there can be.
 fn narrow(builder: SessionBuilder) -> SessionBuilder {
-    let outbox = Outbox { messages: 1, ..Outbox::default() };
+    let outbox = Outbox { messages: Some(1), ..Outbox::default() };
     builder.outbox(outbox).message_channel_size(1).max_in_flight(1)
 }
 

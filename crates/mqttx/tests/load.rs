@@ -62,7 +62,7 @@ async fn two_sessions_that_feed_each_other_with_full_queues_never_deadlock() {
         let broker = Broker::start_for(version).await;
         let manager = SessionManager::new();
         let [a, b, source] = ["a", "b", "source"].map(|name| {
-            let small = Outbox { messages: 1, ..Outbox::default() };
+            let small = Outbox { messages: Some(1), ..Outbox::default() };
             let options = options(name, &broker, version).outbox(small).build().unwrap();
             manager.add_session(options).unwrap()
         });

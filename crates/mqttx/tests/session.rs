@@ -126,7 +126,7 @@ async fn messages_accepted_before_the_first_connection_are_sent() {
 #[tokio::test]
 async fn a_full_outbox_blocks_until_an_acknowledgement_makes_room() {
     let broker = ScriptedBroker::start().await;
-    let builder = options(&broker).outbox(Outbox { messages: 1, ..Outbox::default() });
+    let builder = options(&broker).outbox(Outbox { messages: Some(1), ..Outbox::default() });
     let (_manager, session, mut peer) = connected(builder, &broker).await;
     let first = session.enqueue(message("1", QoS::AtLeastOnce)).await.expect("room");
     let full = session.try_publish(message("2", QoS::AtLeastOnce)).expect_err("full");
@@ -152,7 +152,7 @@ async fn a_full_outbox_blocks_until_an_acknowledgement_makes_room() {
 #[tokio::test]
 async fn the_oldest_message_makes_room_when_asked_to() {
     let broker = ScriptedBroker::start().await;
-    let outbox = Outbox { messages: 2, on_full: OnFull::DropOldest, ..Outbox::default() };
+    let outbox = Outbox { messages: Some(2), on_full: OnFull::DropOldest, ..Outbox::default() };
     let manager = SessionManager::new();
     let options = options(&broker).outbox(outbox).manual_connect(true).build().expect("valid");
     let session = manager.add_session(options).expect("a session");
@@ -473,7 +473,7 @@ async fn many_publishers_of_a_narrow_session_all_get_through() {
     let peer = LoadPeer::start(LoadOptions { receive_maximum: Some(2), ..LoadOptions::default() });
     let manager = SessionManager::new();
     let options = SessionOptions::quick_connect("s", peer.url())
-        .outbox(Outbox { messages: 3, ..Outbox::default() })
+        .outbox(Outbox { messages: Some(3), ..Outbox::default() })
         .build()
         .expect("valid");
     let session = manager.add_session(options).expect("a session");

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod publish;
 pub(crate) mod run;
+pub(crate) mod store;
 pub(crate) mod subscribe;
 
 use std::future::Future;

@@ -17,6 +17,15 @@ pub(super) fn extract<T: DeserializeOwned>(
     part: &mut Part<'_>,
     report: &mut Report<'_>,
 ) -> Option<T> {
+    extract_beside(part, &[], report)
+}
+
+/// [`extract`] for a struct beside which the table has further keys, which were taken out before.
+pub(super) fn extract_beside<T: DeserializeOwned>(
+    part: &mut Part<'_>,
+    further: &[&str],
+    report: &mut Report<'_>,
+) -> Option<T> {
     loop {
         let table = Spanned::new(part.span.clone(), part.table.clone());
         let error = match T::deserialize(toml::de::Deserializer::from(table)) {
@@ -26,7 +35,7 @@ pub(super) fn extract<T: DeserializeOwned>(
         let span = error.span().unwrap_or_else(|| part.span.clone());
         let removed = remove(&mut part.table, &span);
         let hidden = part.taken.contains(&span) || removed.as_deref().is_some_and(is_secret);
-        report.add(part.file, &span, describe(error.message(), hidden));
+        report.add(part.file, &span, describe(error.message(), further, hidden));
         removed?;
     }
 }
@@ -125,10 +134,11 @@ fn is_secret(key: &str) -> bool {
 }
 
 /// The deserializer's words in those of a person. `hidden`: the value must not be shown.
-fn describe(message: &str, hidden: bool) -> String {
+fn describe(message: &str, further: &[&str], hidden: bool) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field `") {
-        return near::unknown("key", names.next().unwrap_or_default(), names);
+        let name = names.next().unwrap_or_default();
+        return near::unknown("key", name, names.chain(further.iter().copied()));
     }
     if message.starts_with("unknown variant `") {
         let name = names.next().unwrap_or_default();

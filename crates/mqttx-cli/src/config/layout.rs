@@ -33,9 +33,11 @@ pub(super) struct Layout<'a> {
     pub(super) sessions: Vec<Part<'a>>,
     pub(super) fleets: Vec<Part<'a>>,
     pub(super) forwarders: Vec<Part<'a>>,
+    pub(super) stores: Vec<Part<'a>>,
 }
 
-const TABLES: [&str; 6] = ["daemon", "defaults", "fleets", "forwarders", "log", "sessions"];
+const TABLES: [&str; 7] =
+    ["daemon", "defaults", "fleets", "forwarders", "log", "sessions", "stores"];
 
 impl<'a> Layout<'a> {
     pub(super) fn of(files: &'a [SourceFile], report: &mut Report<'_>) -> Self {
@@ -82,6 +84,7 @@ impl<'a> Layout<'a> {
                 }
                 "sessions" => add(&mut self.sessions, part.children(report), report),
                 "fleets" => add(&mut self.fleets, part.children(report), report),
+                "stores" => add(&mut self.stores, part.children(report), report),
                 "forwarders" => add(&mut self.forwarders, part.children(report), report),
                 unknown => report.add(file, &part.key, near::unknown("key", unknown, TABLES)),
             }

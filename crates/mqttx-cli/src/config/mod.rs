@@ -8,22 +8,26 @@ mod forwarders;
 mod interpolate;
 mod layout;
 mod levels;
-mod near;
+pub(crate) mod near;
 mod report;
 mod sections;
 mod sessions;
 mod source;
+mod stores;
 
 pub(crate) use levels::Level;
 pub(crate) use report::Problem;
 pub(crate) use sections::{DaemonSection, LogFormat, LogSection};
+pub(crate) use stores::DefinedStore;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use mqttx::{ForwarderOptions, SessionOptions};
 
 use layout::Layout;
 use report::Report;
+use source::SourceFile;
 
 /// The exit code of a command whose configuration has problems: `EX_CONFIG` of `sysexits.h`.
 pub(crate) const BAD_CONFIG: u8 = 78;
@@ -33,6 +37,10 @@ pub(crate) const BAD_CONFIG: u8 = 78;
 pub(crate) struct DaemonConfig {
     pub(crate) daemon: DaemonSection,
     pub(crate) log: LogSection,
+    /// Where files of stores are; not there before something is kept.
+    pub(crate) data_dir: PathBuf,
+    /// The stores that sessions use, by name.
+    pub(crate) stores: BTreeMap<String, DefinedStore>,
     pub(crate) sessions: Vec<SessionOptions>,
     pub(crate) forwarders: Vec<ForwarderOptions>,
 }
@@ -53,15 +61,28 @@ pub(crate) fn load(path: &Path) -> Result<DaemonConfig, Vec<Problem>> {
     let log = layout.log.as_ref().map_or_else(LogSection::default, |part| {
         extract::extract(&mut part.clone(), &mut report).unwrap_or_default()
     });
-    let sessions = sessions::read(&layout, &files, &mut report);
+    let data_dir = data_dir(&layout, &daemon, &files);
+    let stores = stores::read(&layout, &data_dir, &mut report);
+    let sessions = sessions::read(&layout, &stores, &files, &mut report);
     let forwarders = forwarders::read(&layout, &sessions, &mut report);
     report.finish()?;
+    let mut stores = stores.into_defined();
+    stores.retain(|name, _| sessions.iter().any(|session| session.store.as_ref() == Some(name)));
     Ok(DaemonConfig {
         daemon,
         log,
+        data_dir,
+        stores,
         sessions: sessions.into_iter().filter_map(|session| session.options).collect(),
         forwarders,
     })
+}
+
+/// `data_dir`, relative to the file that says so; without it `state` beside the first file.
+fn data_dir(layout: &Layout<'_>, daemon: &DaemonSection, files: &[SourceFile]) -> PathBuf {
+    let file = layout.daemon.as_ref().map_or(0, |part| part.file);
+    let directory = files.get(file).map_or(Path::new("."), SourceFile::directory);
+    directory.join(daemon.data_dir.as_deref().unwrap_or("state"))
 }
 
 #[cfg(test)]

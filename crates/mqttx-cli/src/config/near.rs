@@ -1,7 +1,7 @@
 //! "did you mean …?"
 
 /// What to say of a name that is not among the known ones.
-pub(super) fn unknown<'a>(
+pub(crate) fn unknown<'a>(
     what: &str,
     name: &str,
     known: impl IntoIterator<Item = &'a str>,

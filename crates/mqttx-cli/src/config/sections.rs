@@ -16,7 +16,7 @@ use super::levels::LogLevels;
 pub(crate) struct DaemonSection {
     /// The daemon's name in what it reports.
     pub(crate) name: Option<String>,
-    /// Where state is kept, relative to the file. Nothing is kept while all stores are in memory.
+    /// Where state is kept, relative to the file; `state`. It is not created before something is kept.
     pub(crate) data_dir: Option<String>,
     /// How long a stop may take; 20 s.
     #[serde(deserialize_with = "mqttx::human::duration")]

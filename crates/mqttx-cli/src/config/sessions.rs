@@ -2,20 +2,24 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use mqttx::{OnRefusal, SessionOptions, Version};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::extract::{extract, place_of, report_problems};
+use super::extract::{extract, extract_beside, place_of, report_problems};
 use super::layout::{Layout, Part};
 use super::report::Report;
 use super::source::SourceFile;
+use super::stores::{Choice, STORE_KEY, Stores, take_choice};
 
 /// A session by name; without options when its table has errors.
 pub(super) struct SessionEntry {
     pub(super) name: String,
+    /// The name of its store.
+    pub(super) store: Option<String>,
     pub(super) options: Option<SessionOptions>,
     file: usize,
     client_id_at: Range<usize>,
@@ -26,40 +30,60 @@ const V5_KEYS: [&str; 3] = ["session_expiry", "topic_alias_maximum", "user_prope
 
 pub(super) fn read(
     layout: &Layout<'_>,
+    stores: &Stores,
     files: &[SourceFile],
     report: &mut Report<'_>,
 ) -> Vec<SessionEntry> {
-    let defaults = layout.session_defaults.as_ref().map(|part| {
+    let mut common = Common { defaults: DeTable::new(), choice: None, stores, files };
+    if let Some(part) = &layout.session_defaults {
         let mut part = part.clone();
-        let _: Option<SessionOptions> = extract(&mut part, report);
-        part.table
-    });
-    let defaults = defaults.unwrap_or_default();
+        common.choice = take_choice(part.file, &mut part.table, report);
+        let _: Option<SessionOptions> = extract_beside(&mut part, &[STORE_KEY], report);
+        common.choice.iter().for_each(|choice| stores.check(choice, report));
+        common.defaults = part.table;
+    }
     let mut entries = Vec::new();
     for part in &layout.sessions {
-        entries.push(read_one("sessions", part, &defaults, &part.name, files, report));
+        entries.push(read_one("sessions", part, &common, &part.name, report));
     }
     for part in &layout.fleets {
-        entries.extend(read_fleet(part, &defaults, files, report));
+        entries.extend(read_fleet(part, &common, report));
     }
     check_names(layout, &entries, report);
     check_client_ids(&entries, report);
     entries
 }
 
+/// What all sessions have in common.
+struct Common<'a> {
+    defaults: DeTable<'a>,
+    /// The store of the defaults.
+    choice: Option<Choice>,
+    stores: &'a Stores,
+    files: &'a [SourceFile],
+}
+
 fn read_one(
     group: &str,
     part: &Part<'_>,
-    defaults: &DeTable<'_>,
+    common: &Common<'_>,
     name: &str,
-    files: &[SourceFile],
     report: &mut Report<'_>,
 ) -> SessionEntry {
+    let Common { defaults, stores, files, .. } = common;
     let mut readable = part.clone();
-    let own: Option<SessionOptions> = extract(&mut readable, report);
+    let choice = take_choice(part.file, &mut readable.table, report);
+    choice.iter().for_each(|choice| stores.check(choice, report));
+    let choice = choice.as_ref().or(common.choice.as_ref());
+    let own: Option<SessionOptions> = extract_beside(&mut readable, &[STORE_KEY], report);
     let client_id_at = place_of(part, "client_id");
-    let entry =
-        SessionEntry { name: name.to_owned(), options: None, file: part.file, client_id_at };
+    let entry = SessionEntry {
+        name: name.to_owned(),
+        store: choice.map(|choice| choice.name().to_owned()),
+        options: None,
+        file: part.file,
+        client_id_at,
+    };
     let Some(own) = own.filter(|_| report.is_complete()) else { return entry };
     let version = protocol(&readable, own.protocol, defaults);
     let merged = with_defaults(&readable.table, defaults, version);
@@ -81,6 +105,8 @@ fn read_one(
         report_problems(group, part, &readable, &errors, report);
         return entry;
     }
+    let store = choice.and_then(|choice| stores.of(choice));
+    options.store = store.map(|defined| Arc::clone(&defined.store));
     SessionEntry { options: Some(options), ..entry }
 }
 
@@ -133,12 +159,7 @@ struct FleetSection {
     count: u32,
 }
 
-fn read_fleet(
-    part: &Part<'_>,
-    defaults: &DeTable<'_>,
-    files: &[SourceFile],
-    report: &mut Report<'_>,
-) -> Vec<SessionEntry> {
+fn read_fleet(part: &Part<'_>, common: &Common<'_>, report: &mut Report<'_>) -> Vec<SessionEntry> {
     let Some(count) = fleet_count(part, report) else { return Vec::new() };
     let mut entries = Vec::new();
     for index in 0..count {
@@ -149,7 +170,7 @@ fn read_fleet(
             break;
         }
         let name = format!("{}-{index:05}", part.name);
-        let entry = read_one("fleets", &member, defaults, &name, files, report);
+        let entry = read_one("fleets", &member, common, &name, report);
         // What is wrong with the first member is wrong with all of them.
         let stop = entry.options.is_none();
         entries.push(entry);

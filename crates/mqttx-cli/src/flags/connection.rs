@@ -10,6 +10,7 @@ use mqttx::proto::{Properties, Property, PropertyId, QoS, SessionExpiry, Version
 use super::url::address;
 use super::{ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
 use crate::exit::Failure;
+use crate::stores::SharedStore;
 
 const DEFAULT_PORT: u16 = 1883;
 
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_in_flight: Option<u16>,
     pub(crate) debug: bool,
+    /// Where the state outlives the process; `None`: nowhere.
+    pub(crate) store: Option<SharedStore>,
     /// The topic of the first URL that has one.
     pub(crate) topic: Option<String>,
 }
@@ -115,6 +118,7 @@ impl Connection {
             timeout: flags.timeout,
             max_in_flight: flags.max_inflight,
             debug: flags.debug,
+            store: flags.store.resolve()?,
             properties,
             will: will(flags)?,
         })
@@ -205,7 +209,7 @@ fn checked_id(flags: &ConnectionFlags, persist: PersistFlags) -> Result<String, 
     if id.is_empty() && persist.no_clean && flags.protocol_version == Version::V311 {
         return Err(Failure::usage("-c with MQTT 3.1.1 needs a client id: give -i"));
     }
-    if id.is_empty() && flags.store.is_some() {
+    if id.is_empty() && flags.store.is_given() {
         return Err(Failure::usage("--store needs a client id: give -i"));
     }
     Ok(id)

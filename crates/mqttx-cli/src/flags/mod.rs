@@ -2,6 +2,7 @@
 
 mod connection;
 mod property;
+mod store;
 mod url;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use mqttx::proto::{QoS, SessionExpiry, Version};
 pub(crate) use connection::{Connection, WillMessage};
 use property::PropertyArg;
 pub(crate) use property::{Packet, PacketProperties};
+use store::StoreFlags;
 use url::{parse_port, parse_url};
 
 /// Where to connect, as whom, and how to stay connected.
@@ -93,10 +95,6 @@ pub(crate) struct ConnectionFlags {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     max_packet_size: Option<u32>,
 
-    /// Where session state and unacknowledged messages live: memory
-    #[arg(long, value_name = "STORE", value_parser = ["memory"])]
-    store: Option<String>,
-
     /// First delay before connecting again, in milliseconds [default: 1000]
     ///
     /// The delay doubles with each failed attempt, half of it random, and falls back only after a
@@ -123,6 +121,9 @@ pub(crate) struct ConnectionFlags {
     /// Write a line for every packet sent and received to stderr
     #[arg(short = 'd', long)]
     debug: bool,
+
+    #[command(flatten)]
+    store: StoreFlags,
 
     #[command(flatten)]
     will: WillFlags,

@@ -7,6 +7,12 @@ use super::{Received, utf8_or_base64};
 /// Appends the object, without a line break.
 pub(super) fn write(message: &Received<'_>, out: &mut Vec<u8>) {
     let mut object = Object::open(out);
+    members(message, &mut object);
+    object.close();
+}
+
+/// Appends what there is to say of a message.
+pub(crate) fn members(message: &Received<'_>, object: &mut Object<'_>) {
     object.text("session", message.session);
     object.text("topic", message.topic);
     object.raw("qos", &(message.qos as u8).to_string());
@@ -20,7 +26,6 @@ pub(super) fn write(message: &Received<'_>, out: &mut Vec<u8>) {
     if !message.properties.is_empty() {
         object.raw("properties", &properties(message.properties));
     }
-    object.close();
 }
 
 /// A text as a JSON string.
@@ -73,18 +78,21 @@ const fn bool_text(value: bool) -> &'static str {
 }
 
 /// Writes members in the order they are given.
-struct Object<'o> {
+pub(crate) struct Object<'o> {
     out: &'o mut Vec<u8>,
+    start: usize,
     first: bool,
 }
 
 impl<'o> Object<'o> {
-    fn open(out: &'o mut Vec<u8>) -> Self {
+    pub(crate) fn open(out: &'o mut Vec<u8>) -> Self {
+        let start = out.len();
         out.push(b'{');
-        Self { out, first: true }
+        Self { out, start, first: true }
     }
 
-    fn raw(&mut self, name: &str, value: &str) {
+    /// A member whose value is JSON.
+    pub(crate) fn raw(&mut self, name: &str, value: &str) {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');
         }
@@ -93,7 +101,20 @@ impl<'o> Object<'o> {
         self.out.extend_from_slice(value.as_bytes());
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    pub(crate) fn number(&mut self, name: &str, value: u64) {
+        self.raw(name, &value.to_string());
+    }
+
+    /// A number, or null.
+    pub(crate) fn optional(&mut self, name: &str, value: Option<u64>) {
+        self.raw(name, &value.map_or_else(|| "null".to_owned(), |value| value.to_string()));
+    }
+
+    pub(crate) fn flag(&mut self, name: &str, value: bool) {
+        self.raw(name, bool_text(value));
+    }
+
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.raw(name, &quoted(value));
     }
 
@@ -104,8 +125,13 @@ impl<'o> Object<'o> {
         }
     }
 
-    fn close(self) {
+    pub(crate) fn close(self) {
         self.out.push(b'}');
+    }
+
+    /// There is no object after all.
+    pub(crate) fn take_back(self) {
+        self.out.truncate(self.start);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `sub` writes to stdout for a message.
 
 mod format;
-mod json;
+pub(crate) mod json;
 
 use std::borrow::Cow;
 use std::io::{self, Write};

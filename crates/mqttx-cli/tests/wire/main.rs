@@ -9,5 +9,7 @@ mod process;
 mod publish;
 mod reconnect;
 mod refusal;
+mod resume;
 mod script;
+mod store;
 mod subscribe;

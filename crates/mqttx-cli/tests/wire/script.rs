@@ -19,7 +19,12 @@
 //! | `out TEXT` | this line comes on stdout |
 //! | `in TEXT`, `eof` | a line for stdin, the end of stdin |
 //! | `term`, `int` | SIGTERM, SIGINT |
+//! | `kill` | SIGKILL, and what is left on stdout goes with it |
+//! | `again [COMMAND]` | after its end: the same command with a new stdin, or another one |
+//! | `also CODE COMMAND` | another command, with nothing on stdin, ends with CODE while the first one runs |
 //! | `exit CODE [TEXT]` | it ends; stderr contains TEXT; nothing is left on stdout |
+//!
+//! In commands `$STORE` is a file store of the run's own, `$DIR` its directory, and `$PORT` the broker's port.
 //!
 //! BYTES are in the notation of [`mqttx_test::hex`]; what stands in `«…»` is for MQTT 5 only, what
 //! stands in `‹…›` for 3.1.1 only.
@@ -27,7 +32,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use mqttx_test::{Peer, ScriptedBroker};
+use mqttx_test::{Peer, ScriptedBroker, TempDir};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -57,12 +62,14 @@ pub(crate) async fn run(version: Version, command: &str, script: &str) {
 
 struct Run {
     version: Version,
+    command: String,
+    directory: TempDir,
     broker: ScriptedBroker,
     second: ScriptedBroker,
     peer: Option<Peer>,
     child: Option<Child>,
     stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Run {
@@ -72,25 +79,47 @@ impl Run {
         broker: ScriptedBroker,
         second: ScriptedBroker,
     ) -> Self {
-        let port = broker.address().port().to_string();
-        let port2 = second.address().port().to_string();
-        let command = version.select(command).unwrap_or_default();
-        let mut words = words(&command.replace("$PORT2", &port2).replace("$PORT", &port));
-        words.insert(1, format!("-V{}", if version == Version::V5 { "5" } else { "311" }));
-        if !command.contains("$PORT") {
-            words.extend(["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port]);
+        let mut run = Self {
+            version,
+            command: command.to_owned(),
+            directory: TempDir::new("wire"),
+            broker,
+            second,
+            peer: None,
+            child: None,
+            stdin: None,
+            stdout: None,
+        };
+        run.spawn();
+        run
+    }
+
+    fn spawn(&mut self) {
+        let mut child = self.process(&self.command).spawn().expect("the command starts");
+        self.stdin = child.stdin.take();
+        self.stdout = child.stdout.take().map(BufReader::new);
+        self.child = Some(child);
+    }
+
+    /// The process of this command line; commands without a broker say so by `$DIR`.
+    fn process(&self, command: &str) -> Command {
+        let port = self.broker.address().port().to_string();
+        let port2 = self.second.address().port().to_string();
+        let directory = self.directory.path().join("store").display().to_string();
+        let selected = self.version.select(command).unwrap_or_default();
+        let selected = selected.replace("$PORT2", &port2).replace("$PORT", &port);
+        let selected = selected.replace("$STORE", &format!("file:{directory}"));
+        let mut words = words(&selected.replace("$DIR", &directory));
+        if !command.contains("$DIR") {
+            words.insert(1, format!("-V{}", if self.version == Version::V5 { "5" } else { "311" }));
+            if !command.contains("$PORT") {
+                words.extend(["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port]);
+            }
         }
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mqttx"))
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the command starts");
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().expect("stdout"));
-        Self { version, broker, second, peer: None, child: Some(child), stdin, stdout }
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mqttx"));
+        process.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process.kill_on_drop(true);
+        process
     }
 
     async fn step(&mut self, line: &str) {
@@ -126,6 +155,15 @@ impl Run {
             "eof" => self.stdin = None,
             "term" => self.signal("TERM").await,
             "int" => self.signal("INT").await,
+            "kill" => self.kill().await,
+            "again" => {
+                assert!(self.child.is_none(), "`again` comes after `kill` or `exit`");
+                if !rest.is_empty() {
+                    self.command = rest.to_owned();
+                }
+                self.spawn();
+            }
+            "also" => self.also(rest).await,
             "exit" => self.expect_exit(rest).await,
             _ => panic!("unknown line in the script: {line}"),
         }
@@ -147,9 +185,25 @@ impl Run {
         assert!(sent.expect("kill starts").success());
     }
 
+    async fn kill(&mut self) {
+        let mut child = self.child.take().expect("a running command");
+        child.kill().await.expect("a running command");
+        (self.stdin, self.stdout, self.peer) = (None, None, None);
+    }
+
+    async fn also(&self, rest: &str) {
+        let (code, command) = rest.split_once(' ').expect("`also CODE COMMAND`");
+        let child = self.process(command).stdin(Stdio::null()).spawn().expect("the command starts");
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("the other command ends").expect("a status");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code().map(|c| c.to_string()).as_deref(), Some(code), "{stderr}");
+    }
+
     async fn expect_line(&mut self, expected: &str) {
         let mut line = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, self.stdout.read_until(b'\n', &mut line)).await;
+        let stdout = self.stdout.as_mut().expect("a running command");
+        let read = tokio::time::timeout(PATIENCE, stdout.read_until(b'\n', &mut line)).await;
         read.unwrap_or_else(|_| panic!("waited for the line: {expected}")).expect("stdout");
         assert_eq!(String::from_utf8_lossy(&line), format!("{expected}\n"));
     }
@@ -158,12 +212,13 @@ impl Run {
         let (code, text) = expected.split_once(' ').unwrap_or((expected, ""));
         let mut child = self.child.take().expect("a running command");
         let mut stderr_pipe = child.stderr.take().expect("stderr");
+        let mut stdout_pipe = self.stdout.take().expect("stdout");
         self.stdin = None;
         let (mut stdout, mut stderr) = (String::new(), String::new());
         let ended = tokio::time::timeout(PATIENCE, async {
             tokio::join!(
                 child.wait(),
-                self.stdout.read_to_string(&mut stdout),
+                stdout_pipe.read_to_string(&mut stdout),
                 stderr_pipe.read_to_string(&mut stderr)
             )
         });

@@ -18,6 +18,9 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// No bytes; nothing to remove.
+    pub(crate) const EMPTY: Self = Self { chunk: 0, start: 0, end: 0 };
+
     fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -49,7 +52,7 @@ impl Arena {
         let index = self.current;
         let Some(chunk) = self.chunks.get_mut(index) else {
             // make_room always leaves a current chunk.
-            return Ok(Span { chunk: 0, start: 0, end: 0 });
+            return Ok(Span::EMPTY);
         };
         let start = chunk.bytes.len();
         if let Err(error) = write(&mut chunk.bytes) {

@@ -1,6 +1,6 @@
 //! What the application asks for: outlives sessions and connections.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -52,6 +52,13 @@ pub struct Config {
     pub write_buffer_limit: usize,
     /// Whether records for a store are produced. Without, the session lives as long as this value. Default: false.
     pub journal: bool,
+    /// Above this many bytes of records that the store has not made durable, no QoS 1 or 2 message is accepted. Default: 4 MiB.
+    pub journal_limit: usize,
+    /// The store gives queued messages back ([`Session::poll_fetch`](crate::Session::poll_fetch)): beyond this many in memory
+    /// they stay in the store. `None`, the default: all of them are in memory.
+    pub spill: Option<OutboxLimits>,
+    /// What the time is: without it, the times at which stored messages expire are not stored. Default: none.
+    pub clock: Option<Clock>,
     /// The most filters in one SUBSCRIBE. Default: 256.
     pub subscribe_batch: usize,
     /// All broker addresses are one cluster that shares sessions: session present counts from any of them. Default: false.
@@ -84,10 +91,42 @@ impl Config {
             outbox: OutboxLimits::default(),
             write_buffer_limit: 1024 * 1024,
             journal: false,
+            journal_limit: 4 * 1024 * 1024,
+            spill: None,
+            clock: None,
             subscribe_batch: 256,
             shared_session: false,
             resume_subscriptions: true,
         }
+    }
+}
+
+/// What the time of day was at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    at: Instant,
+    unix_ms: u64,
+}
+
+impl Clock {
+    /// At `at` it was `unix_ms` milliseconds of Unix time.
+    #[must_use]
+    pub fn new(at: Instant, unix_ms: u64) -> Self {
+        Self { at, unix_ms }
+    }
+
+    /// Unix time in milliseconds.
+    #[must_use]
+    pub fn unix_ms(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.at).as_millis() as u64;
+        let before = self.at.saturating_duration_since(at).as_millis() as u64;
+        self.unix_ms.saturating_add(since).saturating_sub(before)
+    }
+
+    /// The instant of a Unix time; one before this clock began is its beginning. `None`: it is too far away.
+    #[must_use]
+    pub fn instant(&self, unix_ms: u64) -> Option<Instant> {
+        self.at.checked_add(Duration::from_millis(unix_ms.saturating_sub(self.unix_ms)))
     }
 }
 

@@ -121,7 +121,10 @@ impl Session {
         self.continuity.broker = broker;
         // After a CONNECT without an answer "session present" may mean a session without our filters: ask for them again.
         let unanswered = std::mem::take(&mut self.continuity.unanswered);
-        self.subscriptions.on_connected(&mut self.cx, kept && !unanswered);
+        if kept && unanswered {
+            self.incoming.on_session_doubtful();
+        }
+        self.subscriptions.on_connected(&mut self.cx, kept, kept && !unanswered);
     }
 
     fn on_publish<'a>(
@@ -139,10 +142,12 @@ impl Session {
         }
         let ticket = match (publish.qos, publish.packet_id) {
             (QoS::AtMostOnce, _) | (_, None) => None,
-            (qos, Some(id)) => match self.incoming.on_publish(&mut self.cx, id, qos)? {
-                Admission::Deliver(ticket) => Some(ticket),
-                Admission::Duplicate => return Ok(()),
-            },
+            (qos, Some(id)) => {
+                match self.incoming.on_publish(&mut self.cx, id, qos, publish.dup)? {
+                    Admission::Deliver(ticket) => Some(ticket),
+                    Admission::Duplicate => return Ok(()),
+                }
+            }
         };
         inbound.push(Inbound { ticket, packet_len, publish, topic });
         Ok(())

@@ -57,6 +57,15 @@ pub enum Event {
         /// How many.
         count: usize,
     },
+    /// The server refused a message for whose end nobody waits.
+    MessageRefused {
+        /// Where it was to go.
+        topic: String,
+        /// Why.
+        reason: ReasonCode,
+        /// The server's own words.
+        reason_string: Option<String>,
+    },
     /// The server does not know the session that we had: unfinished messages go out as new ones.
     SessionLost {
         /// How many messages were in flight and are queued again.
@@ -184,6 +193,8 @@ pub enum Outcome {
     ConnectionLost,
     /// The session was closed for good.
     Closed,
+    /// The store failed before the command was finished: it may be known there, or not.
+    StoreFailed,
 }
 
 /// Why an accepted message is not sent.
@@ -194,6 +205,8 @@ pub enum DropReason {
     Expired,
     /// It made room for a newer one.
     Evicted,
+    /// The store has it no more: it is damaged.
+    Damaged,
     /// Larger than the server accepts.
     TooLarge {
         /// The packet's size in bytes.
@@ -226,6 +239,7 @@ impl DropReason {
         match self {
             Self::Expired => "expired",
             Self::Evicted => "evicted",
+            Self::Damaged => "damaged",
             Self::TooLarge { .. } => "too_large",
             Self::QoSNotSupported { .. } => "qos_not_supported",
             Self::RetainNotAvailable => "retain_not_available",
@@ -239,6 +253,7 @@ impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("it expired before it could be sent"),
+            Self::Damaged => f.write_str("its record in the store is damaged"),
             Self::Evicted => f.write_str("it made room for a newer message in a full outbox"),
             Self::TooLarge { size, limit } => {
                 write!(

@@ -1,7 +1,7 @@
 //! What a session can be asked without changing it.
 
 use super::link::Stage;
-use super::{Config, Limits, OutboxStatus, Phase, SendTotals, Session};
+use super::{Config, Limits, Lsn, OutboxStatus, Phase, SendTotals, Session};
 
 impl Session {
     /// What was asked for.
@@ -46,6 +46,18 @@ impl Session {
     #[must_use]
     pub fn outbox(&self) -> OutboxStatus {
         self.outbox.status()
+    }
+
+    /// Whether another message is accepted, as far as the limits go and the store keeps up.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.outbox.has_room(&self.cx)
+    }
+
+    /// Whether the record at that position is as durable as the store promises.
+    #[must_use]
+    pub fn is_stored(&self, lsn: Lsn) -> bool {
+        self.cx.journal.is_synced(lsn)
     }
 
     /// Totals of what was sent.

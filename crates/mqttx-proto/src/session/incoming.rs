@@ -59,6 +59,8 @@ struct ExactlyOnce {
     flow: Flow,
     /// Whether this connection's Receive Maximum counts it.
     counted: bool,
+    /// The server may have begun a session that we were not told of: without DUP the id is a new message's.
+    doubtful: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,15 +80,19 @@ impl Incoming {
         cx: &mut Context,
         id: PacketId,
         qos: QoS,
+        dup: bool,
     ) -> Result<Admission, DecodeError> {
         let place = self.base + self.owed.len() as u64;
         if qos == QoS::ExactlyOnce {
+            if !dup && self.flows.get(id).is_some_and(|known| known.doubtful) {
+                self.flows.remove(id);
+            }
             if self.flows.get(id).is_some() {
                 return self.on_repeated(cx, id, place);
             }
             count(cx, &mut false)?;
             let flow = Flow::Delivering { delivery: place, place: Some(place) };
-            self.flows.insert(id, ExactlyOnce { flow, counted: true });
+            self.flows.insert(id, ExactlyOnce { flow, counted: true, doubtful: false });
             self.owed.push_back(Owed::new(id, PacketType::PubRec, None));
         } else {
             count(cx, &mut false)?;
@@ -214,6 +220,12 @@ impl Incoming {
         }
     }
 
+    /// "Session present" may mean a session that the server began without telling us: it has none of our ids then, and sends
+    /// its first message with an id of ours without DUP `[MQTT-3.3.1-1]`.
+    pub(crate) fn on_session_doubtful(&mut self) {
+        self.flows.values_mut().for_each(|known| known.doubtful = true);
+    }
+
     /// The server has no session: the ids of the old one are void.
     pub(crate) fn on_session_lost(&mut self) {
         self.flows.clear();
@@ -223,7 +235,7 @@ impl Incoming {
     pub(crate) fn restore(&mut self, id: PacketId) {
         if self.flows.get(id).is_none() {
             let flow = Flow::Received { lsn: 0 };
-            self.flows.insert(id, ExactlyOnce { flow, counted: false });
+            self.flows.insert(id, ExactlyOnce { flow, counted: false, doubtful: false });
         }
     }
 

@@ -10,6 +10,7 @@ use super::alias::InboundAliases;
 use super::config::Config;
 use super::event::Token;
 use super::handshake;
+use super::record::Lsn;
 use super::timer::Timer;
 
 /// What the server allows on this connection, from CONNACK; the defaults of the specification where it says nothing.
@@ -84,6 +85,8 @@ pub(crate) struct Link {
     pub(crate) timer: Timer,
     pub(crate) aliases: InboundAliases,
     pub(crate) writes: WriteQueue,
+    /// Nothing leaves before this record is durable.
+    pub(crate) hold_until: Lsn,
     /// Packets carry reason codes and properties, so that a fault of the server is answered with DISCONNECT and a code.
     pub(crate) has_reasons: bool,
     /// Our own maximum packet size, in bytes.
@@ -111,6 +114,7 @@ impl Link {
             timer: Timer::new(now, config.handshake_timeout),
             aliases: InboundAliases::new(limits_of_ours.topic_alias_maximum),
             writes: WriteQueue::default(),
+            hold_until: 0,
             has_reasons: limits_of_ours.has_reasons,
             accepts_packets_up_to: limits_of_ours.maximum_packet_size,
             receive_maximum: limits_of_ours.receive_maximum,

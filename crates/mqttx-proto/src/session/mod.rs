@@ -28,15 +28,15 @@ use crate::packet::{FrameStatus, PINGREQ, frame};
 use crate::write_queue::Transmit;
 use crate::{DecodeError, Disconnect, PacketType, PropertiesRef, ReasonCode};
 
-pub use config::{Config, OutboxLimits, WillMessage};
+pub use config::{Clock, Config, OutboxLimits, WillMessage};
 pub use event::{
     Accepted, AckTicket, CloseCause, Completion, Connected, DropReason, Event, Inbound, NO_TOKEN,
     Outcome, PublishError, Refusal, SubscribeError, Token,
 };
 pub use link::Limits;
-pub use outgoing::{OutboxStatus, Outgoing, SendTotals};
+pub use outgoing::{FetchRequest, OutboxStatus, Outgoing, SendTotals};
 pub use record::{
-    Lsn, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredMessage,
+    Lsn, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredLane, StoredMessage,
 };
 pub use subscriptions::Subscription;
 
@@ -74,6 +74,11 @@ struct Context {
 }
 
 impl Context {
+    /// The instant of a Unix time in milliseconds.
+    fn clock_instant(&self, unix_ms: u64) -> Option<Instant> {
+        self.config.clock?.instant(unix_ms)
+    }
+
     fn complete(&mut self, token: Token, outcome: Outcome) {
         if token != NO_TOKEN {
             self.completions.push_back(Completion { token, outcome });
@@ -127,6 +132,8 @@ struct Continuity {
     epoch: u64,
     /// A CONNECT got no CONNACK: the server may have begun a session that we were not told of.
     unanswered: bool,
+    /// The record that says so.
+    connecting: Lsn,
     /// Assigned by the server, else empty.
     assigned_client_id: String,
 }
@@ -157,6 +164,7 @@ impl Session {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let journal = Journal::new(config.journal);
+        let outbox = Outbox::new(config.spill.filter(|_| config.journal));
         Self {
             cx: Context {
                 config: Box::new(config),
@@ -166,7 +174,7 @@ impl Session {
                 events: VecDeque::new(),
                 completions: VecDeque::new(),
             },
-            outbox: Outbox::default(),
+            outbox,
             incoming: Incoming::default(),
             subscriptions: Subscriptions::default(),
             continuity: Continuity::default(),
@@ -181,6 +189,13 @@ impl Session {
         let mut link = Box::new(Link::new(&self.cx.config, now, broker));
         let encoded =
             handshake::encode_connect(&self.cx.config, self.client_id(), link.writes.bytes_mut());
+        if self.continuity.known && !self.cx.config.clean_start {
+            if !self.continuity.unanswered {
+                // From here on the server may have a session that nobody was told of.
+                self.continuity.connecting = self.cx.journal.push(|| Record::Connecting);
+            }
+            link.hold_until = self.continuity.connecting;
+        }
         self.cx.link = Some(link);
         if let Err(error) = encoded {
             self.cx.close(CloseCause::InvalidConnect(error.to_string()));
@@ -270,6 +285,17 @@ impl Session {
         self.outbox.on_stored(&mut self.cx, now);
     }
 
+    /// The store gave back all queued messages of that priority below the number `next`, from where it was asked to begin.
+    pub fn handle_fetched(
+        &mut self,
+        now: Instant,
+        priority: Priority,
+        next: u64,
+        records: &RecordBatch,
+    ) {
+        self.outbox.handle_fetched(&mut self.cx, now, priority, next, records);
+    }
+
     /// The transport is gone. What is in flight is kept for the next connection.
     pub fn handle_disconnected(&mut self) {
         let Some(mut link) = self.cx.link.take() else { return };
@@ -282,8 +308,16 @@ impl Session {
     /// The session ends for good: everybody who waits is told [`Outcome::Closed`].
     pub fn handle_closed(&mut self) {
         self.handle_disconnected();
-        self.outbox.close(&mut self.cx);
-        self.subscriptions.close(&mut self.cx);
+        self.outbox.close(&mut self.cx, &Outcome::Closed);
+        self.subscriptions.close(&mut self.cx, &Outcome::Closed);
+    }
+
+    /// The store will not keep anything further: everybody who waits is told [`Outcome::StoreFailed`]. What the store has comes
+    /// back by [`restore_state`](Self::restore_state).
+    pub fn handle_store_failed(&mut self) {
+        self.handle_disconnected();
+        self.outbox.close(&mut self.cx, &Outcome::StoreFailed);
+        self.subscriptions.close(&mut self.cx, &Outcome::StoreFailed);
     }
 }
 
@@ -357,6 +391,7 @@ impl Session {
         self.outbox.shrink();
         self.incoming.shrink();
         self.cx.ids.shrink();
+        self.cx.journal.shrink();
         if let Some(link) = self.cx.link.as_mut() {
             link.shrink();
         }
@@ -374,7 +409,7 @@ impl Session {
     /// Moves the encoded bytes to `out`; `false`: there are none.
     pub fn poll_transmit(&mut self, out: &mut Transmit) -> bool {
         match self.cx.link.as_mut() {
-            Some(link) if !link.writes.is_empty() => {
+            Some(link) if !link.writes.is_empty() && self.cx.journal.is_synced(link.hold_until) => {
                 link.on_taken(link.writes.len());
                 out.take(&mut link.writes);
                 true
@@ -386,7 +421,11 @@ impl Session {
     /// Whether [`poll_transmit`](Self::poll_transmit) has bytes.
     #[must_use]
     pub fn has_transmit(&self) -> bool {
-        self.cx.link.as_ref().is_some_and(|link| !link.writes.is_empty())
+        let journal = &self.cx.journal;
+        self.cx
+            .link
+            .as_ref()
+            .is_some_and(|link| !link.writes.is_empty() && journal.is_synced(link.hold_until))
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
@@ -414,6 +453,11 @@ impl Session {
     #[must_use]
     pub fn has_records(&self) -> bool {
         !self.cx.journal.is_empty()
+    }
+
+    /// Queued messages that the store is to give back: [`handle_fetched`](Self::handle_fetched) answers. At most one at a time.
+    pub fn poll_fetch(&mut self) -> Option<FetchRequest> {
+        self.outbox.poll_fetch(&self.cx)
     }
 
     /// Moves the records to store to `out` and returns the position of the last one ever.

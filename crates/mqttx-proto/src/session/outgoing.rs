@@ -1,22 +1,28 @@
-//! The outbox: messages accepted for sending, queued and in flight, as one ordered sequence.
+//! The outbox: messages accepted for sending, queued and in flight.
 //!
 //! ```text
-//!            pump: id, quota, durable            PUBREC (QoS 2)
-//!  Queued ───────────────────────────▶ Sent ───────────────────▶ Released
-//!    │  ▲                               │ │                          │
-//!    │  └─────── session lost ──────────┼─┼──────────────────────────┤
-//!    │                                  │ └─▶ PUBACK, error          │ PUBCOMP
-//!    └─▶ expired, evicted, not allowed ─┴────────▶ Gone ◀────────────┘
+//!   lanes, by priority                flight, in the order of sending
+//!  ┌──────────────────────┐   id, quota    ┌───────────────────────────────────┐
+//!  │ (in the store) Queued ├──────────────▶│ Queued ──▶ Sent ──PUBREC──▶ Released │
+//!  └──────────▲───────────┘                └────┬────────┬───────────────┬─────┘
+//!             │            session lost         │        │ PUBACK, error │ PUBCOMP
+//!             └─────────────────────────────────┘        └──────▶ Gone ◀─┘
 //! ```
 //!
-//! Two cursors walk the sequence on each connection: `assigned` gives packet ids within the quota, `sent` follows it and encodes
-//! what is durable. After a reconnect both start at the front again, so that replay is nothing but the same walk: Sent goes out
-//! with DUP, Released as PUBREL, in the original order, before anything new `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`.
+//! A message waits in the lane of its priority until it gets a packet id; from then on it is part of the *flight*, which keeps the
+//! order in which messages are sent. Two cursors walk the flight on each connection: `admitted` takes quota, and takes the next
+//! messages from the lanes at its end; `sent` follows it and encodes what is durable. After a reconnect both start at the front
+//! again, so that replay is nothing but the same walk: Sent goes out with DUP, Released as PUBREL, in the order of sending, before
+//! anything new `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`.
+//!
+//! With a store that gives messages back, only the front of each lane is in memory ([`spill`]).
 mod encoded;
+mod end;
 mod happened;
 mod publish;
 mod pump;
 mod restored;
+mod spill;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -27,11 +33,14 @@ use crate::{PacketId, PacketType, PropertiesRef, QoS, ReasonCode};
 
 use super::Context;
 use super::arena::Arena;
-use super::event::{DropReason, Event, NO_TOKEN, Outcome, Token};
+use super::config::OutboxLimits;
+use super::event::Token;
 use super::id_guard::IdGuard;
 use super::incoming::encode_ack;
-use super::record::{Lsn, Priority, Record, Sequence};
+use super::record::{Lsn, Priority, Sequence};
 use encoded::{Encoded, earliest};
+pub use spill::FetchRequest;
+use spill::Spill;
 
 /// A message to send.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +57,8 @@ pub struct Outgoing<'a> {
     pub properties: PropertiesRef<'a>,
     /// When to give up a message that was never sent; `None`: only by its message expiry.
     pub expires_at: Option<Instant>,
+    /// Which of the messages that wait for a packet id goes first; QoS 0 does not wait for one.
+    pub priority: Priority,
 }
 
 /// What is in the outbox.
@@ -59,6 +70,8 @@ pub struct OutboxStatus {
     pub bytes: usize,
     /// QoS 1 and 2 messages that take part of the quota on this connection.
     pub in_flight: usize,
+    /// Of `messages`, those that are in the store only.
+    pub spilled: usize,
 }
 
 /// Totals since the session began.
@@ -75,8 +88,10 @@ pub struct SendTotals {
     /// Messages given up before they were sent.
     pub dropped: u64,
 }
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Not sent yet; in the flight: it has an id, and waits for its record or the socket.
     Queued,
     /// PUBREL asks a server that may still hold this id to forget it; the message itself waits.
     Clearing,
@@ -87,8 +102,10 @@ enum State {
 
 #[derive(Debug)]
 struct Entry {
+    sequence: Sequence,
     encoded: Encoded,
     state: State,
+    /// `Some` in the flight, until it is gone.
     id: Option<PacketId>,
     /// PUBREL left on this connection.
     released_here: bool,
@@ -99,12 +116,40 @@ struct Entry {
     lsn: Lsn,
 }
 
+impl Entry {
+    fn queued(sequence: Sequence, encoded: Encoded, token: Token, lsn: Lsn) -> Self {
+        Self {
+            sequence,
+            encoded,
+            state: State::Queued,
+            id: None,
+            released_here: false,
+            recovered: false,
+            token,
+            lsn,
+        }
+    }
+}
+
+/// The messages of one priority without a packet id, those in memory.
+#[derive(Debug, Default)]
+struct Lane {
+    /// By their numbers.
+    entries: VecDeque<Entry>,
+    /// The number of the next message.
+    end: u64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    entries: VecDeque<Entry>,
-    /// The sequence number of the first entry.
+    lanes: [Lane; Priority::COUNT],
+    /// Messages in memory, in all lanes, and their bytes.
+    queued: usize,
+    queued_bytes: usize,
+    flight: VecDeque<Entry>,
+    /// The place of the first entry of the flight: places rise and name an entry as long as it lives there.
     base: u64,
-    assigned: u64,
+    admitted: u64,
     sent: u64,
     /// Entries below this were there when the connection began.
     replay_end: u64,
@@ -115,13 +160,22 @@ pub(crate) struct Outbox {
     /// Unfinished QoS 1 and 2 messages.
     unfinished: usize,
     next_expiry: Option<Instant>,
-    /// Releases whose record is not durable yet.
+    /// Counts assignments of packet ids.
+    assignments: u64,
+    /// Releases whose record is not durable yet, by their place.
     releases: VecDeque<(Lsn, u64)>,
     guard: Option<Box<IdGuard>>,
+    /// What of the lanes is in the store only; with a store that gives it back.
+    spill: Option<Box<Spill>>,
     pub(crate) totals: SendTotals,
 }
 
 impl Outbox {
+    /// `window`: what may be in memory of a lane, with a store that gives the rest back.
+    pub(crate) fn new(window: Option<OutboxLimits>) -> Self {
+        Self { spill: window.map(|window| Box::new(Spill::new(window))), ..Self::default() }
+    }
+
     pub(crate) fn status(&self) -> OutboxStatus {
         self.status
     }
@@ -134,20 +188,36 @@ impl Outbox {
         self.next_expiry
     }
 
-    fn end(&self) -> u64 {
-        self.base + self.entries.len() as u64
+    fn lane_mut(&mut self, priority: Priority) -> &mut Lane {
+        // There is a lane for each priority.
+        let [lowest, second, third, highest] = &mut self.lanes;
+        match priority.get() {
+            0 => lowest,
+            1 => second,
+            2 => third,
+            _ => highest,
+        }
     }
 
-    fn entry(&self, sequence: u64) -> Option<&Entry> {
-        self.entries.get(sequence.checked_sub(self.base)? as usize)
+    /// The lane whose front is sent next.
+    fn next_lane(&mut self) -> Option<&mut Lane> {
+        self.lanes.iter_mut().rev().find(|lane| !lane.entries.is_empty())
+    }
+
+    fn end(&self) -> u64 {
+        self.base + self.flight.len() as u64
+    }
+
+    fn at(&self, place: u64) -> Option<&Entry> {
+        self.flight.get(place.checked_sub(self.base)? as usize)
     }
 
     fn rewind(&mut self) {
-        self.assigned = self.base;
+        self.admitted = self.base;
         self.sent = self.base;
         self.replay_end = 0;
         self.status.in_flight = 0;
-        for entry in &mut self.entries {
+        for entry in &mut self.flight {
             entry.released_here = false;
             if entry.state == State::Clearing {
                 entry.state = State::Queued;
@@ -155,78 +225,27 @@ impl Outbox {
         }
     }
 
+    /// Puts a message that waits for its packet id at the end of its lane.
+    fn push_queued(&mut self, entry: Entry) {
+        self.queued += 1;
+        self.queued_bytes += entry.encoded.len as usize;
+        self.note_expiry(&entry.encoded);
+        let lane = self.lane_mut(entry.sequence.priority());
+        lane.end = lane.end.max(entry.sequence.number() + 1);
+        lane.entries.push_back(entry);
+    }
+
     fn flush_releases(&mut self, cx: &mut Context) {
-        while let Some((lsn, sequence)) = self.releases.front().copied() {
+        while let Some((lsn, place)) = self.releases.front().copied() {
             if !cx.journal.is_synced(lsn) {
                 return;
             }
             self.releases.pop_front();
-            let id = self.entry(sequence).and_then(|e| e.id);
+            let id = self.at(place).and_then(|e| e.id);
             if let (Some(id), Some(link)) = (id, cx.link.as_mut()) {
                 encode_ack(link, cx.config.version, PacketType::PubRel, id, ReasonCode::SUCCESS);
             }
         }
-    }
-
-    /// An accepted QoS 1 or 2 message that will not be sent.
-    fn give_up(&mut self, cx: &mut Context, sequence: u64, reason: DropReason) {
-        self.totals.dropped += 1;
-        cx.events.push_back(Event::MessageDropped { reason, count: 1 });
-        // `finish` takes back the quota of every entry below `assigned`; this one has none yet.
-        if sequence < self.assigned {
-            self.status.in_flight += 1;
-        }
-        self.finish(cx, sequence, Outcome::Dropped(reason));
-    }
-
-    fn finish(&mut self, cx: &mut Context, sequence: u64, outcome: Outcome) {
-        let assigned = self.assigned;
-        let Some(entry) = entry_mut(&mut self.entries, self.base, sequence) else { return };
-        if entry.state == State::Gone {
-            return;
-        }
-        let counted = sequence < assigned || entry.released_here;
-        entry.state = State::Gone;
-        entry.encoded.payload = None;
-        if let Some(id) = entry.id.take() {
-            cx.ids.free(id);
-        }
-        let token = std::mem::replace(&mut entry.token, NO_TOKEN);
-        let (span, len) = (entry.encoded.span, entry.encoded.len);
-        self.arena.remove(span);
-        self.status.messages -= 1;
-        self.status.bytes -= len as usize;
-        self.unfinished -= 1;
-        if counted {
-            self.status.in_flight = self.status.in_flight.saturating_sub(1);
-        }
-        cx.journal.push(|| Record::Done { sequence: named(sequence) });
-        cx.complete(token, outcome);
-        while self.entries.front().is_some_and(|e| e.state == State::Gone) {
-            self.entries.pop_front();
-            self.base += 1;
-        }
-        self.assigned = self.assigned.max(self.base);
-        self.sent = self.sent.max(self.base);
-    }
-
-    fn forget_qos0(
-        &mut self,
-        cx: &mut Context,
-        encoded: &Encoded,
-        token: Token,
-        reason: DropReason,
-    ) {
-        self.totals.dropped += 1;
-        cx.events.push_back(Event::MessageDropped { reason, count: 1 });
-        cx.complete(token, Outcome::Dropped(reason));
-        self.discard(encoded);
-    }
-
-    fn discard(&mut self, encoded: &Encoded) {
-        self.arena.remove(encoded.span);
-        self.status.messages -= 1;
-        self.status.bytes -= encoded.len as usize;
     }
 
     fn note_expiry(&mut self, encoded: &Encoded) {
@@ -234,11 +253,6 @@ impl Outbox {
     }
 }
 
-/// Its name in the store.
-fn named(sequence: u64) -> Sequence {
-    Sequence::new(Priority::LOWEST, sequence)
-}
-
-fn entry_mut(entries: &mut VecDeque<Entry>, base: u64, sequence: u64) -> Option<&mut Entry> {
-    entries.get_mut(sequence.checked_sub(base)? as usize)
+fn at_mut(flight: &mut VecDeque<Entry>, base: u64, place: u64) -> Option<&mut Entry> {
+    flight.get_mut(place.checked_sub(base)? as usize)
 }

@@ -142,6 +142,19 @@ pub struct StoredMessage<'a> {
     pub give_up_at: Option<u64>,
 }
 
+/// The queued messages of one priority that a store has besides the records that it gives back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoredLane {
+    /// The lowest number of a queued message that is not in the records.
+    pub next: u64,
+    /// Above all numbers that were ever used.
+    pub end: u64,
+    /// How many queued messages are not in the records.
+    pub messages: u64,
+    /// About how many bytes those take as packets.
+    pub bytes: u64,
+}
+
 /// Which of the queued messages goes first: 3 before 2 before 1 before 0. Among equals the order is that of acceptance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(u8);
@@ -164,6 +177,11 @@ impl Priority {
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0
+    }
+
+    /// All of them, 0 first.
+    pub fn ascending() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT as u8).map(Self)
     }
 
     /// All of them, the first to be sent first.

@@ -2,52 +2,78 @@
 
 use std::time::Instant;
 
-use super::record::{Record, RecordBatch};
-use super::{Config, Session};
+use super::record::{Journal, Priority, Record, RecordBatch, StoredLane};
+use super::subscriptions::Subscriptions;
+use super::{Config, Continuity, Incoming, Outbox, Outcome, PacketIds, Session};
 
 impl Session {
-    /// Rebuilds the session from its records, in the order in which they were given to the store.
-    ///
-    /// Messages that were in flight keep their packet ids. A record that contradicts the earlier ones is passed over, so that
-    /// damage costs itself only.
+    /// A session from its records: [`new`](Self::new) and [`restore`](Self::restore_state) in one.
     #[must_use]
     pub fn restore(config: Config, now: Instant, records: &RecordBatch) -> Self {
         let mut session = Self::new(config);
-        for record in records.iter().filter_map(Result::ok) {
-            session.apply(now, record);
-        }
-        // The last life may have ended between a CONNECT and the record of its answer.
-        session.continuity.unanswered = true;
+        session.restore_state(now, records, &Default::default());
         session
     }
 
-    fn apply(&mut self, now: Instant, record: Record<'_>) {
+    /// Begins anew with what a store kept, while there is no connection: with the state that `records` describe, in the order in
+    /// which they were given to the store, and with the queued messages that it has besides them.
+    ///
+    /// Messages that were in flight keep their packet ids. A record that contradicts the earlier ones is passed over, so that
+    /// damage costs itself only. Filters that were asked for before stay asked for, and come on top of those of the store. What
+    /// was published before is told [`Outcome::StoreFailed`].
+    pub fn restore_state(
+        &mut self,
+        now: Instant,
+        records: &RecordBatch,
+        lanes: &[StoredLane; Priority::COUNT],
+    ) {
+        self.handle_disconnected();
+        self.outbox.close(&mut self.cx, &Outcome::StoreFailed);
+        let asked = std::mem::take(&mut self.subscriptions);
+        let totals = self.outbox.totals;
+        self.cx.ids = PacketIds::default();
+        self.cx.journal = Journal::new(false);
+        self.outbox = Outbox::new(self.cx.config.spill.filter(|_| self.cx.config.journal));
+        self.outbox.totals = totals;
+        self.incoming = Incoming::default();
+        self.continuity = Continuity::default();
+        self.subscriptions = Subscriptions::default();
+        for record in records.iter().flatten() {
+            self.apply(record);
+        }
+        self.outbox.restore_spilled(lanes);
+        self.outbox.restored();
+        self.cx.journal = Journal::new(self.cx.config.journal);
+        self.subscriptions.adopt(&mut self.cx, asked);
+        debug_assert!(self.cx.link.is_none(), "there is no connection at {now:?}");
+    }
+
+    fn apply(&mut self, record: Record<'_>) {
+        let cx = &mut self.cx;
         match record {
             Record::Enqueue { sequence, message } => {
-                self.outbox.restore_message(&mut self.cx, now, sequence.number(), &message);
+                self.outbox.restore_message(cx, sequence, &message);
             }
-            Record::Assign { sequence, id, .. } => {
-                self.outbox.restore_id(&mut self.cx, sequence.number(), id);
+            Record::Assign { sequence, id, order } => {
+                self.outbox.restore_id(cx, sequence, id, order);
             }
-            Record::Release { sequence } => self.outbox.restore_release(sequence.number()),
-            Record::Done { sequence } => self.outbox.restore_done(&mut self.cx, sequence.number()),
-            Record::Requeue { sequence } => {
-                self.outbox.restore_requeue(&mut self.cx, sequence.number());
-            }
+            Record::Release { sequence } => self.outbox.restore_release(sequence),
+            Record::Done { sequence } => self.outbox.restore_done(cx, sequence),
+            Record::Requeue { sequence } => self.outbox.restore_requeue(cx, sequence),
             Record::Received { id } => self.incoming.restore(id),
             Record::Forgotten { id } => self.incoming.restore_forgotten(id),
-            Record::Subscribe { filter, options, identifier, .. } => {
-                self.subscriptions.restore(filter.to_owned(), options, identifier);
+            Record::Subscribe { filter, options, identifier, properties } => {
+                self.subscriptions.restore(filter, options, identifier, properties);
             }
-            Record::Granted { filter, .. } => self.subscriptions.restore_granted(filter),
+            Record::Granted { filter, code } => self.subscriptions.restore_granted(filter, code),
             Record::Unsubscribe { filter } => self.subscriptions.restore_removal(filter),
-            Record::Connecting | Record::Resumed => {}
+            Record::Connecting => self.continuity.unanswered = true,
+            Record::Resumed => self.continuity.unanswered = false,
             Record::Epoch { epoch, broker, client_id } => {
                 self.incoming.on_session_lost();
                 self.subscriptions.on_session_lost();
-                self.continuity.known = true;
-                self.continuity.broker = broker;
-                self.continuity.epoch = epoch;
+                self.continuity =
+                    Continuity { known: true, broker, epoch, ..Continuity::default() };
                 if self.cx.config.client_id.is_empty() {
                     client_id.clone_into(&mut self.continuity.assigned_client_id);
                 }

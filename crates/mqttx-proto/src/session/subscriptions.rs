@@ -3,6 +3,7 @@
 //! A filter that was asked for stays *desired* until it is unsubscribed. When the server has no session, all of them are asked for
 //! again; when it kept the session, only those that it has not confirmed.
 
+mod restored;
 mod send;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,7 +34,7 @@ pub struct Subscription<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Unconfirmed,
-    Granted,
+    Granted(ReasonCode),
     Refused,
 }
 
@@ -44,6 +45,8 @@ struct Desired {
     identifier: Option<u32>,
     properties: Arc<Properties>,
     standing: Standing,
+    /// Granted in an earlier life of this process, and not asked for in this one.
+    inherited: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,8 @@ struct Item {
     filter: String,
     options: SubscribeOptions,
     identifier: Option<u32>,
+    /// What a server that still has our session granted: it need not be asked.
+    known: Option<ReasonCode>,
     code: Option<ReasonCode>,
 }
 
@@ -94,6 +99,8 @@ pub(crate) struct Subscriptions {
     waiting: VecDeque<(Lsn, Token, Outcome)>,
     numbers: u64,
     ready: bool,
+    /// The server kept our session, or seems to: on record only once it has all filters.
+    resuming: bool,
 }
 
 impl Subscriptions {
@@ -127,6 +134,12 @@ impl Subscriptions {
         let mut lsn = 0;
         let mut items = Vec::with_capacity(subscriptions.len());
         for &Subscription { filter, options, identifier } in subscriptions {
+            let known = self.take_inherited(filter, options, identifier, &properties);
+            if known.is_some() {
+                let filter = filter.to_owned();
+                items.push(Item { filter, options, identifier, known, code: None });
+                continue;
+            }
             self.supersede(filter);
             let order = self.number();
             lsn = cx.journal.push(|| Record::Subscribe {
@@ -143,9 +156,11 @@ impl Subscriptions {
                     identifier,
                     properties: Arc::clone(&properties),
                     standing: Standing::Unconfirmed,
+                    inherited: false,
                 },
             );
-            items.push(Item { filter: filter.to_owned(), options, identifier, code: None });
+            let filter = filter.to_owned();
+            items.push(Item { filter, options, identifier, known: None, code: None });
         }
         self.request(Kind::Subscribe, items, properties, token, lsn, false);
         self.pump(cx);
@@ -173,7 +188,8 @@ impl Subscriptions {
                 lsn = cx.journal.push(|| Record::Unsubscribe { filter });
             }
             let options = SubscribeOptions::default();
-            items.push(Item { filter: filter.to_owned(), options, identifier: None, code: None });
+            let filter = filter.to_owned();
+            items.push(Item { filter, options, identifier: None, known: None, code: None });
         }
         let properties = Arc::new(properties.to_owned());
         self.request(Kind::Unsubscribe, items, properties, token, lsn, false);
@@ -182,14 +198,18 @@ impl Subscriptions {
     }
 
     /// CONNACK: ask for what the server does not have.
-    pub(crate) fn on_connected(&mut self, cx: &mut Context, session_kept: bool) {
+    ///
+    /// `resumed`: the server says that it has our session; `session_kept`: it has the filters for certain.
+    pub(crate) fn on_connected(&mut self, cx: &mut Context, resumed: bool, session_kept: bool) {
         self.ready = false;
+        self.resuming = resumed;
         if !session_kept {
-            if !cx.config.resume_subscriptions {
+            if !resumed && !cx.config.resume_subscriptions {
                 self.desired.retain(|_, desired| desired.standing == Standing::Unconfirmed);
             }
             self.on_session_lost();
         }
+        self.settle_known(cx, session_kept);
         self.ask_again();
         self.pump(cx);
     }
@@ -198,6 +218,7 @@ impl Subscriptions {
     pub(crate) fn on_session_lost(&mut self) {
         for desired in self.desired.values_mut() {
             desired.standing = Standing::Unconfirmed;
+            desired.inherited = false;
         }
     }
 
@@ -276,6 +297,7 @@ impl Subscriptions {
         if !cx.link.as_ref().is_some_and(|link| link.is_online()) {
             return;
         }
+        self.settle_known(cx, true);
         for request in &mut self.requests {
             while request.unsent < request.items.len() {
                 if !send_next(
@@ -304,37 +326,12 @@ impl Subscriptions {
         }
     }
 
-    /// A store remembered that this filter is desired.
-    pub(crate) fn restore(
-        &mut self,
-        filter: String,
-        options: SubscribeOptions,
-        identifier: Option<u32>,
-    ) {
-        let order = self.number();
-        let properties = Arc::default();
-        let standing = Standing::Unconfirmed;
-        self.desired.insert(filter, Desired { order, options, identifier, properties, standing });
-    }
-
-    /// A store remembered that the server granted this filter.
-    pub(crate) fn restore_granted(&mut self, filter: &str) {
-        if let Some(desired) = self.desired.get_mut(filter) {
-            desired.standing = Standing::Granted;
-        }
-    }
-
-    /// A store remembered that this filter is not desired any more.
-    pub(crate) fn restore_removal(&mut self, filter: &str) {
-        self.desired.remove(filter);
-    }
-
-    pub(crate) fn close(&mut self, cx: &mut Context) {
+    pub(crate) fn close(&mut self, cx: &mut Context, outcome: &Outcome) {
         for request in self.requests.drain(..) {
-            cx.complete(request.token, Outcome::Closed);
+            cx.complete(request.token, outcome.clone());
         }
         for (_, token, _) in self.waiting.drain(..) {
-            cx.complete(token, Outcome::Closed);
+            cx.complete(token, outcome.clone());
         }
     }
 
@@ -402,6 +399,7 @@ impl Subscriptions {
                 filter: filter.clone(),
                 options: d.options,
                 identifier: d.identifier,
+                known: None,
                 code: None,
             };
             match groups.last_mut() {
@@ -438,6 +436,9 @@ impl Subscriptions {
             && cx.link.as_ref().is_some_and(|l| l.is_online())
         {
             self.ready = true;
+            if std::mem::take(&mut self.resuming) {
+                cx.journal.push(|| Record::Resumed);
+            }
             cx.events.push_back(Event::Ready);
         }
     }
@@ -461,7 +462,7 @@ fn settle(
             Standing::Refused
         } else {
             cx.journal.push(|| Record::Granted { filter, code });
-            Standing::Granted
+            Standing::Granted(code)
         };
     }
     let filter = filter.to_owned();

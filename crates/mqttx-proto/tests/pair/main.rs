@@ -9,3 +9,6 @@ mod model;
 mod rng;
 mod server;
 mod simulation;
+mod store;
+mod stored;
+mod wire;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqttx_proto::{
-    AckTicket, Completion, Config, Event, Outcome, Outgoing, PacketId, Phase, PropertiesRef, QoS,
-    Record, Session, SubscribeOptions, Subscription, Transmit,
+    AckTicket, Completion, Config, Event, Outcome, Outgoing, PacketId, Phase, Priority,
+    PropertiesRef, QoS, Session, SubscribeOptions, Subscription, Transmit,
 };
 
 use super::rng::Rng;
+use super::store::{Store, received};
 
 /// A received message that the application still works on.
 #[derive(Debug)]
@@ -39,10 +40,7 @@ pub(crate) struct Client {
     pub(crate) acknowledged: BTreeSet<u32>,
     /// Accepted, and durable where there is a store.
     pub(crate) accepted: BTreeSet<u32>,
-    /// What the store had when this life of the process began.
-    inherited: Vec<Record>,
-    records: Vec<Record>,
-    written: u64,
+    pub(crate) store: Store,
     /// The last message that was acknowledged with an id.
     last_acked: BTreeMap<PacketId, u32>,
     accepting: Vec<(u64, u32)>,
@@ -68,9 +66,7 @@ impl Client {
             excused: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             accepted: BTreeSet::new(),
-            inherited: Vec::new(),
-            records: Vec::new(),
-            written: 0,
+            store: Store::default(),
             last_acked: BTreeMap::new(),
             accepting: Vec::new(),
             closing: false,
@@ -113,29 +109,24 @@ impl Client {
     }
 
     /// The process is killed and started again: what the store has is all that is left.
-    pub(crate) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self, rng: &mut Rng) {
         self.cut();
-        self.session.poll_store(&mut self.records);
         self.collect();
         // Delivered, but the store cannot know: the server sends again.
         self.excused.extend(self.working.drain(..).map(|working| working.number));
-        let lost = self.records.split_off(self.written as usize);
-        for record in lost {
-            if let Record::Received { id } = record {
-                self.excused.extend(self.last_acked.get(&id));
-            }
+        for id in self.store.crash(rng, &mut self.session).iter().filter_map(|r| received(r)) {
+            self.excused.extend(self.last_acked.get(&id));
         }
-        self.inherited.append(&mut self.records);
-        self.written = 0;
         self.accepting.clear();
-        let records = self.inherited.iter().cloned();
-        self.session = Session::restore(self.config.clone(), self.now, records);
+        self.session = Session::new(self.config.clone());
+        let (records, lanes) = self.store.state(rng);
+        self.session.restore_state(self.now, &records, &lanes);
         if !self.subscribed {
             self.subscribe(&self.wanted.clone());
         }
     }
 
-    pub(crate) fn publish(&mut self, number: u32, qos: QoS) -> bool {
+    pub(crate) fn publish(&mut self, number: u32, qos: QoS, priority: Priority) -> bool {
         let payload = Bytes::from(number.to_string());
         let message = Outgoing {
             topic: "up",
@@ -144,6 +135,7 @@ impl Client {
             retain: false,
             properties: PropertiesRef::EMPTY,
             expires_at: None,
+            priority,
         };
         match self.session.publish(self.now, &message, u64::from(number)) {
             Ok(accepted) if qos != QoS::AtMostOnce => {
@@ -207,21 +199,20 @@ impl Client {
 
     /// The store writes some of what it was given.
     pub(crate) fn store(&mut self, rng: &mut Rng) {
-        self.session.poll_store(&mut self.records);
         if !self.config.journal {
             self.accepted.extend(self.accepting.drain(..).map(|(_, number)| number));
             return;
         }
-        let pending = self.records.len() as u64 - self.written;
-        self.written += rng.below(pending as usize + 1) as u64;
-        self.session.handle_stored(self.now, self.written, self.written);
-        let written = self.written;
-        let durable = self.accepting.extract_if(.., |(lsn, _)| *lsn <= written);
+        self.store.take(&mut self.session);
+        self.store.advance(rng, &mut self.session, self.now);
+        self.store.serve(&mut self.session, self.now);
+        let synced = self.store.synced as u64;
+        let durable = self.accepting.extract_if(.., |(lsn, _)| *lsn <= synced);
         self.accepted.extend(durable.map(|(_, number)| number));
     }
 
     pub(crate) fn store_is_behind(&self) -> bool {
-        self.config.journal && (self.records.len() as u64) > self.written
+        self.config.journal && self.store.is_behind()
     }
 
     /// Completions and events.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mqttx_proto::{Config, Phase, QoS, Version};
+use mqttx_proto::{Config, OutboxLimits, Phase, Priority, QoS, Version};
 
 use super::model::Client;
 use super::rng::Rng;
@@ -26,6 +26,7 @@ struct Story {
     down: BTreeMap<u32, QoS>,
     next: u32,
     server_forgot: bool,
+    prioritized: bool,
     trouble: bool,
 }
 
@@ -41,7 +42,10 @@ impl Story {
         config.write_buffer_limit = if rng.chance(30) { 40 } else { 1 << 20 };
         config.subscribe_batch = 1 + rng.below(3);
         let receive_maximum = if rng.chance(50) { 1 + rng.below(5) as u16 } else { u16::MAX };
+        let spills = faults.crashes && rng.chance(50);
+        config.spill = spills.then(|| OutboxLimits { messages: 1 + rng.below(6), bytes: 500 });
         let mut client = Client::new(config);
+        client.store.spills = spills;
         client.subscribe(&["down", "a/+", "b/#"]);
         Self {
             client,
@@ -52,6 +56,7 @@ impl Story {
             down: BTreeMap::new(),
             next: 1,
             server_forgot: false,
+            prioritized: false,
             trouble: true,
         }
     }
@@ -83,7 +88,7 @@ impl Story {
     fn misfortune(&mut self) {
         if self.faults.crashes && self.rng.chance(40) {
             self.client.store(&mut self.rng);
-            self.client.crash();
+            self.client.crash(&mut self.rng);
             self.server.disconnected();
         } else {
             self.cut();
@@ -115,7 +120,9 @@ impl Story {
     fn publish_up(&mut self) {
         let qos = if self.rng.chance(50) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
         let number = self.next;
-        if self.client.publish(number, qos) {
+        let priority = if self.rng.chance(80) { 0 } else { self.rng.below(4) as u8 };
+        self.prioritized |= priority > 0;
+        if self.client.publish(number, qos, Priority::new(priority).unwrap()) {
             self.sent.insert(number, qos);
             self.next += 1;
         }
@@ -180,7 +187,7 @@ impl Story {
             assert!(!once || times == 1, "QoS 2 message {number} was delivered {times} times");
         }
         assert_eq!(self.server.subscribed.len(), 3, "subscriptions are gone");
-        if self.faults.cut_percent == 0 {
+        if self.faults.cut_percent == 0 && !self.prioritized {
             assert!(self.server.order.is_sorted(), "out of order without a fault");
         }
     }
@@ -228,10 +235,10 @@ fn nothing_is_lost_when_the_server_forgets_the_session() {
 
 #[test]
 fn nothing_durable_is_lost_when_the_process_is_killed() {
-    tell_many(Faults { cut_percent: 3, crashes: true, forgetful_server: false }, 150, STEPS);
+    tell_many(Faults { cut_percent: 3, crashes: true, forgetful_server: false }, 350, STEPS);
 }
 
 #[test]
 fn nothing_durable_is_lost_when_everything_goes_wrong() {
-    tell_many(Faults { cut_percent: 4, crashes: true, forgetful_server: true }, 150, STEPS);
+    tell_many(Faults { cut_percent: 4, crashes: true, forgetful_server: true }, 350, STEPS);
 }

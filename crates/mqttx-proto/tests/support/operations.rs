@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqttx_proto::{
-    AckTicket, Config, FrameStatus, Outgoing, Phase, Properties, PropertiesRef, Property, QoS,
-    ReasonCode, Record, Session, SubscribeOptions, Subscription, Transmit, Version, decode, frame,
+    AckTicket, Config, FrameStatus, Outgoing, Phase, Priority, Properties, PropertiesRef, Property,
+    QoS, ReasonCode, RecordBatch, Session, SubscribeOptions, Subscription, Transmit, Version,
+    decode, frame,
 };
 
 const OUTBOX: usize = 12;
@@ -14,7 +15,7 @@ const OUTBOX: usize = 12;
 struct Machine {
     session: Session,
     now: Instant,
-    records: Vec<Record>,
+    records: RecordBatch,
     tickets: Vec<AckTicket>,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -39,7 +40,7 @@ impl Machine {
         Self {
             session: Session::new(config(setting)),
             now: Instant::now(),
-            records: Vec::new(),
+            records: RecordBatch::new(),
             tickets: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
@@ -109,7 +110,7 @@ impl Machine {
         self.session.poll_store(&mut self.records);
         self.tickets.clear();
         let config = self.session.config().clone();
-        self.session = Session::restore(config, self.now, self.records.iter().cloned());
+        self.session = Session::restore(config, self.now, &self.records);
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -138,6 +139,7 @@ impl Machine {
             retain: argument & 16 != 0,
             properties: properties.as_ref(),
             expires_at: (argument & 32 != 0).then(|| self.now + Duration::from_secs(1)),
+            priority: Priority::new(argument >> 6).unwrap(),
         };
         // Refusals are fine; what they must not do is change anything, which `check` would see.
         let _ = self.session.publish(self.now, &message, u64::from(argument));

@@ -185,11 +185,41 @@ event_kinds! {
         /// The source topic of the last one; empty for what was not told of when the forwarder stopped.
         topic: String,
     }
-    /// A store failed.
+    /// The server refused a message for whose acknowledgement nobody waits.
+    MessageRefused = "message_refused" {
+        /// Its topic.
+        topic: String,
+        /// Why.
+        reason: ReasonCode,
+        /// The server's explanation.
+        reason_string: Option<String>,
+    }
+    /// The store of the session failed: nothing further is kept, so nothing further is sent.
     StoreError = "store_error" {
         /// What failed.
         error: Error,
     }
+    /// Somebody else opened the stored state of the session and owns it now; the session has stopped.
+    SessionFenced = "session_fenced"
+    /// Something that a person has to know about the store: damage that was found, and what it cost.
+    StoreNotice = "store_notice" {
+        /// What was found where, and what became of it.
+        text: String,
+        /// Records that are lost, as far as they can be counted.
+        lost_records: u64,
+    }
+    /// The store has no room for messages, or has room again.
+    StoreFull = "store_full" {
+        /// Whether it is full now.
+        full: bool,
+    }
+    /// The store cannot be reached; the session waits for it and sends nothing that is not stored.
+    StoreUnavailable = "store_unavailable" {
+        /// What failed.
+        error: Error,
+    }
+    /// The store can be reached again.
+    StoreAvailable = "store_available"
     /// This subscriber was too slow and lost its oldest events.
     EventsLagged = "events_lagged" {
         /// How many.

@@ -69,7 +69,8 @@ impl ForwardDrop {
     /// What an error of the target's session means.
     pub(super) fn of(error: &Error) -> Self {
         match error.kind() {
-            ErrorKind::Closed => return Self::TargetRemoved,
+            // The source keeps what a target did not get.
+            ErrorKind::Closed | ErrorKind::Store => return Self::TargetRemoved,
             ErrorKind::Refused => return Self::Refused,
             _ => {}
         }

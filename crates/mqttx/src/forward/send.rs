@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, UNIX_EPOCH};
 
-use mqttx_proto::{Properties, PropertiesRef, Property, PropertyId};
+use mqttx_proto::{Priority, Properties, PropertiesRef, Property, PropertyId};
 
 use super::endpoint::TargetRule;
 use super::engine::{Engine, Scratch, Target};
@@ -48,6 +48,7 @@ impl Engine {
                     retain: rule.retain.apply(held.message.retain()),
                     properties,
                     ttl: None,
+                    priority: Priority::LOWEST,
                 };
                 self.hand_over(n, rule, target, draft, key)
             });

@@ -1,5 +1,6 @@
 //! The end of a manager: everything accepted is finished, then the sessions close.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 use super::{SessionManager, each};
 use crate::event::EventKind;
 use crate::session::Session;
+use crate::store::Store;
 
 /// What [`SessionManager::shutdown`] left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct ShutdownReport {
 impl SessionManager {
     /// Ends the manager gracefully: from now on messages that arrive stay unacknowledged (a
     /// persistent session gets them again), handlers finish what they have, publishes are sent
-    /// and acknowledged, then each session sends DISCONNECT without unsubscribing. After
+    /// and acknowledged, then each session sends DISCONNECT without unsubscribing, and the stores are closed. After
     /// `deadline` the rest is given up: each `Delivery` resolves with an error.
     ///
     /// Event streams end after the last event. A second call finds nothing to do.
@@ -43,12 +45,17 @@ impl SessionManager {
         sessions.iter().for_each(Session::stop_receiving);
         // Everywhere before any session closes: handlers of one may publish on another.
         each(sessions.clone(), move |s| async move { s.wind_down(until).await }).await;
+        let stores = stores_of(&sessions);
         let left = each(sessions, move |session| finish(session, until)).await;
         for (name, unacknowledged) in &left {
             self.inner.events.emit(
                 Some(&name.as_str().into()),
                 EventKind::SessionRemoved { unacknowledged: unacknowledged.unwrap_or_default() },
             );
+        }
+        for store in stores {
+            let left = until.max(Instant::now() + LAST_FLOW) - Instant::now();
+            let _ = tokio::time::timeout(left, store.close()).await;
         }
         self.inner.registry().routes.clear();
         self.inner.events.close();
@@ -62,6 +69,17 @@ impl SessionManager {
             elapsed: start.elapsed(),
         }
     }
+}
+
+/// The stores of the sessions, each once.
+fn stores_of(sessions: &[Session]) -> Vec<Arc<dyn Store>> {
+    let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+    for store in sessions.iter().filter_map(|session| session.options().store.as_ref()) {
+        if !stores.iter().any(|known| Arc::ptr_eq(known, store)) {
+            stores.push(Arc::clone(store));
+        }
+    }
+    stores
 }
 
 /// Waits for what handlers of other sessions published last, then closes; `Some` if the time was

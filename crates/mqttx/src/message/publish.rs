@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttx_proto::{Properties, Property, PropertyError, QoS};
+use mqttx_proto::{Priority, Properties, Property, PropertyError, QoS};
 
 /// A message to send, with everything that MQTT lets a publisher say.
 ///
@@ -33,6 +33,8 @@ pub struct Publish {
     /// How long the message may wait in the outbox before it is dropped as expired; default no
     /// limit. Independent of the property `message-expiry-interval`, which counts at the server.
     pub ttl: Option<Duration>,
+    /// Which of the messages that wait for their turn goes first; default the lowest. QoS 0 does not wait.
+    pub priority: Priority,
 }
 
 impl Publish {
@@ -46,6 +48,7 @@ impl Publish {
             retain: false,
             properties: Properties::new(),
             ttl: None,
+            priority: Priority::LOWEST,
         }
     }
 
@@ -85,6 +88,13 @@ impl Publish {
     #[must_use]
     pub fn properties(mut self, properties: Properties) -> Self {
         self.properties = properties;
+        self
+    }
+
+    /// Sets which of the messages that wait goes first: 3 before 2 before 1 before 0. More than 3 counts as 3.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = Priority::new(priority).unwrap_or(Priority::HIGHEST);
         self
     }
 

@@ -29,11 +29,13 @@ pub enum DropReason {
     ConnectionLost,
     /// The session was removed.
     Closed,
+    /// Its record in the store is damaged.
+    Damaged,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`SessionMetrics::dropped`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RouteFull,
         Self::InboundFull,
         Self::Unrouted,
@@ -42,6 +44,7 @@ impl DropReason {
         Self::Unsendable,
         Self::ConnectionLost,
         Self::Closed,
+        Self::Damaged,
     ];
 
     /// The label used in logs, metrics and JSON, for example `route_full`.
@@ -56,6 +59,7 @@ impl DropReason {
             Self::Unsendable => "unsendable",
             Self::ConnectionLost => "connection_lost",
             Self::Closed => "closed",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -179,6 +183,7 @@ impl SessionCounters {
             connected: false,
             subscriptions: 0,
             outbox_messages: 0,
+            outbox_spilled: 0,
             outbox_bytes: 0,
             in_flight: 0,
             parked_bytes: 0,
@@ -274,6 +279,8 @@ pub struct SessionMetrics {
     pub subscriptions: usize,
     /// Accepted and unfinished publishes.
     pub outbox_messages: usize,
+    /// Of `outbox_messages`, those that are in the store only.
+    pub outbox_spilled: usize,
     /// Payload and topic bytes of `outbox_messages`.
     pub outbox_bytes: usize,
     /// QoS > 0 publishes on their way.
@@ -395,7 +402,7 @@ mod tests {
         for (i, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(dropped.of(reason), i as u64 + 1, "{reason}");
         }
-        assert_eq!(dropped.total(), 36);
+        assert_eq!(dropped.total(), 45);
     }
 
     #[test]

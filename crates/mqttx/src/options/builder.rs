@@ -1,5 +1,8 @@
 //! The builder of session options.
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use mqttx_proto::{Property, PropertyContext, QoS, SessionExpiry, Version};
 
 use super::{Backoff, OnRefusal, Outbox, Performance, Secret, SessionOptions, Will, WireLog};
 use crate::error::{ConfigErrors, ConfigProblem};
-use crate::store::Store;
+use crate::store::{FileStore, Store};
 
 /// Builds [`SessionOptions`]; the meaning of each option is told there.
 ///
@@ -26,6 +29,8 @@ use crate::store::Store;
 pub struct SessionBuilder {
     options: SessionOptions,
     problems: Vec<ConfigProblem>,
+    #[cfg(feature = "redis")]
+    redis: redis::Wanted,
 }
 
 impl SessionBuilder {
@@ -33,7 +38,12 @@ impl SessionBuilder {
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let options = SessionOptions { name: name.into(), ..SessionOptions::default() };
-        Self { options, problems: Vec::new() }
+        Self {
+            options,
+            problems: Vec::new(),
+            #[cfg(feature = "redis")]
+            redis: redis::Wanted::default(),
+        }
     }
 
     /// Finishes the options.
@@ -41,6 +51,8 @@ impl SessionBuilder {
     /// # Errors
     /// Every option that cannot be used, with its value and what is allowed.
     pub fn build(mut self) -> Result<SessionOptions, ConfigErrors> {
+        #[cfg(feature = "redis")]
+        self.redis.apply(&mut self.options, &mut self.problems);
         self.problems.extend(self.options.problems());
         match ConfigErrors::from_problems(self.problems) {
             Some(errors) => Err(errors),
@@ -336,6 +348,13 @@ impl SessionBuilder {
     pub fn storage(mut self, store: impl Store + 'static) -> Self {
         self.options.store = Some(Arc::new(store));
         self
+    }
+
+    /// Keeps the state in files in `directory`: [`FileStore`] with its defaults. Sessions with the same directory share the
+    /// store, whichever way they name it.
+    #[must_use]
+    pub fn file_storage(self, directory: impl Into<PathBuf>) -> Self {
+        self.storage(FileStore::new(directory))
     }
 
     /// Shows the bytes of every connection to `log`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqttx_proto::{Config, OutboxLimits, WillMessage};
+use mqttx_proto::{Clock, Config, OutboxLimits, WillMessage};
 use mqttx_proto::{KeepAlive, PropertyContext, Version, validate_filter, validate_topic};
 
 use super::{Performance, SessionOptions};
@@ -13,6 +13,8 @@ use crate::transport::Endpoint;
 const MAX_FIELD: usize = 65_535;
 /// The `max_inflight_messages` of a Mosquitto that nobody configured.
 const QOS2_IN_FLIGHT: u16 = 20;
+/// What of the queued messages is in memory where the store keeps the rest.
+const SPILL_WINDOW: OutboxLimits = OutboxLimits { messages: 8192, bytes: 4 << 20 };
 
 impl SessionOptions {
     /// Checks everything that can be known before a connection.
@@ -106,8 +108,11 @@ impl SessionOptions {
     fn check_limits(&self, found: &mut Problems) {
         let performance = &self.performance;
         let reads = Performance::MIN_BUFFER..=Performance::MAX_READ_BUFFER;
-        found.range("outbox.messages", self.outbox.messages, 1..=usize::MAX);
-        found.range("outbox.bytes", self.outbox.bytes, 1..=usize::MAX);
+        let outbox =
+            [("outbox.messages", self.outbox.messages), ("outbox.bytes", self.outbox.bytes)];
+        for (field, limit) in outbox {
+            found.range(field, limit.unwrap_or(1), 1..=usize::MAX);
+        }
         found.range("inbound_buffer", self.inbound_buffer, 64 << 10..=usize::MAX);
         found.range("performance.read_buffer", performance.read_buffer, reads);
         let writes = Performance::MIN_BUFFER..=usize::MAX;
@@ -253,10 +258,20 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     if options.protocol == Version::V311 && options.max_in_flight == u16::MAX {
         config.max_in_flight_qos2 = QOS2_IN_FLIGHT;
     }
+    let spills = options.store.as_ref().is_some_and(|store| store.spills());
+    let in_memory = OutboxLimits::default();
+    let unset = OutboxLimits { messages: usize::MAX, bytes: usize::MAX };
+    let unset = if spills { unset } else { in_memory };
     config.outbox = OutboxLimits {
-        messages: options.performance.max_pending.unwrap_or(options.outbox.messages),
-        bytes: options.outbox.bytes,
+        messages: options
+            .performance
+            .max_pending
+            .or(options.outbox.messages)
+            .unwrap_or(unset.messages),
+        bytes: options.outbox.bytes.unwrap_or(unset.bytes),
     };
+    config.spill = spills.then_some(SPILL_WINDOW);
+    config.clock = Some(Clock::new(crate::session::now(), crate::session::unix_ms()));
     config.write_buffer_limit = options.performance.write_buffer;
     config.journal = options.store.is_some();
     config.shared_session = options.shared_session;

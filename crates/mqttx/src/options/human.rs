@@ -112,6 +112,16 @@ pub fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Err
     usize::try_from(bytes).map_err(D::Error::custom)
 }
 
+/// Reads a number of bytes that may be absent.
+///
+/// # Errors
+/// What [`parse_bytes`] says.
+pub fn optional_bytes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    bytes(deserializer).map(Some)
+}
+
 /// A string, integer or float, as text.
 pub(super) struct Scalar(pub(super) &'static str);
 

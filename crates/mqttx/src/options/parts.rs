@@ -77,11 +77,12 @@ pub enum Jitter {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outbox {
-    /// Messages, queued and in flight, QoS 0 included. Default 10 000; at least 1.
-    pub messages: usize,
-    /// Their bytes. Default 64 MiB; at least 1.
-    #[serde(deserialize_with = "human::bytes")]
-    pub bytes: usize,
+    /// Messages, queued and in flight, QoS 0 included; at least 1. Default 10 000. With a store that keeps queued messages
+    /// outside memory, such as [`FileStore`](crate::FileStore): no limit but the store's.
+    pub messages: Option<usize>,
+    /// Their bytes; at least 1. Default 64 MiB, with such a store no limit but the store's.
+    #[serde(deserialize_with = "human::optional_bytes")]
+    pub bytes: Option<usize>,
     /// What happens to a message that does not fit. Default [`OnFull::Block`].
     pub on_full: OnFull,
     /// How long a message may wait before it is sent for the first time. Default: for ever.
@@ -91,7 +92,7 @@ pub struct Outbox {
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { messages: 10_000, bytes: 64 << 20, on_full: OnFull::Block, ttl: None }
+        Self { messages: None, bytes: None, on_full: OnFull::Block, ttl: None }
     }
 }
 

@@ -48,8 +48,8 @@ fn a_table_of_the_configuration_file_is_the_same_struct() {
     );
     assert_eq!(options.on_refusal, OnRefusal::Retry);
     let outbox = Outbox {
-        messages: 5,
-        bytes: 1 << 20,
+        messages: Some(5),
+        bytes: Some(1 << 20),
         on_full: OnFull::DropOldest,
         ttl: Some(Duration::from_secs(3600)),
     };
@@ -107,7 +107,7 @@ fn every_problem_is_told_at_once() {
     options.password = Some("p".into());
     options.keep_alive = Duration::from_secs(70_000);
     options.reconnect = Backoff::new(Duration::from_secs(2), Duration::from_secs(1));
-    options.outbox.messages = 0;
+    options.outbox.messages = Some(0);
     options.receive_maximum = Some(0);
     options.performance.read_buffer = 1 << 20;
     options.session_expiry = Some(SessionExpiry::NEVER);
@@ -220,4 +220,19 @@ fn a_password_file_loses_one_newline() {
     assert_eq!(config.password.as_deref(), Some(&b"geheim\n"[..]));
     let missing = builder.password_file(directory.path().join("missing")).build();
     assert_eq!(missing.expect_err("missing").problems()[0].field, "password_file");
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_storage_is_made_of_its_parts_and_its_secrets_stay_hidden() {
+    let builder = || SessionOptions::quick_connect("s", "localhost");
+    let auth = builder().redis_auth("user", "secret", 1);
+    let options = auth.clone().redis_storage("localhost:6379").build().expect("good");
+    let shown = format!("{options:?} {:?}", options.store);
+    assert!(options.store.is_some() && !shown.contains("secret"), "{shown}");
+    let errors = auth.build().expect_err("no server");
+    assert_eq!(errors.problems()[0].field, "redis_auth");
+    let errors = builder().redis_storage("http://secret@x").build().expect_err("no such scheme");
+    assert_eq!(errors.problems()[0].field, "redis_storage");
+    assert!(!errors.to_string().contains("secret"), "{errors}");
 }

@@ -105,6 +105,8 @@ impl Drop for Waiting {
 pub(crate) enum Wake {
     Task(Waker),
     Sink(Arc<dyn CompletionSink>, u64, Outcome),
+    /// The store has the message with that key.
+    Stored(Arc<dyn CompletionSink>, u64),
 }
 
 impl Wake {
@@ -112,6 +114,17 @@ impl Wake {
         match self {
             Self::Task(waker) => waker.wake(),
             Self::Sink(sink, key, outcome) => sink.complete(key, published(outcome, session)),
+            Self::Stored(sink, key) => {
+                sink.complete(key, Ok(Published { reason: ReasonCode::SUCCESS, packet_id: None }));
+            }
+        }
+    }
+
+    /// What it waited for will not come.
+    pub(crate) fn failed(self) -> Self {
+        match self {
+            Self::Stored(sink, key) => Self::Sink(sink, key, Outcome::StoreFailed),
+            other => other,
         }
     }
 }
@@ -292,6 +305,9 @@ pub(crate) fn published(outcome: Outcome, session: &Arc<str>) -> Result<Publishe
             Error::connection("the connection ended before the socket took the message")
                 .with_code("publish.connection_lost")
         }
+        Outcome::StoreFailed => Error::store(
+            "the store failed before the message was acknowledged; if it had it, it is sent later",
+        ),
         _ => Error::closed(),
     };
     Err(error.with_session(&**session))

@@ -14,11 +14,13 @@ mod refusal;
 mod room;
 mod shared;
 mod status;
+mod storage;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
 pub use delivery::{Delivery, Published};
+pub use publish::Accepting;
 pub use status::SessionStatus;
 
 pub(crate) use delivery::CompletionSink;
@@ -27,9 +29,9 @@ pub(crate) use publish::Draft;
 pub(crate) use shared::Services;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use mqttx_proto::{Limits, Phase, Properties, ReasonCode, Session as Core};
@@ -38,8 +40,9 @@ use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
 use crate::options::{self, SessionOptions};
 use crate::router::{MessageSource, RouteHost, Target};
-pub(crate) use shared::now;
+use crate::store::{Opened, Opening};
 use shared::{Shared, State, Wish};
+pub(crate) use shared::{now, unix_ms};
 
 /// A handle of one session; clones share it.
 ///
@@ -70,21 +73,16 @@ impl Session {
     pub(crate) fn start(options: SessionOptions, services: Services) -> Result<Self, Error> {
         options.check().map_err(|errors| Error::from(errors).with_session(&options.name))?;
         let config = options::core_config(&options)?;
-        let (core, log) = match &options.store {
-            None => (Core::new(config), None),
-            Some(store) => {
-                let mut opening = store.open(&options.name);
-                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-                let std::task::Poll::Ready(opened) = opening.as_mut().poll(&mut cx) else {
-                    return Err(Error::store("the store is slow"));
-                };
-                let opened = opened?;
-                (Core::restore(config, shared::now(), &opened.records), Some(opened.log))
-            }
-        };
-        let shared = Arc::new(Shared::new(options, core, services));
+        let mut opening = options.store.as_ref().map(|store| store.open(&options.name));
+        let opened = opening.as_mut().and_then(at_once).transpose()?;
+        let core = Core::new(config);
+        let shared = Arc::new(Shared::new(options, core, services, opening.is_some()));
+        let mut driver = driver::Driver::new(Arc::clone(&shared), opening);
+        if let Some(opened) = opened {
+            driver.on_opened(opened);
+        }
         shared.subscribe_configured()?;
-        shared.services.runtime.spawn(driver::Driver::new(Arc::clone(&shared), log));
+        shared.services.runtime.spawn(driver);
         Ok(Self { shared })
     }
 
@@ -153,6 +151,7 @@ impl Session {
         metrics.connected = state.status == SessionStatus::Connected;
         metrics.subscriptions = state.interests.len();
         metrics.outbox_messages = outbox.messages;
+        metrics.outbox_spilled = outbox.spilled;
         metrics.outbox_bytes = outbox.bytes;
         metrics.in_flight = outbox.in_flight;
         metrics
@@ -286,9 +285,13 @@ impl Session {
                 Phase::Online => state.core.is_flushed(),
                 _ => state.core.outbox().messages == 0,
             };
-            (state.closed || (handled && sent)).then_some(())
+            if state.storage.failure().is_some() {
+                // Nothing of what is left can be sent.
+                return Some(state.core.outbox().messages == 0);
+            }
+            (state.closed || (handled && sent)).then_some(true)
         });
-        tokio::time::timeout_at(until, done).await.is_ok()
+        tokio::time::timeout_at(until, done).await.unwrap_or(false)
     }
 
     /// Lets the server finish, until `until`, the QoS 2 messages that were acknowledged to it; without a
@@ -375,6 +378,14 @@ impl fmt::Debug for Session {
             .field("name", &self.shared.name)
             .field("status", &self.status())
             .finish_non_exhaustive()
+    }
+}
+
+/// What a store that has nothing to wait for, such as one in memory, has already.
+fn at_once(opening: &mut Opening) -> Option<Result<Opened, Error>> {
+    match opening.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(opened) => Some(opened),
+        Poll::Pending => None,
     }
 }
 

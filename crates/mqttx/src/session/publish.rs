@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttx_proto::{DropReason, Outgoing, PublishError as Refusal, Token};
-use mqttx_proto::{Properties, PropertiesRef, QoS};
+use mqttx_proto::{DropReason, Lsn, NO_TOKEN, Outgoing, PublishError as Refusal, Token};
+use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
 
 use super::Session;
 use super::delivery::{CompletionSink, Delivery, Published, Waiting, Wake, published};
 use super::shared::{Shared, State};
+use super::storage::Condition;
 use crate::error::{Error, ErrorKind, PublishError};
 use crate::message::Publish;
 use crate::options::OnFull;
@@ -41,9 +42,10 @@ impl Session {
             retain,
             properties: PropertiesRef::EMPTY,
             ttl: None,
+            priority: Priority::LOWEST,
         };
         let outcome = match self.accept(&message).await {
-            Ok(waiting) => published(waiting.await, &self.shared.name),
+            Ok((waiting, _)) => published(waiting.await, &self.shared.name),
             Err(error) => Err(error),
         };
         outcome.map_err(|error| PublishError::new(error.with_topic(topic), message.to_publish()))
@@ -55,7 +57,7 @@ impl Session {
     /// As for [`publish`](Self::publish).
     pub async fn publish_message(&self, message: Publish) -> Result<Published, PublishError> {
         let outcome = match self.accept(&Draft::of(&message)).await {
-            Ok(waiting) => published(waiting.await, &self.shared.name),
+            Ok((waiting, _)) => published(waiting.await, &self.shared.name),
             Err(error) => Err(error),
         };
         match outcome {
@@ -65,15 +67,70 @@ impl Session {
     }
 
     /// Hands a message over and returns when the session accepted it: from then on it is sent,
-    /// over any number of reconnects. The [`Delivery`] tells the server's answer.
+    /// over any number of reconnects; with a store (QoS 1 and 2), as soon as it is as durable as the store promises.
+    /// The [`Delivery`] tells the server's answer.
+    ///
+    /// When the future is dropped before it is ready, the message may have been accepted.
     ///
     /// # Errors
-    /// The message cannot be sent as it is, the outbox is full and does not block, or the session was
-    /// removed. The message is handed back.
+    /// The message cannot be sent as it is, the outbox or the store is full and does not block, the store failed, or the
+    /// session was removed. The message is handed back.
     pub async fn enqueue(&self, message: Publish) -> Result<Delivery, PublishError> {
-        match self.accept(&Draft::of(&message)).await {
+        let accepted = match self.accept(&Draft::of(&message)).await {
+            Ok((waiting, lsn)) => self.stored(lsn).await.map(|()| waiting),
+            Err(error) => Err(error),
+        };
+        match accepted {
             Ok(waiting) => Ok(Delivery::new(waiting)),
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
+        }
+    }
+
+    /// [`enqueue`](Self::enqueue) for a message whose acknowledgement nobody waits for: once it is accepted, it costs no
+    /// memory beyond its own, and with a store that keeps queued messages outside memory next to none.
+    ///
+    /// A refusal by the server is told by the event [`MessageRefused`](crate::EventKind::MessageRefused).
+    ///
+    /// # Errors
+    /// As for [`enqueue`](Self::enqueue).
+    pub async fn submit(&self, message: Publish) -> Result<(), PublishError> {
+        let draft = Draft::of(&message);
+        let mut place = Place::new(&self.shared);
+        let accepted = poll_fn(|cx| self.shared.poll_accept(cx, &draft, false, &mut place)).await;
+        let accepted = match accepted {
+            Ok((_, lsn)) => self.stored(lsn).await,
+            Err(error) => Err(error),
+        };
+        accepted.map_err(|error| PublishError::new(error.with_topic(&*message.topic), message))
+    }
+
+    /// The first half of [`enqueue`](Self::enqueue): returns as soon as the session has the message, in the order of the
+    /// calls. The second half is [`Accepting`], so that many messages become durable together.
+    ///
+    /// # Errors
+    /// As for [`enqueue`](Self::enqueue), except for what the store says later.
+    pub async fn begin_enqueue(&self, message: Publish) -> Result<Accepting, PublishError> {
+        match self.accept(&Draft::of(&message)).await {
+            Ok((waiting, lsn)) => {
+                Ok(Accepting { session: self.clone(), lsn, waiting: Some(waiting) })
+            }
+            Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
+        }
+    }
+
+    /// The first half of [`submit`](Self::submit), as [`begin_enqueue`](Self::begin_enqueue) is that of `enqueue`.
+    ///
+    /// # Errors
+    /// As for [`begin_enqueue`](Self::begin_enqueue).
+    pub async fn begin_submit(&self, message: Publish) -> Result<Accepting, PublishError> {
+        let draft = Draft::of(&message);
+        let mut place = Place::new(&self.shared);
+        match poll_fn(|cx| self.shared.poll_accept(cx, &draft, false, &mut place)).await {
+            Ok((_, lsn)) => Ok(Accepting { session: self.clone(), lsn, waiting: None }),
+            Err(error) => {
+                drop(place);
+                Err(PublishError::new(error.with_topic(&*message.topic), message))
+            }
         }
     }
 
@@ -86,13 +143,13 @@ impl Session {
         let mut state = self.shared.lock();
         let token = state.waiters.insert_task();
         match self.shared.offer(state, &Draft::of(&message), token) {
-            Ok(()) => Ok(Delivery::new(Waiting::new(Arc::clone(&self.shared), token))),
+            Ok(_) => Ok(Delivery::new(Waiting::new(Arc::clone(&self.shared), token))),
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
         }
     }
 
     /// [`try_publish`](Self::try_publish) for a caller that wants to be told: `sink` learns with `key`
-    /// what became of the message.
+    /// what became of the message; with a durable store (QoS 1 and 2), that the store has it.
     ///
     /// # Errors
     /// As for [`try_publish`](Self::try_publish); then `sink` is not called.
@@ -103,8 +160,11 @@ impl Session {
         key: u64,
     ) -> Result<(), Error> {
         let mut state = self.shared.lock();
+        if message.qos != QoS::AtMostOnce && self.is_durable() {
+            return self.shared.offer_to_store(state, message, sink, key);
+        }
         let token = state.waiters.insert_sink(sink, key);
-        self.shared.offer(state, message, token)
+        self.shared.offer(state, message, token).map(|_| ())
     }
 
     /// Waits until the outbox has room for a message, or the session is gone.
@@ -112,8 +172,7 @@ impl Session {
         let mut place = Place::new(&self.shared);
         poll_fn(|cx| {
             let mut state = self.shared.lock();
-            let (used, limit) = (state.core.outbox(), state.core.config().outbox);
-            if state.closed || (used.messages < limit.messages && used.bytes < limit.bytes) {
+            if state.closed || state.has_room() {
                 return Poll::Ready(());
             }
             state.room.wait(&mut place.ticket, cx.waker());
@@ -123,9 +182,35 @@ impl Session {
     }
 
     /// Waits for room as the options say, and hands the message over.
-    async fn accept(&self, message: &Draft<'_>) -> Result<Waiting, Error> {
+    async fn accept(&self, message: &Draft<'_>) -> Result<(Waiting, Lsn), Error> {
         let mut place = Place::new(&self.shared);
-        poll_fn(|cx| self.shared.poll_accept(cx, message, &mut place)).await
+        poll_fn(|cx| self.shared.poll_accept(cx, message, true, &mut place)).await
+    }
+}
+
+/// A message that the session has, and its store perhaps not yet.
+#[must_use = "a message counts as accepted once it is stored"]
+pub struct Accepting {
+    session: Session,
+    lsn: Lsn,
+    waiting: Option<Waiting>,
+}
+
+impl Accepting {
+    /// Waits until the message is as durable as the store promises, at once without a store. Gives the [`Delivery`] of a
+    /// message whose acknowledgement is awaited, `None` for one that was submitted.
+    ///
+    /// # Errors
+    /// The store failed, or the session was removed: the message may be lost.
+    pub async fn stored(self) -> Result<Option<Delivery>, Error> {
+        self.session.stored(self.lsn).await?;
+        Ok(self.waiting.map(Delivery::new))
+    }
+}
+
+impl std::fmt::Debug for Accepting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accepting").field("session", &self.session.name()).finish_non_exhaustive()
     }
 }
 
@@ -138,6 +223,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) retain: bool,
     pub(crate) properties: PropertiesRef<'a>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) priority: Priority,
 }
 
 impl<'a> Draft<'a> {
@@ -149,6 +235,7 @@ impl<'a> Draft<'a> {
             retain: message.retain,
             properties: message.properties.as_ref(),
             ttl: message.ttl,
+            priority: message.priority,
         }
     }
 
@@ -160,6 +247,7 @@ impl<'a> Draft<'a> {
             retain: self.retain,
             properties: Properties::new(),
             ttl: self.ttl,
+            priority: self.priority,
         }
     }
 }
@@ -189,27 +277,32 @@ impl Drop for Place<'_> {
 }
 
 impl Shared {
-    /// Hands the message over, or leaves the waker until there is room.
+    /// Hands the message over, or leaves the waker until there is room. `awaited`: somebody wants to know its end.
     fn poll_accept(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
         message: &Draft<'_>,
+        awaited: bool,
         place: &mut Place<'_>,
-    ) -> Poll<Result<Waiting, Error>> {
+    ) -> Poll<Result<(Waiting, Lsn), Error>> {
         let mut state = self.lock();
-        let token = state.waiters.insert_task();
+        let token = if awaited { state.waiters.insert_task() } else { NO_TOKEN };
         let mut wakes = Vec::new();
         let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
-        if matches!(outcome, Err(Refused::Core(Refusal::OutboxFull)))
-            && self.options.outbox.on_full == OnFull::Block
-        {
+        let waits = match &outcome {
+            Err(Refused::Core(Refusal::OutboxFull)) => self.options.outbox.on_full == OnFull::Block,
+            Err(Refused::Opening) => true,
+            Err(Refused::StoreFull { on_full }) => *on_full != OnFull::Reject,
+            _ => false,
+        };
+        if waits {
             state.room.wait(&mut place.ticket, cx.waker());
             return Poll::Pending;
         }
         self.unlock_and_wake(state);
         self.fire(&mut wakes);
         Poll::Ready(match outcome {
-            Ok(()) => Ok(Waiting::new(Arc::clone(self), token)),
+            Ok(lsn) => Ok((Waiting::new(Arc::clone(self), token), lsn)),
             Err(refused) => Err(self.error_of(refused)),
         })
     }
@@ -220,12 +313,30 @@ impl Shared {
         mut state: std::sync::MutexGuard<'_, State>,
         message: &Draft<'_>,
         token: Token,
-    ) -> Result<(), Error> {
+    ) -> Result<Lsn, Error> {
         let mut wakes = Vec::new();
         let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
         self.unlock_and_wake(state);
         self.fire(&mut wakes);
         outcome.map_err(|refused| self.error_of(refused))
+    }
+
+    /// [`offer`](Self::offer) for a caller that is content once the store has the message.
+    fn offer_to_store(
+        &self,
+        mut state: std::sync::MutexGuard<'_, State>,
+        message: &Draft<'_>,
+        sink: Arc<dyn CompletionSink>,
+        key: u64,
+    ) -> Result<(), Error> {
+        let mut wakes = Vec::new();
+        let outcome = self.offer_locked(&mut state, message, NO_TOKEN, &mut wakes);
+        if let Ok(lsn) = outcome {
+            state.tell_when_stored(lsn, sink, key);
+        }
+        self.unlock_and_wake(state);
+        self.fire(&mut wakes);
+        outcome.map(|_| ()).map_err(|refused| self.error_of(refused))
     }
 
     fn offer_locked(
@@ -234,7 +345,7 @@ impl Shared {
         message: &Draft<'_>,
         token: Token,
         wakes: &mut Vec<Wake>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Lsn, Refused> {
         let outcome = self.offer_to_core(state, message, token, wakes);
         if outcome.is_err() {
             state.waiters.remove(token);
@@ -248,10 +359,11 @@ impl Shared {
         message: &Draft<'_>,
         token: Token,
         wakes: &mut Vec<Wake>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Lsn, Refused> {
         if state.closed {
             return Err(Refused::Closed);
         }
+        self.check_storage(state, message, wakes)?;
         let limit = self.options.performance.max_message_size;
         if message.payload.len() > limit {
             return Err(Refused::Payload { size: message.payload.len(), limit });
@@ -265,10 +377,11 @@ impl Shared {
             retain: message.retain,
             properties: message.properties,
             expires_at: ttl.and_then(|ttl| now.checked_add(ttl)),
+            priority: message.priority,
         };
         loop {
             match state.core.publish(now, &outgoing, token) {
-                Ok(_) => return Ok(()),
+                Ok(accepted) => return Ok(accepted.lsn),
                 Err(Refusal::OutboxFull)
                     if self.options.outbox.on_full == OnFull::DropOldest
                         && state.core.drop_oldest() =>
@@ -280,9 +393,38 @@ impl Shared {
         }
     }
 
+    /// Whether the store takes messages now.
+    fn check_storage(
+        &self,
+        state: &mut State,
+        message: &Draft<'_>,
+        wakes: &mut Vec<Wake>,
+    ) -> Result<(), Refused> {
+        match &state.storage.condition {
+            Condition::Open => {}
+            Condition::Opening => return Err(Refused::Opening),
+            Condition::Failed(error) => return Err(Refused::Store(error.clone())),
+        }
+        if message.qos == QoS::AtMostOnce || !state.storage.full {
+            return Ok(());
+        }
+        let on_full = self.options.store.as_ref().map_or(OnFull::Block, |store| store.on_full());
+        if on_full == OnFull::DropOldest && state.core.drop_oldest() {
+            state.collect_completions(wakes);
+            return Ok(());
+        }
+        Err(Refused::StoreFull { on_full })
+    }
+
     fn error_of(&self, refused: Refused) -> Error {
         let error = match refused {
             Refused::Closed => Error::closed(),
+            Refused::Store(error) => *error,
+            Refused::Opening => Error::full("the store is being opened: wait with enqueue"),
+            Refused::StoreFull { .. } => {
+                Error::full("the store is full: make room, or wait with enqueue")
+                    .with_code("store.full")
+            }
             Refused::Payload { size, limit } => Error::publish(format!(
                 "the payload of {size} bytes is larger than performance.max_message_size, {limit}"
             ))
@@ -310,6 +452,17 @@ impl Shared {
 /// Why a message was not accepted.
 enum Refused {
     Closed,
-    Payload { size: usize, limit: usize },
+    /// The store is not open yet.
+    Opening,
+    /// The store failed.
+    Store(Box<Error>),
+    /// The store has no room.
+    StoreFull {
+        on_full: OnFull,
+    },
+    Payload {
+        size: usize,
+        limit: usize,
+    },
     Core(Refusal),
 }

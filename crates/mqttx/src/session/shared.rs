@@ -19,6 +19,7 @@ use super::gate::ConnectGate;
 use super::interest::Interests;
 use super::room::Room;
 use super::status::SessionStatus;
+use super::storage::{Condition, Storage};
 use crate::error::Error;
 use crate::event::{EventBus, EventKind};
 use crate::options::SessionOptions;
@@ -57,6 +58,7 @@ pub(crate) struct State {
     pub(crate) core: Core,
     pub(crate) waiters: Waiters,
     pub(crate) room: Room,
+    pub(crate) storage: Storage,
     pub(crate) interests: Interests,
     pub(crate) status: SessionStatus,
     /// Every desired filter is granted or refused on this connection.
@@ -101,14 +103,23 @@ pub(crate) enum Wish {
 }
 
 impl Shared {
-    pub(crate) fn new(options: SessionOptions, core: Core, services: Services) -> Self {
+    /// `opening`: its store is not open yet.
+    pub(crate) fn new(
+        options: SessionOptions,
+        core: Core,
+        services: Services,
+        opening: bool,
+    ) -> Self {
         let name: Arc<str> = options.name.as_str().into();
         let wish =
             if options.enabled && !options.manual_connect { Wish::Connected } else { Wish::Idle };
+        let condition = if opening { Condition::Opening } else { Condition::Open };
+        let storage = Storage::new(condition);
         let state = State {
             core,
             waiters: Waiters::default(),
             room: Room::default(),
+            storage,
             interests: Interests::default(),
             status: SessionStatus::Stopped,
             ready: false,
@@ -211,7 +222,7 @@ impl State {
         let needed = self.wish_changed
             || self.routes_added
             || (self.core.has_transmit() && !self.socket_full)
-            || self.core.has_records()
+            || (self.core.has_records() && matches!(self.storage.condition, Condition::Open))
             || self.core.poll_timeout().is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
         if needed { self.asleep.take() } else { None }
     }
@@ -267,9 +278,8 @@ impl State {
         if self.room.is_empty() {
             return;
         }
-        let (used, limit) = (self.core.outbox(), self.core.config().outbox);
-        if used.messages < limit.messages && used.bytes < limit.bytes {
-            let places = limit.messages - used.messages;
+        if self.has_room() {
+            let places = self.core.config().outbox.messages - self.core.outbox().messages;
             self.room.appeared(places, |waker| wakes.push(Wake::Task(waker)));
         }
     }
@@ -307,6 +317,12 @@ impl MessageSource for Shared {
             }
         }
     }
+}
+
+/// The time of day, in milliseconds of Unix time.
+pub(crate) fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// The time of the runtime, so that tests can stop it.

@@ -155,7 +155,7 @@ async fn flush_waits_for_the_acknowledgement_and_no_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_blocked_publisher_that_gives_up_leaves_its_place() {
-    let outbox = Outbox { messages: 1, ..Outbox::default() };
+    let outbox = Outbox { messages: Some(1), ..Outbox::default() };
     let (_manager, session, _listener, mut peer) = connected(options().outbox(outbox)).await;
     let first = session.enqueue(message(QoS::AtLeastOnce)).await.expect("room");
     let blocked = timeout(Duration::from_secs(1), session.enqueue(message(QoS::AtLeastOnce)));

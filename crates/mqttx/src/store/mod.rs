@@ -36,10 +36,14 @@
 //!
 //! Sessions without a store keep their state in the session itself; it ends with the session.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod file;
 mod fold;
 mod inspect;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::fmt;
 use std::future::Future;
@@ -48,6 +52,8 @@ use std::task::{Context, Poll};
 
 use mqttx_proto::{Lsn, Priority, RecordBatch};
 
+pub use mqttx_proto::StoredLane as Lane;
+
 use crate::error::Error;
 use crate::options::OnFull;
 
@@ -55,6 +61,8 @@ pub use file::{FileStore, FileStoreStats, Fsync, Preparing};
 pub use fold::FoldedState;
 pub use inspect::{Inspection, StoredSession};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::{OnStoreError, RedisStore};
 
 /// A place that keeps the state of sessions; see the [contract](self).
 pub trait Store: Send + Sync + fmt::Debug {
@@ -111,19 +119,6 @@ pub struct Opened {
     pub log: Box<dyn Log>,
     /// What is to be told about the state of the store.
     pub notices: Vec<StoreNotice>,
-}
-
-/// The messages of one priority, as they were when the log was opened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Lane {
-    /// The lowest number of a queued message that is not in [`Opened::records`].
-    pub next: u64,
-    /// Above all numbers that were ever used.
-    pub end: u64,
-    /// How many queued messages are not in the records.
-    pub messages: u64,
-    /// About how many bytes those take as packets.
-    pub bytes: u64,
 }
 
 /// The log of one session, owned by its driver; see the [contract](self).

@@ -122,8 +122,9 @@ impl Bridge {
         target.stop().await;
         target.restart().await;
 
-        let narrow =
-            |options: SessionBuilder| options.outbox(Outbox { messages: 8, ..Outbox::default() });
+        let narrow = |options: SessionBuilder| {
+            options.outbox(Outbox { messages: Some(8), ..Outbox::default() })
+        };
         let incoming = persistent("source", &source.url(), version)
             .inbound_buffer(64 << 10)
             .wire_log(Arc::clone(&released[1]) as _);

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use mqttx::{Error, Session, SessionManager, SessionStatus};
 
 use super::ClientFlags;
-use crate::client::{builder, failure};
+use crate::client::{builder, failure, finished};
 use crate::exit::Failure;
 use crate::flags::Connection;
 
@@ -63,17 +63,18 @@ impl Clients {
         let brokers = connection.brokers.len();
         let mut own = connection.clone();
         own.brokers = vec![connection.brokers[n % brokers].clone()];
+        let mut name = format!("client-{n}");
         if !own.client_id.is_empty() {
             own.client_id = format!("{}-{n}", own.client_id);
+            // A store knows the session by this name.
+            name.clone_from(&own.client_id);
         }
-        let mut builder = builder(&own, format!("client-{n}")).manual_connect(true);
+        let mut builder = builder(&own, name).manual_connect(true);
         if !flags.bind.is_empty() {
             // All combinations of broker and address come up.
             builder = builder.bind(flags.bind[n / brokers % flags.bind.len()]);
         }
-        let options = builder
-            .build()
-            .map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+        let options = finished(builder, connection)?;
         manager.add_session(options).map_err(|error| failure(&error))
     }
 

@@ -1,5 +1,6 @@
 //! `mqttx pub`: publish messages and wait until the server has them.
 
+mod pipeline;
 mod publisher;
 mod report;
 mod source;

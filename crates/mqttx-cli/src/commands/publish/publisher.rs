@@ -5,20 +5,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use mqttx::proto::{PacketId, QoS};
-use mqttx::{Delivery, Error, ErrorKind, Publish, Published, Route};
+use mqttx::{DropReason, Error, ErrorKind, Publish, Published, Route};
 use tokio::time::Instant;
 
 use super::Plan;
+use super::pipeline::{Interest, Numbered, Pipeline, Step};
 use super::report::{self, Fate};
-use crate::client::{Client, Notice, failure};
+use crate::client::{Client, Notice, failure, say_dropped};
 use crate::exit::{Failure, Outcome};
 use crate::signal::StopSignals;
 
 /// How long acknowledgements are taken that came before the end of the session.
 const LAST_ANSWERS: Duration = Duration::from_millis(50);
+
+/// Longer than any command runs.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Publishes what the plan's source gives and keeps count of what became of it.
 pub(super) struct Publisher {
@@ -30,20 +32,11 @@ pub(super) struct Publisher {
     reading: bool,
     /// What the session does not have yet: it found the outbox full, or lost its connection.
     waiting: VecDeque<Numbered>,
-    deliveries: FuturesUnordered<Tracked>,
+    pipeline: Pipeline,
     taken: u64,
     failed: u64,
     first_failure: Option<Failure>,
 }
-
-/// A message with its place in the source, counted from 1.
-#[derive(Clone, Debug)]
-struct Numbered {
-    n: u64,
-    payload: Bytes,
-}
-
-type Tracked = std::pin::Pin<Box<dyn Future<Output = (Numbered, Result<Published, Error>)> + Send>>;
 
 impl Publisher {
     pub(super) fn new(plan: Plan) -> Result<Self, Failure> {
@@ -51,13 +44,18 @@ impl Publisher {
         // What a kept session brings is not ours to acknowledge: the server keeps it.
         let inbound = client.session().route("#").subscribe(false).manual_ack(true);
         let inbound = inbound.inline(|_| {}).map_err(|error| failure(&error))?;
+        // The store has the messages: there is no need to remember them, unless each is reported.
+        let stored = plan.connection.store.is_some() && plan.qos != QoS::AtMostOnce;
+        let interest = if stored && !plan.report { Interest::Refusals } else { Interest::Each };
+        let pipeline =
+            Pipeline::new(client.session().clone(), interest, plan.qos == QoS::AtMostOnce);
         Ok(Self {
             client,
             _inbound: inbound,
             plan,
             reading: true,
             waiting: VecDeque::new(),
-            deliveries: FuturesUnordered::new(),
+            pipeline,
             taken: 0,
             failed: 0,
             first_failure: None,
@@ -68,24 +66,31 @@ impl Publisher {
         let timeout = self.plan.connection.timeout;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         self.client.session().connect();
+        let session = self.client.session().clone();
         // Even with nothing to publish the server has to accept us.
         let mut was_connected = false;
-        while !(was_connected && self.is_done()) {
+        loop {
+            self.offer_waiting();
+            let may_take = self.reading && self.waiting.is_empty() && self.pipeline.has_room();
+            let may_end = was_connected && self.is_handed_over();
             tokio::select! {
                 biased;
                 () = signals.next() => return self.interrupted().await,
                 () = until(deadline) => return Err(self.out_of_time(timeout.unwrap_or_default()).await),
-                Some((message, result)) = self.deliveries.next() => {
-                    self.finished(message, result)?;
-                    self.offer_waiting()?;
-                }
+                step = self.pipeline.next() => if let Err(failure) = self.stepped(step) {
+                    self.client.disconnect().await;
+                    return Err(failure);
+                },
                 notice = self.client.notice() => match notice {
                     Notice::Ended(failure) => return self.ended(failure).await,
                     Notice::Connected => was_connected = true,
-                    Notice::Ready | Notice::FilterRefused { .. } => {}
+                    other => self.noticed(other),
                 },
-                payload = self.plan.source.next(), if self.reading && self.waiting.is_empty() => {
-                    self.take(payload)?;
+                payload = self.plan.source.next(), if may_take => self.take(payload),
+                // Also what earlier processes left in the store.
+                result = session.flush(FOREVER), if may_end => {
+                    result.map_err(|error| failure(&error))?;
+                    break;
                 }
             }
         }
@@ -93,77 +98,96 @@ impl Publisher {
         self.outcome()
     }
 
-    fn is_done(&self) -> bool {
-        !self.reading && self.waiting.is_empty() && self.deliveries.is_empty()
+    /// Everything was given to the session.
+    fn is_handed_over(&self) -> bool {
+        !self.reading && self.waiting.is_empty() && self.pipeline.is_empty()
     }
 
-    fn take(&mut self, payload: Option<Result<Bytes, Failure>>) -> Result<(), Failure> {
+    fn take(&mut self, payload: Option<Result<Bytes, Failure>>) {
         match payload {
             None => self.reading = false,
             Some(Ok(payload)) => {
                 self.taken += 1;
                 self.waiting.push_back(Numbered { n: self.taken, payload });
-                self.offer_waiting()?;
             }
             Some(Err(failure)) => {
                 self.reading = false;
                 self.fail(failure);
             }
         }
-        Ok(())
     }
 
-    /// Hands what waits to the session, as far as there is room.
-    fn offer_waiting(&mut self) -> Result<(), Failure> {
-        while let Some(message) = self.waiting.pop_front() {
+    /// Hands the next message to the session, if there is room.
+    fn offer_waiting(&mut self) {
+        if self.pipeline.has_room()
+            && let Some(message) = self.waiting.pop_front()
+        {
             let publish = Publish::new(self.plan.topic.as_str(), message.payload.clone())
                 .qos(self.plan.qos)
                 .retain(self.plan.retain)
                 .properties(self.plan.connection.properties.publish.clone());
-            match self.client.session().try_publish(publish) {
-                Ok(delivery) => {
-                    self.report(message.n, Fate::Accepted, None)?;
-                    self.deliveries.push(track(message, delivery));
-                }
-                Err(refused) => {
-                    let error = refused.into_error();
-                    if error.kind() == ErrorKind::Full {
-                        self.waiting.push_front(message);
-                        break;
-                    }
-                    self.refused(&message, &error)?;
-                }
-            }
+            self.pipeline.push(message, publish);
         }
-        Ok(())
     }
 
-    fn finished(
-        &mut self,
-        message: Numbered,
-        result: Result<Published, Error>,
-    ) -> Result<(), Failure> {
-        match result {
-            Ok(published) => self.report(message.n, Fate::Acknowledged, Some(&published)),
+    fn stepped(&mut self, step: Step) -> Result<(), Failure> {
+        match step {
+            Step::Handed => Ok(()),
+            Step::Accepted(n) => self.report(n, Fate::Accepted, None),
+            // Nothing after it will fit; what the store has is safe there.
+            Step::Rejected(n, error)
+                if error.kind() == ErrorKind::Full && self.plan.connection.store.is_some() =>
+            {
+                self.refused(n, &error)?;
+                let failure = self.first_failure.take();
+                let failure = failure.unwrap_or_else(|| crate::client::failure(&error));
+                Err(failure.and(self.left()))
+            }
+            Step::Rejected(n, error) => self.refused(n, &error),
+            Step::Finished(message, Ok(published)) => {
+                self.report(message.n, Fate::Acknowledged, Some(&published))
+            }
             // The socket may not have taken it: it goes out on the next connection.
-            Err(error)
+            Step::Finished(message, Err(error))
                 if self.plan.qos == QoS::AtMostOnce && error.kind() == ErrorKind::Connection =>
             {
                 self.waiting.push_front(message);
                 Ok(())
             }
-            Err(error) => self.refused(&message, &error),
+            Step::Finished(message, Err(error)) => self.refused(message.n, &error),
         }
     }
 
-    fn refused(&mut self, message: &Numbered, error: &Error) -> Result<(), Failure> {
+    /// What became of messages for which nobody waits: those of this process, or of an earlier one.
+    fn noticed(&mut self, notice: Notice) {
+        match notice {
+            Notice::MessageRefused { topic, reason, text } => {
+                let text = text.map_or_else(String::new, |text| format!(": {text}"));
+                let failure = Failure::refused(reason, format_args!("refused: {reason}{text}"));
+                self.fail(failure.of(format_args!("a message, topic {topic}")));
+            }
+            Notice::MessagesDropped { count, reason, topic } => {
+                let told = self.pipeline.interest() == Interest::Each;
+                if told || matches!(reason, DropReason::Unrouted | DropReason::RouteFull) {
+                    say_dropped(count, reason, topic.as_deref());
+                } else {
+                    let topic = topic.as_deref().unwrap_or(&self.plan.topic).to_owned();
+                    let failure =
+                        Failure::runtime(format_args!("topic {topic}: dropped: {reason}"));
+                    self.fail(failure);
+                    self.failed += count.saturating_sub(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, n: u64, error: &Error) -> Result<(), Failure> {
         if self.plan.report {
             let code = error.reason_code().map(|reason| reason.value());
-            report::write(message.n, Fate::Refused, packet_id(error), code)?;
+            report::write(n, Fate::Refused, packet_id(error), code)?;
         }
-        self.fail(
-            failure(error).of(format_args!("message {}, topic {}", message.n, self.plan.topic)),
-        );
+        self.fail(failure(error).of(format_args!("message {n}, topic {}", self.plan.topic)));
         Ok(())
     }
 
@@ -181,7 +205,18 @@ impl Publisher {
     }
 
     fn unacknowledged(&self) -> usize {
-        self.deliveries.len() + self.waiting.len()
+        if self.plan.connection.store.is_some() {
+            // What earlier processes left is there, too.
+            self.client.session().unacknowledged() + self.pipeline.outside() + self.waiting.len()
+        } else {
+            self.pipeline.len() + self.waiting.len()
+        }
+    }
+
+    /// How much is unacknowledged, in words.
+    fn left(&self) -> String {
+        let kept = if self.plan.connection.store.is_some() { ", kept in the store" } else { "" };
+        format!("unacknowledged messages to {}: {}{kept}", self.plan.topic, self.unacknowledged())
     }
 
     /// The first failure, and how many more there were.
@@ -195,8 +230,9 @@ impl Publisher {
     /// The session cannot go on; acknowledgements that came before its end still count.
     async fn ended(mut self, failure: Failure) -> Outcome {
         let last = async {
-            while let Some((message, result)) = self.deliveries.next().await {
-                self.finished(message, result)?;
+            while !self.pipeline.is_empty() {
+                let step = self.pipeline.next().await;
+                self.stepped(step)?;
             }
             // Perhaps nobody has looked for the end of the input yet.
             if self.reading && self.waiting.is_empty() && self.plan.source.next().await.is_none() {
@@ -207,17 +243,18 @@ impl Publisher {
         if let Ok(result) = tokio::time::timeout(LAST_ANSWERS, last).await {
             result?;
         }
+        self.client.disconnect().await;
         match self.unacknowledged() {
-            0 if self.is_done() => self.outcome(),
+            0 if self.is_handed_over() => self.outcome(),
             0 => Err(failure),
-            left => {
-                Err(failure
-                    .and(format_args!("unacknowledged messages to {}: {left}", self.plan.topic)))
-            }
+            _ => Err(failure.and(self.left())),
         }
     }
 
     fn outcome(&mut self) -> Outcome {
+        for notice in self.client.refusals() {
+            self.noticed(notice);
+        }
         let failure = self.first_failure.take();
         failure.map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
     }
@@ -226,10 +263,7 @@ impl Publisher {
         self.client.disconnect().await;
         match self.unacknowledged() {
             0 => Ok(ExitCode::SUCCESS),
-            left => Err(Failure::runtime(format_args!(
-                "stopped by a signal; unacknowledged messages to {}: {left}",
-                self.plan.topic
-            ))),
+            _ => Err(Failure::runtime(format_args!("stopped by a signal; {}", self.left()))),
         }
     }
 
@@ -239,7 +273,7 @@ impl Publisher {
         let what = match self.unacknowledged() {
             0 if self.reading => "there was more to publish".to_owned(),
             0 => "not connected".to_owned(),
-            left => format!("unacknowledged messages to {}: {left}", self.plan.topic),
+            _ => self.left(),
         };
         self.client.disconnect().await;
         Failure::runtime(format_args!("{} s are over: {what}{last}", timeout.as_secs_f64()))
@@ -250,10 +284,6 @@ impl Publisher {
 fn packet_id(error: &Error) -> Option<PacketId> {
     let (_, id) = error.context().find(|(key, _)| *key == "packet id")?;
     PacketId::new(id.parse().ok()?)
-}
-
-fn track(message: Numbered, delivery: Delivery) -> Tracked {
-    Box::pin(async move { (message, delivery.await) })
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -3,7 +3,9 @@
 mod log;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 async fn serve(config: DaemonConfig) -> Outcome {
     let mut signals = StopSignals::new()?;
     let grace = config.daemon.shutdown_grace;
+    prepare(&config).await?;
     let daemon = Daemon::start(config).map_err(Failure::runtime)?;
     signals.next().await;
     tokio::select! {
@@ -52,6 +55,29 @@ async fn serve(config: DaemonConfig) -> Outcome {
             Err(Failure::runtime(format_args!("stopped at once: {}", daemon.left())))
         }
     }
+}
+
+/// Opens the stores that are files: what is wrong with them is found before anything runs.
+///
+/// # Errors
+/// The first store that cannot be used: its disk, another process, a later version.
+async fn prepare(config: &DaemonConfig) -> Result<(), Failure> {
+    for (name, defined) in &config.stores {
+        if let Some(store) = &defined.file {
+            create(&config.data_dir)?;
+            let prepared = store.prepare().await;
+            prepared.map_err(|error| Failure::runtime(error).of(format_args!("store {name}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Messages of others are nobody else's business.
+fn create(data_dir: &Path) -> Result<(), Failure> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(data_dir).map_err(|error| {
+        Failure::runtime(format_args!("daemon.data_dir {}: {error}", data_dir.display()))
+    })
 }
 
 struct Daemon {

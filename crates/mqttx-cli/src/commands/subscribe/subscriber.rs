@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Plan;
 use super::printer::Printer;
-use crate::client::{Client, Notice, failure};
+use crate::client::{Client, Notice, failure, say_dropped};
 use crate::exit::{Failure, Outcome, TIMED_OUT, warn};
 use crate::signal::StopSignals;
 
@@ -120,7 +120,11 @@ impl Subscriber {
     fn noticed(&mut self, notice: Notice) -> Result<(), Failure> {
         match notice {
             Notice::Ended(failure) => Err(failure),
-            Notice::Connected => Ok(()),
+            Notice::Connected | Notice::MessageRefused { .. } => Ok(()),
+            Notice::MessagesDropped { count, reason, topic } => {
+                say_dropped(count, reason, topic.as_deref());
+                Ok(())
+            }
             Notice::Ready => self.judge_refusals(),
             Notice::FilterRefused { filter, reason, text } => {
                 self.refusals.push(Refusal { filter, reason, text });

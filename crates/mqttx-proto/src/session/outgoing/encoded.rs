@@ -1,13 +1,16 @@
 //! A PUBLISH as it lies in the outbox, and what it takes to send it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::{Outbox, Outgoing};
-use crate::session::arena::{Arena, Span};
+use crate::session::Context;
+use crate::session::arena::Arena;
+pub(super) use crate::session::arena::Span;
 use crate::session::event::{DropReason, PublishError};
 use crate::session::link::Link;
+use crate::session::record::{Priority, StoredMessage};
 use crate::write_queue::BY_REFERENCE;
 use crate::{
     PacketId, PropertiesRef, PropertyContext, PropertyError, PropertyId, QoS, Version,
@@ -40,14 +43,46 @@ pub(super) struct Expiry {
 }
 
 impl Outbox {
+    /// Encodes a message; `expiry`: when its message expiry interval is over.
     pub(super) fn encode(
         &mut self,
         version: Version,
-        now: Instant,
+        expiry: Option<Instant>,
         message: &Outgoing<'_>,
     ) -> Result<Encoded, PublishError> {
-        let by_reference = message.payload.len() >= BY_REFERENCE;
-        let copied = if by_reference { 0 } else { message.payload.len() };
+        self.encode_parts(version, expiry, message, message.payload, || message.payload.clone())
+    }
+
+    /// Encodes what a store kept; `None`: it is not a message that can be sent.
+    pub(super) fn encode_stored(
+        &mut self,
+        cx: &Context,
+        stored: &StoredMessage<'_>,
+    ) -> Option<Encoded> {
+        let message = Outgoing {
+            topic: stored.topic,
+            payload: &Bytes::new(),
+            qos: stored.qos,
+            retain: stored.retain,
+            properties: stored.properties,
+            expires_at: stored.give_up_at.and_then(|at| cx.clock_instant(at)),
+            priority: Priority::LOWEST,
+        };
+        let expiry = stored.expires_at.and_then(|at| cx.clock_instant(at));
+        let share = || Bytes::copy_from_slice(stored.payload);
+        self.encode_parts(cx.config.version, expiry, &message, stored.payload, share).ok()
+    }
+
+    fn encode_parts(
+        &mut self,
+        version: Version,
+        expiry: Option<Instant>,
+        message: &Outgoing<'_>,
+        payload: &[u8],
+        share: impl FnOnce() -> Bytes,
+    ) -> Result<Encoded, PublishError> {
+        let by_reference = payload.len() >= BY_REFERENCE;
+        let copied = if by_reference { 0 } else { payload.len() };
         let bound = message.topic.len() + message.properties.as_bytes().len() + copied + 16;
         let mut layout = None;
         let span = self
@@ -61,11 +96,11 @@ impl Outbox {
                     message.topic,
                     0,
                     message.properties,
-                    message.payload.len(),
+                    payload.len(),
                     out,
                 )?);
                 if !by_reference {
-                    out.extend_from_slice(message.payload);
+                    out.extend_from_slice(payload);
                 }
                 Ok(())
             })
@@ -73,16 +108,13 @@ impl Outbox {
         let (len, id_offset, expiry_offset) = layout.map_or((0, None, None), |layout| {
             (layout.total_len, layout.packet_id_offset, layout.message_expiry_offset)
         });
-        let interval = expiry_offset.and_then(|_| message.properties.message_expiry_interval());
-        let expiry = (interval.is_some() || message.expires_at.is_some()).then(|| {
-            Box::new(Expiry {
-                time_to_live: message.expires_at,
-                message: interval.map(|seconds| now + Duration::from_secs(u64::from(seconds))),
-            })
+        let message_expiry = expiry.filter(|_| expiry_offset.is_some());
+        let expiry = (message_expiry.is_some() || message.expires_at.is_some()).then(|| {
+            Box::new(Expiry { time_to_live: message.expires_at, message: message_expiry })
         });
         Ok(Encoded {
             span,
-            payload: by_reference.then(|| message.payload.clone()),
+            payload: by_reference.then(share),
             len: len as u32,
             id_offset: id_offset.unwrap_or(0) as u32,
             expiry_offset: expiry_offset.unwrap_or(0) as u32,
@@ -95,6 +127,21 @@ impl Outbox {
 }
 
 impl Encoded {
+    /// Stands where nothing is.
+    pub(super) fn nothing() -> Self {
+        Self {
+            span: Span::EMPTY,
+            payload: None,
+            len: 0,
+            id_offset: 0,
+            expiry_offset: 0,
+            expiry: None,
+            alias: 0,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+        }
+    }
+
     pub(super) fn expires_at(&self) -> Option<Instant> {
         self.expiry.as_ref().and_then(|expiry| earliest(expiry.time_to_live, expiry.message))
     }
@@ -159,6 +206,17 @@ impl Link {
     }
 }
 const DUP: u8 = 0b1000;
+
+/// The topic name of an encoded PUBLISH.
+pub(super) fn topic_of(packet: &[u8]) -> &str {
+    // Behind the first byte and one to four bytes of length, the last of which is below 128.
+    let length_len = packet.iter().skip(1).position(|byte| byte & 0x80 == 0).unwrap_or(0) + 1;
+    let topic = packet.get(1 + length_len..).and_then(|rest| {
+        let (len, rest) = rest.split_first_chunk::<2>()?;
+        rest.get(..usize::from(u16::from_be_bytes(*len)))
+    });
+    topic.and_then(|topic| str::from_utf8(topic).ok()).unwrap_or_default()
+}
 
 fn overwrite(packet: &mut [u8], offset: usize, bytes: &[u8]) {
     if let Some(place) = packet.get_mut(offset..offset + bytes.len()) {

@@ -3,21 +3,20 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::encoded::earliest;
-use super::{Outbox, State, entry_mut};
+use super::{Outbox, State, at_mut};
 use crate::session::Context;
-use crate::session::event::{DropReason, Event, NO_TOKEN, Outcome};
+use crate::session::event::{DropReason, Event, Outcome};
 use crate::session::incoming::encode_ack;
 use crate::session::link::Link;
-use crate::session::record::Record;
+use crate::session::record::{Priority, Record};
 use crate::{Ack, PacketType, QoS, ReasonCode};
 
 impl Outbox {
     /// PUBACK, or an error in it.
-    pub(crate) fn on_puback(&mut self, cx: &mut Context, sequence: u64, ack: &Ack<'_>) -> bool {
-        match self.entry(sequence) {
+    pub(crate) fn on_puback(&mut self, cx: &mut Context, place: u64, ack: &Ack<'_>) -> bool {
+        match self.at(place) {
             Some(entry) if entry.encoded.qos == QoS::AtLeastOnce && entry.state == State::Sent => {
-                self.finish(cx, sequence, outcome_of(ack));
+                self.finish(cx, place, outcome_of(ack));
                 true
             }
             _ => false,
@@ -25,18 +24,19 @@ impl Outbox {
     }
 
     /// PUBREC: from here on only PUBREL; an error ends the flow `[MQTT-4.3.3-4]`.
-    pub(crate) fn on_pubrec(&mut self, cx: &mut Context, sequence: u64, ack: &Ack<'_>) -> bool {
-        let Some(entry) = entry_mut(&mut self.entries, self.base, sequence) else { return false };
+    pub(crate) fn on_pubrec(&mut self, cx: &mut Context, place: u64, ack: &Ack<'_>) -> bool {
+        let Some(entry) = at_mut(&mut self.flight, self.base, place) else { return false };
         if entry.encoded.qos != QoS::ExactlyOnce {
             return false;
         }
         match entry.state {
-            State::Sent if ack.reason.is_error() => self.finish(cx, sequence, outcome_of(ack)),
+            State::Sent if ack.reason.is_error() => self.finish(cx, place, outcome_of(ack)),
             State::Sent => {
                 entry.state = State::Released;
                 entry.released_here = true;
-                entry.lsn = cx.journal.push(|| Record::Release { sequence: super::named(sequence) });
-                self.releases.push_back((entry.lsn, sequence));
+                let sequence = entry.sequence;
+                entry.lsn = cx.journal.push(|| Record::Release { sequence });
+                self.releases.push_back((entry.lsn, place));
                 self.flush_releases(cx);
             }
             State::Released if !ack.reason.is_error() => {
@@ -52,7 +52,7 @@ impl Outbox {
                     );
                 }
             }
-            State::Released => self.finish(cx, sequence, outcome_of(ack)),
+            State::Released => self.finish(cx, place, outcome_of(ack)),
             _ => return false,
         }
         true
@@ -64,10 +64,10 @@ impl Outbox {
         &mut self,
         cx: &mut Context,
         now: Instant,
-        sequence: u64,
+        place: u64,
         ack: &Ack<'_>,
     ) -> bool {
-        let Some(entry) = entry_mut(&mut self.entries, self.base, sequence) else { return false };
+        let Some(entry) = at_mut(&mut self.flight, self.base, place) else { return false };
         match entry.state {
             State::Released => {
                 let (reason, packet_id) = (ReasonCode::SUCCESS, ack.packet_id);
@@ -76,7 +76,7 @@ impl Outbox {
                 } else {
                     outcome_of(ack)
                 };
-                self.finish(cx, sequence, outcome);
+                self.finish(cx, place, outcome);
                 true
             }
             State::Clearing => {
@@ -103,20 +103,22 @@ impl Outbox {
         self.replay_end = self.end();
     }
 
-    /// CONNACK without our session: what was in flight goes out as new messages. Returns how many those are.
+    /// CONNACK without our session: what was in flight goes out as new messages, before what was queued. Returns how many those
+    /// are.
     pub(crate) fn on_session_lost(&mut self, cx: &mut Context, foreign: bool) -> usize {
         let mut requeued = 0;
-        for (index, entry) in self.entries.iter_mut().enumerate() {
-            if entry.state == State::Gone {
-                continue;
-            }
-            if let Some(id) = entry.id.take() {
-                cx.ids.free(id);
-                let sequence = self.base + index as u64;
-                entry.lsn = cx.journal.push(|| Record::Requeue { sequence: super::named(sequence) });
-            }
+        while let Some(mut entry) = self.flight.pop_back() {
+            let Some(id) = entry.id.take() else { continue };
+            cx.ids.free(id);
+            let sequence = entry.sequence;
+            entry.lsn = entry.lsn.max(cx.journal.push(|| Record::Requeue { sequence }));
             requeued += usize::from(entry.state != State::Queued);
             entry.state = State::Queued;
+            entry.recovered = false;
+            self.queued += 1;
+            self.queued_bytes += entry.encoded.len as usize;
+            self.note_expiry(&entry.encoded);
+            self.lane_mut(sequence.priority()).entries.push_front(entry);
         }
         self.guard = foreign.then(Box::default);
         self.totals.requeued += requeued as u64;
@@ -155,27 +157,16 @@ impl Outbox {
                 self.qos0.push_back((encoded, token));
             }
         }
-        for sequence in self.assigned.max(self.base)..self.end() {
-            let Some(entry) = self.entry(sequence) else { continue };
-            if entry.state != State::Queued {
-                continue;
+        for priority in Priority::ascending() {
+            for _ in 0..self.lane_mut(priority).entries.len() {
+                let Some(entry) = self.lane_mut(priority).entries.pop_front() else { break };
+                if entry.encoded.is_expired(now) {
+                    self.give_up_queued(cx, entry, DropReason::Expired);
+                } else {
+                    self.note_expiry(&entry.encoded);
+                    self.lane_mut(priority).entries.push_back(entry);
+                }
             }
-            let (expired, at) = (entry.encoded.is_expired(now), entry.encoded.expires_at());
-            if expired {
-                self.give_up(cx, sequence, DropReason::Expired);
-            } else {
-                self.next_expiry = earliest(self.next_expiry, at);
-            }
-        }
-    }
-
-    /// The session ends for good: everybody who waits is told.
-    pub(crate) fn close(&mut self, cx: &mut Context) {
-        for (_, token) in std::mem::take(&mut self.qos0) {
-            cx.complete(token, Outcome::Closed);
-        }
-        for entry in &mut self.entries {
-            cx.complete(std::mem::replace(&mut entry.token, NO_TOKEN), Outcome::Closed);
         }
     }
 
@@ -183,7 +174,8 @@ impl Outbox {
     pub(crate) fn shrink(&mut self) {
         if self.status.messages == 0 {
             self.arena.shrink();
-            self.entries = VecDeque::new();
+            self.flight = VecDeque::new();
+            self.lanes.iter_mut().for_each(|lane| lane.entries = VecDeque::new());
             self.qos0 = VecDeque::new();
             self.releases = VecDeque::new();
         }

@@ -1,14 +1,14 @@
-//! Accepting messages: checks, limits, the way into the write queue or the outbox.
+//! Accepting messages: checks, limits, the way into the write queue, the outbox or the store.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::encoded::{Encoded, alias_of, check_properties};
-use super::{Entry, Outbox, Outgoing, State};
+use super::{Entry, Outbox, Outgoing};
 use crate::session::Context;
 use crate::session::event::{Accepted, DropReason, PublishError, Token};
-use crate::session::record::{Lsn, Record, StoredMessage};
+use crate::session::record::{Lsn, Record, Sequence, StoredMessage};
 use crate::write_queue::BY_REFERENCE;
-use crate::{QoS, encode_publish, validate_topic};
+use crate::{Publish, QoS, encode_publish, validate_topic};
 
 impl Outbox {
     pub(crate) fn publish(
@@ -22,17 +22,23 @@ impl Outbox {
         if !message.properties.is_empty() {
             check_properties(message.properties).map_err(PublishError::Property)?;
         }
-        if self.status.messages >= cx.config.outbox.messages {
+        let (limits, qos0) = (&cx.config.outbox, message.qos == QoS::AtMostOnce);
+        // QoS 0 does not wait for the store.
+        if self.status.messages >= limits.messages || !(qos0 || self.store_keeps_up(cx)) {
             return Err(PublishError::OutboxFull);
         }
-        let direct = message.qos == QoS::AtMostOnce
+        let direct = qos0
             && self.qos0.is_empty()
             && message.expires_at.is_none()
             && cx.link.as_ref().is_some_and(|link| link.is_online() && link.has_room());
         if direct {
             return self.publish_direct(cx, message, token);
         }
-        let encoded = self.encode(cx.config.version, now, message)?;
+        if !qos0 && self.spills(message.priority) {
+            return self.publish_spilled(cx, now, message, token);
+        }
+        let expiry = expiry_of(now, message);
+        let encoded = self.encode(cx.config.version, expiry, message)?;
         let len = encoded.len as usize;
         let allowed = match cx.link.as_ref().filter(|link| link.is_online()) {
             Some(link) => link.allows(&encoded).map_err(PublishError::NotAllowed),
@@ -46,52 +52,118 @@ impl Outbox {
         }
         self.status.messages += 1;
         self.status.bytes += len;
-        self.note_expiry(&encoded);
         let lsn = if encoded.qos == QoS::AtMostOnce {
+            self.note_expiry(&encoded);
             self.qos0.push_back((encoded, token));
             0
         } else {
-            self.enqueue(cx, encoded, message, token)
+            self.enqueue(cx, expiry, encoded, message, token)
         };
         self.pump(cx, now);
         Ok(Accepted { lsn, packet_len: len })
     }
 
-    pub(super) fn enqueue(
+    /// Whether anything more is accepted: within the limits, and while the store keeps up.
+    pub(crate) fn has_room(&self, cx: &Context) -> bool {
+        let limits = &cx.config.outbox;
+        self.status.messages < limits.messages
+            && self.status.bytes < limits.bytes
+            && self.store_keeps_up(cx)
+    }
+
+    fn store_keeps_up(&self, cx: &Context) -> bool {
+        cx.journal.pending_bytes() < cx.config.journal_limit
+    }
+
+    fn enqueue(
         &mut self,
         cx: &mut Context,
+        expiry: Option<Instant>,
         encoded: Encoded,
         message: &Outgoing<'_>,
         token: Token,
     ) -> Lsn {
-        let sequence = self.end();
+        let (sequence, lsn) = self.record(cx, expiry, message);
+        self.push_queued(Entry::queued(sequence, encoded, token, lsn));
+        lsn
+    }
+
+    /// Gives the message its name and its record.
+    fn record(
+        &mut self,
+        cx: &mut Context,
+        expiry: Option<Instant>,
+        message: &Outgoing<'_>,
+    ) -> (Sequence, Lsn) {
+        let sequence = Sequence::new(message.priority, self.lane_mut(message.priority).end);
+        let clock = cx.config.clock;
         let lsn = cx.journal.push(|| Record::Enqueue {
-            sequence: super::named(sequence),
+            sequence,
             message: StoredMessage {
                 topic: message.topic,
                 payload: message.payload,
                 qos: message.qos,
                 retain: message.retain,
                 properties: message.properties,
-                expires_at: None,
-                give_up_at: None,
+                expires_at: expiry.and_then(|at| Some(clock?.unix_ms(at))),
+                give_up_at: message.expires_at.and_then(|at| Some(clock?.unix_ms(at))),
             },
         });
         self.unfinished += 1;
-        self.entries.push_back(Entry {
-            encoded,
-            state: State::Queued,
-            id: None,
-            released_here: false,
-            recovered: false,
-            token,
-            lsn,
-        });
-        lsn
+        (sequence, lsn)
+    }
+
+    /// Memory has its share: the store alone keeps the message.
+    fn publish_spilled(
+        &mut self,
+        cx: &mut Context,
+        now: Instant,
+        message: &Outgoing<'_>,
+        token: Token,
+    ) -> Result<Accepted, PublishError> {
+        let len = self.check_encodable(cx, message)?;
+        if let Some(link) = cx.link.as_ref().filter(|link| link.is_online()) {
+            let alias = alias_of(message.properties);
+            link.limits_allow(len, alias, message.qos, message.retain)
+                .map_err(PublishError::NotAllowed)?;
+        }
+        if self.status.bytes + len > cx.config.outbox.bytes {
+            return Err(PublishError::OutboxFull);
+        }
+        let (sequence, lsn) = self.record(cx, expiry_of(now, message), message);
+        self.status.messages += 1;
+        self.status.bytes += len;
+        self.push_spilled(sequence, len, token);
+        Ok(Accepted { lsn, packet_len: len })
+    }
+
+    /// The size of the packet, if there can be one.
+    fn check_encodable(
+        &mut self,
+        cx: &Context,
+        message: &Outgoing<'_>,
+    ) -> Result<usize, PublishError> {
+        let publish = Publish {
+            dup: false,
+            qos: message.qos,
+            retain: message.retain,
+            topic: message.topic,
+            packet_id: None,
+            properties: message.properties,
+            payload: message.payload,
+        };
+        let len = publish.encoded_len(cx.config.version);
+        if message.payload.len() < BY_REFERENCE && message.topic.len() < BY_REFERENCE {
+            return Ok(len);
+        }
+        // Only what is near a limit is encoded to see whether it can be.
+        let encoded = self.encode(cx.config.version, None, message)?;
+        self.arena.remove(encoded.span);
+        Ok(encoded.len as usize)
     }
 
     /// QoS 0 with a connection and room: encoded straight into the write queue.
-    pub(super) fn publish_direct(
+    fn publish_direct(
         &mut self,
         cx: &mut Context,
         message: &Outgoing<'_>,
@@ -129,19 +201,22 @@ impl Outbox {
         self.totals.bytes += encoded_len as u64;
         Ok(Accepted { lsn: 0, packet_len: encoded_len })
     }
-    /// Gives up the oldest message that was never sent, so that a newer one fits.
+
+    /// Gives up the oldest message of the lowest priority that was never sent, so that a newer one fits.
     pub(crate) fn drop_oldest(&mut self, cx: &mut Context) -> bool {
         if let Some((encoded, token)) = self.qos0.pop_front() {
             self.forget_qos0(cx, &encoded, token, DropReason::Evicted);
             return true;
         }
-        let from = self.assigned.max(self.base);
-        for sequence in from..self.end() {
-            if self.entry(sequence).is_some_and(|e| e.state == State::Queued) {
-                self.give_up(cx, sequence, DropReason::Evicted);
-                return true;
-            }
-        }
-        false
+        let oldest = self.lanes.iter_mut().find_map(|lane| lane.entries.pop_front());
+        let Some(entry) = oldest else { return false };
+        self.give_up_queued(cx, entry, DropReason::Evicted);
+        true
     }
+}
+
+/// When the message expiry interval is over.
+fn expiry_of(now: Instant, message: &Outgoing<'_>) -> Option<Instant> {
+    let seconds = message.properties.message_expiry_interval()?;
+    now.checked_add(Duration::from_secs(seconds.into()))
 }

@@ -1,8 +1,8 @@
-//! Sending: the walk that gives packet ids within the quota and encodes what is durable, on every connection from the front.
+//! Sending: the walk that takes quota, gives packet ids and encodes what is durable, on every connection from the front.
 
 use std::time::Instant;
 
-use super::{Outbox, State, entry_mut};
+use super::{Outbox, State, at_mut};
 use crate::session::Context;
 use crate::session::event::DropReason;
 use crate::session::incoming::encode_ack;
@@ -17,15 +17,17 @@ impl Outbox {
             return;
         }
         self.pump_qos0(cx, now);
-        if self.sent == self.end() {
+        if self.queued == 0 && self.sent == self.end() {
             return;
         }
-        self.assign_ids(cx, now);
-        self.send_assigned(cx, now);
+        if self.admit_flight(cx) {
+            self.admit_queued(cx, now);
+        }
+        self.send_admitted(cx, now);
         self.release_rest(cx);
     }
 
-    pub(super) fn pump_qos0(&mut self, cx: &mut Context, now: Instant) {
+    fn pump_qos0(&mut self, cx: &mut Context, now: Instant) {
         while !self.qos0.is_empty() {
             let Some(link) = cx.link.as_mut().filter(|link| link.has_room()) else { return };
             let Some((encoded, token)) = self.qos0.pop_front() else { return };
@@ -47,54 +49,95 @@ impl Outbox {
         }
     }
 
-    pub(super) fn assign_ids(&mut self, cx: &mut Context, now: Instant) {
-        while self.assigned < self.end() {
-            let sequence = self.assigned;
-            let Some(link) = cx.link.as_ref() else { return };
-            let in_flight = self.status.in_flight;
-            let Some(entry) = entry_mut(&mut self.entries, self.base, sequence) else { return };
-            let quota = link.limits.receive_maximum.min(cx.config.max_in_flight);
-            let quota = usize::from(match entry.encoded.qos {
-                QoS::ExactlyOnce => quota.min(cx.config.max_in_flight_qos2),
-                _ => quota,
-            });
+    /// How many messages of this level may be unfinished at once.
+    fn quota(cx: &Context, qos: QoS) -> usize {
+        let Some(link) = cx.link.as_ref() else { return 0 };
+        let quota = link.limits.receive_maximum.min(cx.config.max_in_flight);
+        usize::from(match qos {
+            QoS::ExactlyOnce => quota.min(cx.config.max_in_flight_qos2),
+            _ => quota,
+        })
+    }
+
+    /// Takes quota for what has an id from an earlier connection; `true` when nothing of that is left.
+    fn admit_flight(&mut self, cx: &mut Context) -> bool {
+        while self.admitted < self.end() {
+            let (place, in_flight) = (self.admitted, self.status.in_flight);
+            let (Some(entry), Some(link)) = (self.at(place), cx.link.as_ref()) else {
+                return false;
+            };
             match entry.state {
                 State::Gone => {}
                 // Its PUBREL left already, ahead of messages that wait for quota.
                 State::Released if entry.released_here => {}
                 State::Released => self.status.in_flight += 1,
                 State::Queued | State::Sent | State::Clearing => {
-                    if in_flight >= quota {
-                        return;
+                    if in_flight >= Self::quota(cx, entry.encoded.qos) {
+                        return false;
                     }
-                    let verdict = match entry.state {
-                        State::Queued if entry.encoded.is_expired(now) => Err(DropReason::Expired),
-                        _ => link.allows(&entry.encoded),
-                    };
-                    if let Err(reason) = verdict {
-                        self.assigned += 1;
-                        self.sent = self.sent.max(self.base);
-                        self.give_up(cx, sequence, reason);
+                    if let Err(reason) = link.allows(&entry.encoded) {
+                        self.admitted += 1;
+                        self.give_up(cx, place, reason);
                         continue;
-                    }
-                    if entry.id.is_none() {
-                        let Some(id) = cx.ids.allocate(Owner::Publish(sequence)) else { return };
-                        entry.id = Some(id);
-                        let lsn = cx.journal.push(|| Record::Assign { sequence: super::named(sequence), id, order: sequence });
-                        entry.lsn = entry.lsn.max(lsn);
                     }
                     self.status.in_flight += 1;
                 }
             }
-            self.assigned += 1;
+            self.admitted += 1;
+        }
+        true
+    }
+
+    /// Gives ids to what waits in the lanes.
+    fn admit_queued(&mut self, cx: &mut Context, now: Instant) {
+        loop {
+            let in_flight = self.status.in_flight;
+            let place = self.end();
+            let order = self.assignments;
+            let Some(lane) = self.next_lane() else { return };
+            let (Some(entry), Some(link)) = (lane.entries.front(), cx.link.as_ref()) else {
+                return;
+            };
+            if in_flight >= Self::quota(cx, entry.encoded.qos) {
+                return;
+            }
+            let verdict = if entry.encoded.is_expired(now) {
+                Err(DropReason::Expired)
+            } else {
+                link.allows(&entry.encoded)
+            };
+            let id = match verdict {
+                Ok(()) => match cx.ids.allocate(Owner::Publish(place)) {
+                    Some(id) => Ok(id),
+                    None => return,
+                },
+                Err(reason) => Err(reason),
+            };
+            let Some(mut entry) = lane.entries.pop_front() else { return };
+            match id {
+                Ok(id) => {
+                    let sequence = entry.sequence;
+                    entry.id = Some(id);
+                    let lsn = cx.journal.push(|| Record::Assign { sequence, id, order });
+                    entry.lsn = entry.lsn.max(lsn);
+                    self.queued -= 1;
+                    self.queued_bytes -= entry.encoded.len as usize;
+                    self.assignments += 1;
+                    self.flight.push_back(entry);
+                    self.status.in_flight += 1;
+                    self.admitted += 1;
+                }
+                Err(reason) => self.give_up_queued(cx, entry, reason),
+            }
         }
     }
 
-    pub(super) fn send_assigned(&mut self, cx: &mut Context, now: Instant) {
+    fn send_admitted(&mut self, cx: &mut Context, now: Instant) {
         self.sent = self.sent.max(self.base);
-        while self.sent < self.assigned {
+        while self.sent < self.admitted {
             let Some(link) = cx.link.as_mut() else { return };
-            let Some(entry) = entry_mut(&mut self.entries, self.base, self.sent) else { return };
+            let Some(entry) = at_mut(&mut self.flight, self.base, self.sent) else { return };
+            let version = cx.config.version;
             match (entry.state, entry.id) {
                 (State::Released, Some(id)) if !entry.released_here => {
                     if !cx.journal.is_synced(entry.lsn) {
@@ -102,37 +145,25 @@ impl Outbox {
                     }
                     entry.released_here = true;
                     entry.recovered = true;
-                    encode_ack(
-                        link,
-                        cx.config.version,
-                        PacketType::PubRel,
-                        id,
-                        ReasonCode::SUCCESS,
-                    );
+                    encode_ack(link, version, PacketType::PubRel, id, ReasonCode::SUCCESS);
                 }
                 (State::Queued | State::Sent, Some(id)) => {
-                    let durable = match entry.encoded.qos {
-                        QoS::ExactlyOnce => cx.journal.is_synced(entry.lsn),
-                        _ => cx.journal.is_written(entry.lsn),
+                    let qos2 = entry.encoded.qos == QoS::ExactlyOnce;
+                    let durable = if qos2 {
+                        cx.journal.is_synced(entry.lsn)
+                    } else {
+                        cx.journal.is_written(entry.lsn)
                     };
                     if !durable || !link.has_room() {
                         return;
                     }
-                    if entry.encoded.qos == QoS::ExactlyOnce
-                        && entry.state == State::Queued
-                        && self.guard.as_ref().is_some_and(|guard| !guard.is_clear(id))
-                    {
+                    let again = entry.state == State::Sent;
+                    let unsafe_id = |guard: &super::IdGuard| !guard.is_clear(id);
+                    if qos2 && !again && self.guard.as_deref().is_some_and(unsafe_id) {
                         entry.state = State::Clearing;
-                        encode_ack(
-                            link,
-                            cx.config.version,
-                            PacketType::PubRel,
-                            id,
-                            ReasonCode::SUCCESS,
-                        );
+                        encode_ack(link, version, PacketType::PubRel, id, ReasonCode::SUCCESS);
                         return;
                     }
-                    let again = entry.state == State::Sent;
                     entry.encoded.write(&self.arena, link, now, again, Some(id));
                     entry.state = State::Sent;
                     if again {
@@ -150,12 +181,12 @@ impl Outbox {
     }
 
     /// After a reconnect only PUBLISH waits for quota: the PUBRELs behind one that waits go out now.
-    pub(super) fn release_rest(&mut self, cx: &mut Context) {
-        let from = self.assigned;
+    fn release_rest(&mut self, cx: &mut Context) {
+        let from = self.admitted;
         let to = std::mem::take(&mut self.replay_end);
-        for sequence in from..to {
+        for place in from..to {
             let Some(link) = cx.link.as_mut() else { return };
-            let Some(entry) = entry_mut(&mut self.entries, self.base, sequence) else { continue };
+            let Some(entry) = at_mut(&mut self.flight, self.base, place) else { continue };
             if let (State::Released, Some(id), false) = (entry.state, entry.id, entry.released_here)
                 && cx.journal.is_synced(entry.lsn)
             {

@@ -1,86 +1,120 @@
 //! The outbox from the records of a store.
 
-use std::time::Instant;
-
-use super::{Entry, Outbox, Outgoing, State, entry_mut};
+use super::encoded::Encoded;
+use super::{Entry, Outbox, State};
 use crate::PacketId;
 use crate::session::Context;
-use crate::session::event::{NO_TOKEN, Outcome};
+use crate::session::event::NO_TOKEN;
 use crate::session::packet_ids::Owner;
-use crate::session::record::{Journal, StoredMessage};
+use crate::session::record::{Sequence, StoredMessage};
 
 impl Outbox {
     pub(crate) fn restore_message(
         &mut self,
         cx: &mut Context,
-        now: Instant,
-        sequence: u64,
+        sequence: Sequence,
         message: &StoredMessage<'_>,
     ) {
-        if self.entries.is_empty() {
-            self.base = sequence;
-            self.rewind();
-        }
-        if sequence != self.end() {
+        if sequence.number() < self.lane_mut(sequence.priority()).end {
             return;
         }
-        let payload = bytes::Bytes::copy_from_slice(message.payload);
-        let outgoing = Outgoing {
-            topic: message.topic,
-            payload: &payload,
-            qos: message.qos,
-            retain: message.retain,
-            properties: message.properties,
-            expires_at: None,
-        };
-        let Ok(encoded) = self.encode(cx.config.version, now, &outgoing) else { return };
+        let Some(encoded) = self.encode_stored(cx, message) else { return };
         self.status.messages += 1;
         self.status.bytes += encoded.len as usize;
         self.unfinished += 1;
-        self.note_expiry(&encoded);
-        self.entries.push_back(Entry {
-            encoded,
-            state: State::Queued,
-            id: None,
-            released_here: false,
-            recovered: false,
-            token: NO_TOKEN,
-            lsn: 0,
-        });
+        self.push_queued(Entry::queued(sequence, encoded, NO_TOKEN, 0));
     }
 
     /// The message may have left with this id: it goes out again with DUP.
-    pub(crate) fn restore_id(&mut self, cx: &mut Context, sequence: u64, id: PacketId) {
-        if let Some(entry) = entry_mut(&mut self.entries, self.base, sequence)
-            && entry.state == State::Queued
-            && cx.ids.restore(id, Owner::Publish(sequence))
-        {
+    pub(crate) fn restore_id(
+        &mut self,
+        cx: &mut Context,
+        sequence: Sequence,
+        id: PacketId,
+        order: u64,
+    ) {
+        let place = self.end();
+        self.assignments = self.assignments.max(order.saturating_add(1));
+        let Some(mut entry) = self.take_queued(sequence) else { return };
+        if cx.ids.restore(id, Owner::Publish(place)) {
             entry.id = Some(id);
             entry.state = State::Sent;
+            self.flight.push_back(entry);
+        } else {
+            self.put_back(entry);
         }
     }
 
-    pub(crate) fn restore_release(&mut self, sequence: u64) {
-        if let Some(entry) = entry_mut(&mut self.entries, self.base, sequence)
-            && entry.state == State::Sent
-        {
+    pub(crate) fn restore_release(&mut self, sequence: Sequence) {
+        let found = self.flight.iter_mut().rev().find(|entry| entry.sequence == sequence);
+        if let Some(entry) = found.filter(|entry| entry.state == State::Sent) {
             entry.state = State::Released;
         }
     }
 
-    pub(crate) fn restore_requeue(&mut self, cx: &mut Context, sequence: u64) {
-        if let Some(entry) = entry_mut(&mut self.entries, self.base, sequence)
-            && let Some(id) = entry.id.take()
+    pub(crate) fn restore_requeue(&mut self, cx: &mut Context, sequence: Sequence) {
+        let Some(index) = self.flight.iter().position(|e| e.sequence == sequence) else { return };
+        let Some(entry) = self.flight.get_mut(index) else { return };
+        let Some(id) = entry.id.take() else { return };
+        cx.ids.free(id);
+        // The place stays, so that those behind it keep theirs: without an encoded packet it is nothing.
+        let nothing = Entry::queued(sequence, Encoded::nothing(), NO_TOKEN, 0);
+        let gone = Entry { state: State::Gone, ..nothing };
+        let mut entry = std::mem::replace(entry, gone);
+        entry.state = State::Queued;
+        self.put_back(entry);
+        self.drop_gone();
+    }
+
+    pub(crate) fn restore_done(&mut self, cx: &mut Context, sequence: Sequence) {
+        if let Some(entry) = self.take_queued(sequence) {
+            self.unfinished -= 1;
+            self.discard(&entry.encoded);
+        } else if let Some(entry) =
+            self.flight.iter_mut().find(|e| e.sequence == sequence && e.state != State::Gone)
         {
-            cx.ids.free(id);
-            entry.state = State::Queued;
+            entry.state = State::Gone;
+            if let Some(id) = entry.id.take() {
+                cx.ids.free(id);
+            }
+            let (span, len) = (entry.encoded.span, entry.encoded.len);
+            entry.encoded.payload = None;
+            self.arena.remove(span);
+            self.status.messages -= 1;
+            self.status.bytes -= len as usize;
+            self.unfinished -= 1;
+            self.drop_gone();
         }
     }
 
-    pub(crate) fn restore_done(&mut self, cx: &mut Context, sequence: u64) {
-        // Not a change of ours: it is in the store already.
-        let mut silent = std::mem::replace(&mut cx.journal, Journal::new(false));
-        self.finish(cx, sequence, Outcome::Closed);
-        std::mem::swap(&mut silent, &mut cx.journal);
+    /// Everything is restored: connections begin at the front.
+    pub(crate) fn restored(&mut self) {
+        self.rewind();
+    }
+
+    fn drop_gone(&mut self) {
+        while self.flight.front().is_some_and(|entry| entry.state == State::Gone) {
+            self.flight.pop_front();
+            self.base += 1;
+        }
+        (self.admitted, self.sent) = (self.base, self.base);
+    }
+
+    fn take_queued(&mut self, sequence: Sequence) -> Option<Entry> {
+        let entries = &mut self.lane_mut(sequence.priority()).entries;
+        let index = entries.binary_search_by_key(&sequence, |entry| entry.sequence).ok()?;
+        let entry = entries.remove(index)?;
+        self.queued -= 1;
+        self.queued_bytes -= entry.encoded.len as usize;
+        Some(entry)
+    }
+
+    /// Into its lane again, at its place.
+    fn put_back(&mut self, entry: Entry) {
+        self.queued += 1;
+        self.queued_bytes += entry.encoded.len as usize;
+        let entries = &mut self.lane_mut(entry.sequence.priority()).entries;
+        let index = entries.partition_point(|other| other.sequence < entry.sequence);
+        entries.insert(index, entry);
     }
 }

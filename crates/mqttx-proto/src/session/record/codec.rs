@@ -3,9 +3,7 @@
 use std::fmt;
 
 use super::{Record, Sequence, StoredMessage};
-use crate::{
-    PacketId, PropertiesRef, PropertyContext, QoS, ReasonCode, SubscribeOptions, Version,
-};
+use crate::{PacketId, PropertiesRef, PropertyContext, QoS, ReasonCode, SubscribeOptions};
 
 /// Bytes that are no record: damaged, or written by a later version of this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +38,7 @@ impl<'a> Record<'a> {
             }
             Self::Received { id } | Self::Forgotten { id } => put_u16(out, id.get()),
             Self::Subscribe { filter, options, identifier, properties } => {
-                out.push(options.encode(Version::V5));
+                out.push(options.to_byte());
                 put_u32(out, identifier.unwrap_or(0));
                 put_text(out, filter);
                 out.extend_from_slice(properties.as_bytes());
@@ -79,8 +77,8 @@ impl<'a> Record<'a> {
             Kind::Received => Self::Received { id: input.id()? },
             Kind::Forgotten => Self::Forgotten { id: input.id()? },
             Kind::Subscribe => {
-                let options = SubscribeOptions::decode(Version::V5, input.u8()?)
-                    .map_err(|_| RecordError { what: "unknown subscription options" })?;
+                let options = SubscribeOptions::from_byte(input.u8()?)
+                    .ok_or(RecordError { what: "unknown subscription options" })?;
                 let identifier = Some(input.u32()?).filter(|&identifier| identifier != 0);
                 let filter = input.text()?;
                 let properties = properties(input.take_rest(), PropertyContext::Subscribe)?;
@@ -93,13 +91,15 @@ impl<'a> Record<'a> {
             Kind::Unsubscribe => Self::Unsubscribe { filter: input.text()? },
             Kind::Connecting => Self::Connecting,
             Kind::Resumed => Self::Resumed,
-            Kind::Epoch => Self::Epoch {
-                epoch: input.u64()?,
-                broker: input.u64()?,
-                client_id: input.text()?,
-            },
+            Kind::Epoch => {
+                Self::Epoch { epoch: input.u64()?, broker: input.u64()?, client_id: input.text()? }
+            }
         };
-        if input.rest.is_empty() { Ok(record) } else { Err(RecordError { what: "bytes left over" }) }
+        if input.rest.is_empty() {
+            Ok(record)
+        } else {
+            Err(RecordError { what: "bytes left over" })
+        }
     }
 
     const fn kind(&self) -> Kind {
@@ -371,7 +371,10 @@ mod tests {
             bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         };
         let shown: Vec<String> = all(&properties).iter().map(hex).collect();
-        assert_eq!(shown[1], "014d000000000000c01105000000000000000000000003 00612f62".replace(' ', ""));
+        assert_eq!(
+            shown[1],
+            "014d000000000000c01105000000000000000000000003 00612f62".replace(' ', "")
+        );
         assert_eq!(shown[2], "024d000000000000c009000300000000000000");
         assert_eq!(shown[8], "082dffffff0f0300612f23");
         assert_eq!(shown[14], "0d0100000000000000ffffffffffffffff02006777");

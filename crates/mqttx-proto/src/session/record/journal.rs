@@ -35,10 +35,6 @@ impl Journal {
         self.last
     }
 
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.enabled
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use mqttx_proto::{AckTicket, Event, Inbound, RecordBatch, SendTotals};
+use mqttx_proto::{AckTicket, Event, FetchRequest, Inbound, RecordBatch, SendTotals};
 
 use crate::options::Performance;
 use crate::router::Scratch;
@@ -24,6 +24,8 @@ pub(super) struct Desk {
     pub(super) wakes: Vec<Wake>,
     pub(super) events: Vec<Event>,
     pub(super) records: RecordBatch,
+    /// Queued messages that are wanted back from the store.
+    pub(super) fetch: Option<FetchRequest>,
     pub(super) wish: Option<Wish>,
     pub(super) routes_added: bool,
     pub(super) watched: bool,
@@ -53,6 +55,7 @@ impl Desk {
             && self.wakes.is_empty()
             && self.events.is_empty()
             && self.records.is_empty()
+            && self.fetch.is_none()
             && self.wish.is_none()
     }
 

@@ -29,6 +29,9 @@ impl Driver {
                 state.wish = Wish::Connected;
             }
         }
+        if matches!(wish, Wish::Connected | Wish::Reconnected) && self.store_error.is_none() {
+            self.reopen_store();
+        }
         match (wish, &self.phase) {
             (Wish::Idle, _) => {}
             (Wish::Connected, _) if at_rest => {
@@ -72,7 +75,7 @@ impl Driver {
     /// The delay is over: the process-wide gate says when the attempt may start.
     pub(super) fn drive_waiting(&mut self, now: Instant) -> bool {
         let Phase::Waiting { until, admitted } = &mut self.phase else { return false };
-        if *until > now {
+        if *until > now || self.opening.is_some() {
             return false;
         }
         if !*admitted {
@@ -212,7 +215,7 @@ impl Driver {
                 self.wait(now, Duration::ZERO);
             }
             Wish::Idle | Wish::Connected => match self.store_error.take() {
-                Some(error) => self.fail(Some(*error)),
+                Some(error) => self.fail_store(*error),
                 None => self.after_end(now, verdict, error, lasted),
             },
         }

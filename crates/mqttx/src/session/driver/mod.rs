@@ -40,7 +40,7 @@ use super::status::SessionStatus;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::router::MessageSource;
-use crate::store::Log;
+use crate::store::{Log, Opening};
 use crate::transport::{Endpoint, Stream};
 use desk::Desk;
 use held::Held;
@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     endpoint: Option<Box<Endpoint>>,
     timer: Timer,
     held: Held,
+    /// The store is being opened: nothing is begun before.
+    opening: Option<Opening>,
     /// Where records go; `None` without a store.
     log: Option<Box<dyn Log>>,
     /// Why there is no log any more; the session fails with it once its connection is closed.
@@ -77,7 +79,7 @@ pub(crate) struct Driver {
 }
 
 /// A transport that is being connected.
-type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
 
 enum Phase {
     /// Until somebody calls.
@@ -87,13 +89,13 @@ enum Phase {
         until: Instant,
         admitted: bool,
     },
-    Connecting(Opening),
+    Connecting(Connecting),
     Open(Box<Link>),
     Finished,
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, log: Option<Box<dyn Log>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, opening: Option<Opening>) -> Self {
         let source: Arc<dyn MessageSource> = Arc::clone(&shared) as _;
         Self {
             shared,
@@ -104,7 +106,8 @@ impl Driver {
             endpoint: None,
             timer: Timer::default(),
             held: Held::default(),
-            log,
+            opening,
+            log: None,
             store_error: None,
             tally: Tally::default(),
             totals: SendTotals::default(),
@@ -185,8 +188,9 @@ impl Driver {
         {
             state.core.poll_transmit(&mut link.transmit);
         }
-        if state.core.has_records() {
+        if self.log.is_some() {
             state.core.poll_store(&mut desk.records);
+            desk.fetch = state.core.poll_fetch();
         }
         while let Some(event) = state.core.poll_event() {
             desk.events.push(event);
@@ -263,6 +267,10 @@ impl Driver {
             }
             Event::MessageDropped { reason, count } => {
                 self.tally.add(&self.shared, tally::reason_of(reason), count as u64, None);
+            }
+            Event::MessageRefused { topic, reason, reason_string } => {
+                self.shared.origin.counters.record_error();
+                self.shared.emit(EventKind::MessageRefused { topic, reason, reason_string });
             }
             Event::SessionLost { requeued } => {
                 if !self.shared.options.resume_subscriptions {
@@ -369,6 +377,7 @@ impl Drop for Driver {
             state.core.handle_closed();
             state.collect_completions(&mut wakes);
             state.waiters.close(&mut wakes);
+            state.storage.close(&mut wakes);
             state.room.close(|waker| wakes.push(Wake::Task(waker)));
         }
         self.shared.fire(&mut wakes);

@@ -1,4 +1,4 @@
-//! Records to the store, and its progress to the core.
+//! The store's side of a turn: opening it, records to it, its news to the core.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -8,44 +8,146 @@ use mqttx_proto::{PropertiesRef, ReasonCode};
 use super::desk::Desk;
 use super::{Driver, Phase};
 use crate::error::Error;
-use crate::store::Update;
+use crate::event::EventKind;
+use crate::session::delivery::Wake;
+use crate::session::shared::now;
+use crate::session::storage::Condition;
+use crate::store::{Fetch, Fetched, Opened, StoreNotice, Update};
 
 impl Driver {
-    /// Hands records over and takes progress back; `true` if there was progress.
+    /// Hands records over and takes news back; `true` if there were any.
     pub(super) fn drive_store(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
         desk: &mut Desk,
     ) -> bool {
+        if let Some(opening) = &mut self.opening {
+            return match opening.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(outcome) => {
+                    self.opening = None;
+                    match outcome {
+                        Ok(opened) => self.on_opened(opened),
+                        Err(error) => self.on_store_error(error),
+                    }
+                    true
+                }
+            };
+        }
         let Some(log) = &mut self.log else { return false };
         if !desk.records.is_empty() {
             log.submit(&mut desk.records);
         }
-        match log.poll_update(cx) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(Update::Progress(progress))) => {
-                self.shared.lock().core.handle_stored(now, progress.written, progress.synced);
-                true
-            }
-            Poll::Ready(Ok(_)) => true,
-            Poll::Ready(Err(error)) => {
-                self.on_store_error(error);
-                true
-            }
+        if let Some(wanted) = desk.fetch.take() {
+            let (priority, from) = (wanted.priority, wanted.from);
+            let (messages, bytes) = (wanted.messages, wanted.bytes);
+            log.fetch(Fetch { priority, from, messages, bytes });
         }
+        let mut news = false;
+        while let Some(log) = &mut self.log {
+            match log.poll_update(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(update)) => self.on_update(now, update, desk),
+                Poll::Ready(Err(error)) => self.on_store_error(error),
+            }
+            news = true;
+        }
+        self.shared.fire(&mut desk.wakes);
+        news
+    }
+
+    fn on_update(&mut self, now: Instant, update: Update, desk: &mut Desk) {
+        match update {
+            Update::Progress(progress) => {
+                let mut state = self.shared.lock();
+                let state = &mut *state;
+                state.core.handle_stored(now, progress.written, progress.synced);
+                state.storage.on_stored(|lsn| state.core.is_stored(lsn), &mut desk.wakes);
+            }
+            Update::Fetched(Fetched { priority, records, next }) => {
+                self.shared.lock().core.handle_fetched(now, priority, next, &records);
+            }
+            Update::Full(full) => {
+                let changed = std::mem::replace(&mut self.shared.lock().storage.full, full) != full;
+                if changed {
+                    self.shared.emit(EventKind::StoreFull { full });
+                }
+            }
+            Update::Unavailable(error) => {
+                self.shared.origin.counters.record_error();
+                self.shared.emit(EventKind::StoreUnavailable { error });
+            }
+            Update::Available => self.shared.emit(EventKind::StoreAvailable),
+            Update::Notice(notice) => self.tell(notice),
+        }
+    }
+
+    /// The store gave the session's state: the session begins with it.
+    pub(in crate::session) fn on_opened(&mut self, opened: Opened) {
+        self.opening = None;
+        let Opened { records, lanes, log, notices } = opened;
+        let mut wakes = Vec::new();
+        let mut state = self.shared.lock();
+        state.core.restore_state(now(), &records, &lanes);
+        state.storage.condition = Condition::Open;
+        state.storage.full = false;
+        state.collect_completions(&mut wakes);
+        state.offer_room(&mut wakes);
+        drop(state);
+        self.log = Some(log);
+        self.totals = self.shared.lock().core.send_totals();
+        self.shared.fire(&mut wakes);
+        notices.into_iter().for_each(|notice| self.tell(notice));
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Opens the store again after it failed; somebody asked for a connection.
+    pub(super) fn reopen_store(&mut self) {
+        let Some(store) = &self.shared.options.store else { return };
+        if self.log.is_some() || self.opening.is_some() {
+            return;
+        }
+        self.opening = Some(store.open(&self.shared.name));
+        self.shared.lock().storage.condition = Condition::Opening;
+    }
+
+    fn tell(&self, notice: StoreNotice) {
+        let StoreNotice { text, lost_records } = notice;
+        self.shared.emit(EventKind::StoreNotice { text, lost_records });
     }
 
     /// The log is lost: nothing that it would have to keep may be sent any more.
     fn on_store_error(&mut self, error: Error) {
         self.log = None;
+        if error.code() == "store.fenced" {
+            self.shared.emit(EventKind::SessionFenced);
+        }
+        self.shared.emit(EventKind::StoreError { error: error.clone() });
         let mut state = self.shared.lock();
+        state.storage.condition = Condition::Failed(Box::new(error.clone()));
         state.core.disconnect(ReasonCode::UNSPECIFIED_ERROR, PropertiesRef::EMPTY);
+        let mut wakes = Vec::new();
+        state.storage.close(&mut wakes);
+        // Who waits for room learns that there will be none.
+        state.room.close(|waker| wakes.push(Wake::Task(waker)));
         drop(state);
+        self.shared.fire(&mut wakes);
         if let Phase::Open(_) = self.phase {
             self.store_error = Some(Box::new(error));
         } else {
-            self.fail(Some(error));
+            self.fail_store(error);
         }
+    }
+
+    /// The connection that the store's failure ended is closed.
+    pub(super) fn fail_store(&mut self, error: Error) {
+        let mut wakes = Vec::new();
+        let mut state = self.shared.lock();
+        state.core.handle_store_failed();
+        state.collect_completions(&mut wakes);
+        drop(state);
+        self.fail(Some(error));
+        self.shared.fire(&mut wakes);
     }
 }

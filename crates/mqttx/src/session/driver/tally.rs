@@ -72,6 +72,7 @@ pub(super) fn reason_of(reason: CoreReason) -> DropReason {
         CoreReason::Expired => DropReason::Expired,
         CoreReason::Evicted => DropReason::OutboxFull,
         CoreReason::ConnectionLost => DropReason::ConnectionLost,
+        CoreReason::Damaged => DropReason::Damaged,
         _ => DropReason::Unsendable,
     }
 }

@@ -1,0 +1,109 @@
+//! The end of messages: finished, given up, lost.
+
+use super::encoded::Encoded;
+use super::{Entry, Outbox, State, at_mut};
+use crate::session::Context;
+use crate::session::event::{DropReason, Event, NO_TOKEN, Outcome, Token};
+use crate::session::record::Record;
+
+impl Outbox {
+    /// A message of the flight is finished.
+    pub(super) fn finish(&mut self, cx: &mut Context, place: u64, outcome: Outcome) {
+        let admitted = self.admitted;
+        let Some(entry) = at_mut(&mut self.flight, self.base, place) else { return };
+        if entry.state == State::Gone {
+            return;
+        }
+        let counted = place < admitted || entry.released_here;
+        entry.state = State::Gone;
+        if let Some(id) = entry.id.take() {
+            cx.ids.free(id);
+        }
+        let (sequence, token) = (entry.sequence, std::mem::replace(&mut entry.token, NO_TOKEN));
+        let (span, len) = (entry.encoded.span, entry.encoded.len);
+        entry.encoded.payload = None;
+        if counted {
+            self.status.in_flight = self.status.in_flight.saturating_sub(1);
+        }
+        self.tell(cx, span, token, outcome);
+        self.arena.remove(span);
+        self.status.messages -= 1;
+        self.status.bytes -= len as usize;
+        self.unfinished -= 1;
+        cx.journal.push(|| Record::Done { sequence });
+        while self.flight.front().is_some_and(|e| e.state == State::Gone) {
+            self.flight.pop_front();
+            self.base += 1;
+        }
+        self.admitted = self.admitted.max(self.base);
+        self.sent = self.sent.max(self.base);
+    }
+
+    /// A message of the flight will not be sent on.
+    pub(super) fn give_up(&mut self, cx: &mut Context, place: u64, reason: DropReason) {
+        self.count_drop(cx, reason);
+        // `finish` takes back the quota of every entry below `admitted`; this one has none yet.
+        if place < self.admitted {
+            self.status.in_flight += 1;
+        }
+        self.finish(cx, place, Outcome::Dropped(reason));
+    }
+
+    /// A message that left its lane will not be sent.
+    pub(super) fn give_up_queued(&mut self, cx: &mut Context, entry: Entry, reason: DropReason) {
+        self.count_drop(cx, reason);
+        self.queued -= 1;
+        self.queued_bytes -= entry.encoded.len as usize;
+        self.unfinished -= 1;
+        cx.journal.push(|| Record::Done { sequence: entry.sequence });
+        cx.complete(entry.token, Outcome::Dropped(reason));
+        self.discard(&entry.encoded);
+    }
+
+    pub(super) fn forget_qos0(
+        &mut self,
+        cx: &mut Context,
+        encoded: &Encoded,
+        token: Token,
+        reason: DropReason,
+    ) {
+        self.count_drop(cx, reason);
+        cx.complete(token, Outcome::Dropped(reason));
+        self.discard(encoded);
+    }
+
+    pub(super) fn discard(&mut self, encoded: &Encoded) {
+        self.arena.remove(encoded.span);
+        self.status.messages -= 1;
+        self.status.bytes -= encoded.len as usize;
+    }
+
+    pub(super) fn count_drop(&mut self, cx: &mut Context, reason: DropReason) {
+        self.totals.dropped += 1;
+        cx.events.push_back(Event::MessageDropped { reason, count: 1 });
+    }
+
+    /// Tells who waits; a refusal for which nobody waits becomes an event.
+    fn tell(&self, cx: &mut Context, span: super::encoded::Span, token: Token, outcome: Outcome) {
+        if let (NO_TOKEN, Outcome::Refused { reason, reason_string, .. }) = (token, &outcome) {
+            let topic = super::encoded::topic_of(self.arena.get(span)).to_owned();
+            let (reason, reason_string) = (*reason, reason_string.clone());
+            cx.events.push_back(Event::MessageRefused { topic, reason, reason_string });
+        }
+        cx.complete(token, outcome);
+    }
+
+    /// The session ends, or what it knows: everybody who waits is told.
+    pub(crate) fn close(&mut self, cx: &mut Context, outcome: &Outcome) {
+        for (_, token) in std::mem::take(&mut self.qos0) {
+            cx.complete(token, outcome.clone());
+        }
+        let queued = self.lanes.iter_mut().rev().flat_map(|lane| &mut lane.entries);
+        for entry in self.flight.iter_mut().chain(queued) {
+            cx.complete(std::mem::replace(&mut entry.token, NO_TOKEN), outcome.clone());
+        }
+        if let Some(spill) = &mut self.spill {
+            spill.take_tokens(|token| cx.complete(token, outcome.clone()));
+        }
+    }
+}

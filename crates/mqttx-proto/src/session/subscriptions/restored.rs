@@ -1,0 +1,124 @@
+//! The desired set from the records of a store.
+
+use std::sync::Arc;
+
+use super::{Desired, Item, Kind, Standing, Subscription, Subscriptions};
+use crate::session::Context;
+use crate::session::event::{Event, NO_TOKEN, Outcome};
+use crate::{Properties, PropertiesRef, ReasonCode, SubscribeOptions};
+
+impl Subscriptions {
+    /// A store remembered that this filter is desired.
+    pub(crate) fn restore(
+        &mut self,
+        filter: &str,
+        options: SubscribeOptions,
+        identifier: Option<u32>,
+        properties: PropertiesRef<'_>,
+    ) {
+        let order = self.number();
+        let properties = Arc::new(properties.to_owned());
+        let standing = Standing::Unconfirmed;
+        let inherited = false;
+        let desired = Desired { order, options, identifier, properties, standing, inherited };
+        self.desired.insert(filter.to_owned(), desired);
+    }
+
+    /// A store remembered that the server granted this filter.
+    pub(crate) fn restore_granted(&mut self, filter: &str, code: ReasonCode) {
+        if let Some(desired) = self.desired.get_mut(filter) {
+            desired.standing = Standing::Granted(code);
+            desired.inherited = true;
+        }
+    }
+
+    /// A store remembered that this filter is not desired any more.
+    pub(crate) fn restore_removal(&mut self, filter: &str) {
+        self.desired.remove(filter);
+    }
+
+    /// What was asked for while the store was being opened comes on top of what it has.
+    pub(crate) fn adopt(&mut self, cx: &mut Context, asked: Self) {
+        for (_, token, _) in asked.waiting {
+            cx.complete(token, Outcome::Closed);
+        }
+        let requested = |filter: &str| {
+            let mut items = asked.requests.iter().flat_map(|request| &request.items);
+            items.any(|item| item.filter == filter)
+        };
+        let mut desired: Vec<_> =
+            asked.desired.iter().filter(|(filter, _)| !requested(filter)).collect();
+        desired.sort_by_key(|(_, desired)| desired.order);
+        for (filter, desired) in desired {
+            if !self.desired.get(filter).is_some_and(|known| known.is_like(desired)) {
+                let Desired { options, identifier, .. } = *desired;
+                let wanted = [Subscription { filter, options, identifier }];
+                let properties = desired.properties.as_ref().as_ref();
+                // It was valid when it was asked for.
+                let _ = self.subscribe(cx, &wanted, properties, NO_TOKEN);
+            }
+        }
+        for request in &asked.requests {
+            let properties = request.properties.as_ref().as_ref();
+            let items = request.items.iter();
+            let again = match request.kind {
+                Kind::Subscribe => {
+                    let wanted: Vec<_> = items.map(Item::subscription).collect();
+                    self.subscribe(cx, &wanted, properties, request.token)
+                }
+                Kind::Unsubscribe => {
+                    let filters: Vec<_> = items.map(|item| item.filter.as_str()).collect();
+                    self.unsubscribe(cx, &filters, properties, request.token)
+                }
+            };
+            if again.is_err() {
+                cx.complete(request.token, Outcome::Closed);
+            }
+        }
+    }
+
+    /// What the server granted in an earlier life, when it is asked for in the same way for the first time in this one.
+    pub(super) fn take_inherited(
+        &mut self,
+        filter: &str,
+        options: SubscribeOptions,
+        identifier: Option<u32>,
+        properties: &Arc<Properties>,
+    ) -> Option<ReasonCode> {
+        let desired = self.desired.get_mut(filter).filter(|desired| desired.inherited)?;
+        desired.inherited = false;
+        let same = desired.options == options
+            && desired.identifier == identifier
+            && desired.properties == *properties;
+        match desired.standing {
+            Standing::Granted(code) if same => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Answers what a server that kept the session need not be asked; otherwise it is asked.
+    pub(super) fn settle_known(&mut self, cx: &mut Context, session_kept: bool) {
+        for item in self.requests.iter_mut().flat_map(|request| &mut request.items) {
+            if let Some(code) = item.known.take().filter(|_| session_kept) {
+                item.code = Some(code);
+                let filter = item.filter.clone();
+                cx.events.push_back(Event::Subscribed { filter, granted: code });
+            }
+        }
+    }
+}
+
+impl Desired {
+    fn is_like(&self, other: &Self) -> bool {
+        self.options == other.options
+            && self.identifier == other.identifier
+            && self.properties == other.properties
+    }
+}
+
+impl Item {
+    fn subscription(&self) -> Subscription<'_> {
+        let Self { ref filter, options, identifier, .. } = *self;
+        Subscription { filter, options, identifier }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the handles of a session know of its store: whether it is open, has room, and has what it was given.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+use mqttx_proto::Lsn;
+
+use super::Session;
+use super::delivery::{CompletionSink, Wake};
+use super::shared::State;
+use crate::error::Error;
+
+/// The store of a session, as its handles see it.
+#[derive(Default)]
+pub(crate) struct Storage {
+    pub(crate) condition: Condition,
+    /// The store has no room.
+    pub(crate) full: bool,
+    /// Who waits until the record at that position is durable, the lowest first.
+    stored: VecDeque<(Lsn, Wake)>,
+}
+
+/// Whether anything can be kept.
+#[derive(Default)]
+pub(crate) enum Condition {
+    /// There is no store, or it is open.
+    #[default]
+    Open,
+    /// It is being opened: nothing is accepted yet.
+    Opening,
+    /// It failed: nothing is accepted until it is opened again.
+    Failed(Box<Error>),
+}
+
+impl Storage {
+    pub(crate) fn new(condition: Condition) -> Self {
+        Self { condition, ..Self::default() }
+    }
+
+    /// Wakes once the record is durable. Positions rise, so that it goes to the end, or near it.
+    pub(crate) fn wait(&mut self, lsn: Lsn, wake: Wake) {
+        let index = self.stored.partition_point(|(other, _)| *other <= lsn);
+        self.stored.insert(index, (lsn, wake));
+    }
+
+    /// Who waited for what is durable now.
+    pub(crate) fn on_stored(&mut self, is_stored: impl Fn(Lsn) -> bool, wakes: &mut Vec<Wake>) {
+        while self.stored.front().is_some_and(|(lsn, _)| is_stored(*lsn)) {
+            wakes.extend(self.stored.pop_front().map(|(_, wake)| wake));
+        }
+        if self.stored.is_empty() && self.stored.capacity() > KEEP {
+            self.stored = VecDeque::new();
+        }
+    }
+
+    /// Everybody looks again: nothing further becomes durable. Sinks are told so.
+    pub(crate) fn close(&mut self, wakes: &mut Vec<Wake>) {
+        wakes.extend(self.stored.drain(..).map(|(_, wake)| wake.failed()));
+    }
+
+    /// Why nothing can be kept any more.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        match &self.condition {
+            Condition::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// Whether another message is accepted.
+    pub(crate) fn has_room(&self) -> bool {
+        matches!(self.storage.condition, Condition::Open)
+            && !self.storage.full
+            && self.core.has_room()
+    }
+
+    /// Tells `sink` with `key` once the record is durable.
+    pub(crate) fn tell_when_stored(
+        &mut self,
+        lsn: Lsn,
+        sink: std::sync::Arc<dyn CompletionSink>,
+        key: u64,
+    ) {
+        self.storage.wait(lsn, Wake::Stored(sink, key));
+    }
+}
+
+impl Session {
+    /// Whether what the session accepts survives the process.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.shared.options.store.as_ref().is_some_and(|store| store.is_durable())
+    }
+
+    /// Waits until the store has what it was given up to `lsn`.
+    pub(super) async fn stored(&self, lsn: Lsn) -> Result<(), Error> {
+        let mut waker: Option<Waker> = None;
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if let Some(error) = state.storage.failure() {
+                return Poll::Ready(Err(error.clone()));
+            }
+            if state.core.is_stored(lsn) {
+                return Poll::Ready(Ok(()));
+            }
+            if state.closed {
+                return Poll::Ready(Err(Error::closed().with_session(&*self.shared.name)));
+            }
+            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                waker = Some(cx.waker().clone());
+                state.storage.wait(lsn, Wake::Task(cx.waker().clone()));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Room for waiters that is kept while nobody waits.
+const KEEP: usize = 64;

@@ -1,0 +1,239 @@
+//! Stores that are slow, full, away or broken: nothing is sent that is not stored, and everybody is told.
+
+use std::time::Duration;
+
+use mqttx::{
+    Error, ErrorKind, EventName, OnFull, Publish, QoS, Session, SessionManager, SessionOptions,
+    SessionStatus,
+};
+use mqttx_test::ScriptedBroker;
+
+use super::manual::ManualStore;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn session(manager: &SessionManager, broker: &ScriptedBroker, store: &ManualStore) -> Session {
+    let options = SessionOptions::quick_connect("kept", broker.url())
+        .client_id("kept")
+        .subscription_identifiers(false)
+        .receive_maximum(None)
+        .keep_alive(Duration::from_secs(1))
+        .storage(store.clone())
+        .build()
+        .expect("the options are good");
+    manager.add_session(options).expect("a new name")
+}
+
+fn message(payload: &'static str) -> Publish {
+    Publish::new("t", payload).qos(QoS::AtLeastOnce)
+}
+
+#[tokio::test]
+async fn nothing_is_begun_before_the_store_is_open() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::closed());
+    let session = session(&manager, &broker, &store);
+    let refused = session.try_publish(message("now")).expect_err("not open");
+    assert!(refused.into_error().is_temporary());
+    let route = session.handle("a/#", |_| {}).expect("a route");
+    let accepted = tokio::spawn({
+        let session = session.clone();
+        async move { session.enqueue(message("first")).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    assert!(!accepted.is_finished());
+    store.open_now();
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    peer.expect("82 { 0001 {} <a/#> 01 }").await;
+    accepted.await.expect("no panic").expect("accepted");
+    peer.expect("32 { <t> 0002 {} 'first' }").await;
+    drop(route);
+}
+
+#[tokio::test]
+async fn accepted_is_told_once_the_message_is_durable() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::new());
+    let session = session(&manager, &broker, &store);
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    session.wait_ready(LONG).await.expect("ready");
+    store.stall();
+    let before = store.submitted();
+    let accepting = session.enqueue(message("x"));
+    let submitting = session.submit(message("y"));
+    tokio::pin!(accepting, submitting);
+    // A keep-alive passes while the disk hangs: pings go on, and neither call returns.
+    tokio::select! {
+        biased;
+        _ = &mut accepting => panic!("accepted before it is durable"),
+        _ = &mut submitting => panic!("accepted before it is durable"),
+        () = peer.expect("c0 00") => {}
+    }
+    peer.send("d0 00").await;
+    assert!(store.submitted() > before);
+    store.go_on();
+    let delivery = accepting.await.expect("accepted");
+    submitting.await.expect("accepted");
+    peer.expect("32 { <t> 0001 {} 'x' }").await;
+    peer.expect("32 { <t> 0002 {} 'y' }").await;
+    peer.send("40 { 0001 } 40 { 0002 }").await;
+    delivery.await.expect("acknowledged");
+    session.flush(LONG).await.expect("nothing is left");
+}
+
+#[tokio::test]
+async fn a_hanging_disk_holds_up_neither_pings_nor_other_sessions_nor_qos0() {
+    let (broker, other_broker) = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let (manager, store) = (SessionManager::new(), ManualStore::new());
+    let session = session(&manager, &broker, &store);
+    let options = SessionOptions::quick_connect("other", other_broker.url()).client_id("other");
+    let options = options.receive_maximum(None).build().expect("good options");
+    let other = manager.add_session(options).expect("a new name");
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    let (mut other_peer, _) = other_broker.accept_and_answer("20 { 00 00 {} }").await;
+    session.wait_ready(LONG).await.expect("ready");
+    store.stall();
+    let stuck = session.try_publish(message("stuck")).expect("room in memory");
+    session.publish("t", "fast", QoS::AtMostOnce, false).await.expect("written");
+    peer.expect("30 { <t> {} 'fast' }").await;
+    let published = other.publish("t", "else", QoS::AtLeastOnce, false);
+    let answer = async {
+        other_peer.expect("32 { <t> 0001 {} 'else' }").await;
+        other_peer.send("40 { 0001 }").await;
+    };
+    let (published, ()) = tokio::join!(published, answer);
+    published.expect("the other session goes on");
+    peer.expect("c0 00").await;
+    peer.send("d0 00").await;
+    store.go_on();
+    peer.expect("32 { <t> 0001 {} 'stuck' }").await;
+    peer.send("40 { 0001 }").await;
+    stuck.await.expect("acknowledged");
+}
+
+#[tokio::test]
+async fn a_full_store_makes_new_messages_wait_and_heals() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::new());
+    let mut events = manager.events_matching(EventName::StoreFull);
+    let session = session(&manager, &broker, &store);
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    session.wait_ready(LONG).await.expect("ready");
+    store.set_full(true);
+    events.next().await.expect("told");
+    let error = session.try_publish(message("x")).expect_err("full").into_error();
+    assert_eq!(error.code(), "store.full");
+    session.publish("t", "q0", QoS::AtMostOnce, false).await.expect("QoS 0 needs no store");
+    peer.expect("30 { <t> {} 'q0' }").await;
+    let waiting = session.enqueue(message("x"));
+    tokio::pin!(waiting);
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("there is no room"),
+        () = tokio::task::yield_now() => {}
+    }
+    store.set_full(false);
+    drop(waiting.await.expect("there is room again"));
+    peer.expect("32 { <t> 0001 {} 'x' }").await;
+}
+
+#[tokio::test]
+async fn a_full_store_that_rejects_hands_the_message_back() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::new().when_full(OnFull::Reject));
+    let mut events = manager.events_matching(EventName::StoreFull);
+    let session = session(&manager, &broker, &store);
+    store.set_full(true);
+    events.next().await.expect("told");
+    let refused = session.enqueue(message("back")).await.expect_err("full");
+    assert_eq!(refused.message().payload, "back");
+    assert_eq!(refused.into_error().code(), "store.full");
+}
+
+#[tokio::test]
+async fn a_full_store_that_drops_the_oldest_makes_room_by_it() {
+    let store = ManualStore::new().when_full(OnFull::DropOldest);
+    let manager = SessionManager::new();
+    let mut events = manager.events_matching(EventName::StoreFull);
+    let options = SessionOptions::quick_connect("kept", "127.0.0.1:1").client_id("kept");
+    let options = options.manual_connect(true).storage(store.clone()).build().expect("good");
+    let session = manager.add_session(options).expect("a new name");
+    let oldest = session.enqueue(message("oldest")).await.expect("accepted");
+    store.set_full(true);
+    events.next().await.expect("told");
+    let newest = session.enqueue(message("newest")).await.expect("in its place");
+    let error = oldest.await.expect_err("it made room");
+    assert_eq!(error.code(), "publish.dropped");
+    assert_eq!(session.unacknowledged(), 1);
+    drop(newest);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_ends_the_session_and_comes_back_by_a_call() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::new());
+    let session = session(&manager, &broker, &store);
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    let kept = session.enqueue(message("kept")).await.expect("accepted");
+    peer.expect("32 { <t> 0001 {} 'kept' }").await;
+    store.stall();
+    let unsure = session.enqueue(message("unsure"));
+    let fail = async {
+        tokio::task::yield_now().await;
+        store.fail(Error::store("the disk is gone"));
+        peer.expect("e0 { 80 }").await;
+        peer.close().await;
+    };
+    let (unsure, ()) = tokio::join!(unsure, fail);
+    let error = unsure.expect_err("not durable").into_error();
+    assert_eq!(error.kind(), ErrorKind::Store, "{error}");
+    assert_eq!(kept.await.expect_err("told").kind(), ErrorKind::Store);
+    let error = session.wait_connected(LONG).await.expect_err("failed");
+    assert!(error.to_string().contains("the disk is gone"), "{error}");
+    assert_eq!(session.status(), SessionStatus::Failed);
+    let refused = session.enqueue(message("later")).await.expect_err("nothing is kept");
+    assert_eq!(refused.into_error().kind(), ErrorKind::Store);
+    // Somebody mended it.
+    store.go_on();
+    session.connect();
+    let (mut peer, _) = broker.accept_and_answer("20 { 01 00 {} }").await;
+    peer.expect("3a { <t> 0001 {} 'kept' }").await;
+    assert_eq!(store.opened(), 2);
+    peer.close().await;
+    manager.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_backlog_beyond_memory_is_sent_in_order_and_survives() {
+    const MESSAGES: u64 = 20_000;
+    let broker = ScriptedBroker::start().await;
+    let store = ManualStore::new().spilling();
+    let manager = SessionManager::new();
+    let options = SessionOptions::quick_connect("kept", broker.url())
+        .client_id("kept")
+        .manual_connect(true)
+        .storage(store.clone())
+        .build()
+        .expect("the options are good");
+    let first = manager.add_session(options.clone()).expect("a new name");
+    for n in 0..MESSAGES {
+        let message = Publish::new("t", n.to_string()).qos(QoS::AtLeastOnce);
+        first.submit(message).await.expect("accepted");
+    }
+    assert_eq!(first.metrics().outbox_messages as u64, MESSAGES);
+    assert!(first.metrics().outbox_spilled as u64 > MESSAGES / 2);
+    manager.remove_session("kept").await.expect("it exists");
+    let second = manager.add_session(options).expect("the name is free");
+    assert_eq!(second.metrics().outbox_messages as u64, MESSAGES);
+    second.connect();
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 { 21 0040 } }").await;
+    for n in 0..MESSAGES {
+        let packet = peer.recv_packet().await;
+        let id = &packet[5..7];
+        assert_eq!(&packet[8..], n.to_string().as_bytes(), "in order");
+        peer.send_bytes(&[0x40, 2, id[0], id[1]]).await;
+    }
+    second.flush(LONG).await.expect("everything is acknowledged");
+    let metrics = second.metrics();
+    assert_eq!((metrics.outbox_messages, metrics.outbox_spilled, metrics.outbox_bytes), (0, 0, 0));
+}
