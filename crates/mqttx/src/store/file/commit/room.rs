@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::disk::{DiskFile, is_full};
-use super::super::engine::Options;
+use super::super::engine::{Options, Request};
 use super::super::format::{GROUP_FRAME, Kind, SEGMENT_HEADER, SegmentHeader, VERSION, put_frame};
 use super::super::helper::{Work, create_segment};
 use super::super::segment::{Segment, Stage, file_name};
@@ -18,8 +18,8 @@ use crate::store::Update;
 pub(super) struct Room {
     /// The size of segments, at the moment.
     size: u64,
-    /// How many were begun with this size.
-    begun: u32,
+    /// How many in a row were filled fast.
+    fast: u32,
     begun_at: Instant,
     next: Option<Next>,
     preparing: bool,
@@ -40,9 +40,12 @@ struct Next {
 /// How often a full store looks for room.
 pub(super) const PROBE: Duration = Duration::from_millis(100);
 
-/// After so many segments of one size the next is twice as large, if they were filled fast.
-const BEFORE_DOUBLING: u32 = 4;
-const FAST: Duration = Duration::from_secs(60);
+/// A segment that was filled in this time makes the next four times as large, from the second on.
+const FAST: Duration = Duration::from_secs(10);
+const GROWTH: u64 = 4;
+
+/// One that took that long makes it smaller again.
+const SLOW: Duration = Duration::from_secs(600);
 
 /// What stays free at the end of the last segment for records that make room.
 pub(super) fn reserve(size: u64) -> u64 {
@@ -53,7 +56,7 @@ impl Room {
     pub(super) fn new(options: &Options) -> Self {
         Self {
             size: options.smallest,
-            begun: 0,
+            fast: 0,
             begun_at: Instant::now(),
             next: None,
             preparing: false,
@@ -91,7 +94,9 @@ impl Committer {
             return Ok(false);
         }
         let old = self.active;
-        self.grow();
+        if old.is_some() {
+            self.grow();
+        }
         if !self.open_segment(need)? {
             self.active = old;
             return Ok(false);
@@ -118,7 +123,10 @@ impl Committer {
     pub(super) fn open_segment(&mut self, need: u64) -> Result<bool, Error> {
         let least = need + need / 4 + SEGMENT_HEADER + (4 << 10);
         let wanted = self.room.size.max(if need > 0 { least } else { 0 });
+        self.await_prepared();
         let ready = self.room.next.take_if(|next| next.size >= wanted.min(least));
+        // Segments are written in the order of their ids.
+        self.remove_next();
         let (id, size, file) = match ready {
             Some(next) => (next.id, next.size, next.file),
             None => match self.create(wanted.next_multiple_of(4 << 10), least)? {
@@ -138,6 +146,22 @@ impl Committer {
             self.set_full(false);
         }
         Ok(true)
+    }
+
+    /// A segment that is being prepared is the next one: one made meanwhile would come before it.
+    fn await_prepared(&mut self) {
+        while self.room.preparing {
+            let mut arrived = std::mem::take(&mut self.arrived);
+            self.shared.wait(Some(Instant::now() + PROBE), Instant::now, &mut arrived);
+            let is_it = |request: &mut Request| matches!(request, Request::Prepared { .. });
+            let prepared: Vec<_> = arrived.requests.extract_if(.., is_it).collect();
+            self.arrived = arrived;
+            for request in prepared {
+                if let Request::Prepared { id, size, made } = request {
+                    self.on_prepared(id, size, made);
+                }
+            }
+        }
     }
 
     /// Creates a segment here and now: the first, a small one, or when the helper is late.
@@ -173,16 +197,16 @@ impl Committer {
 
     /// Larger segments for a store that is written fast, or tells much of its sessions.
     fn grow(&mut self) {
-        let room = &mut self.room;
-        let fast = room.begun_at.elapsed() < FAST;
-        room.begun = if fast { room.begun + 1 } else { 0 };
-        room.begun_at = Instant::now();
         let most = self.options.max_bytes.map_or(self.options.largest, |max| {
             self.options.largest.min((max / 8).max(self.options.smallest))
         });
-        if room.begun > BEFORE_DOUBLING {
-            room.begun = 1;
-            room.size = (room.size * 2).min(most);
+        let room = &mut self.room;
+        let took = std::mem::replace(&mut room.begun_at, Instant::now()).elapsed();
+        room.fast = if took < FAST { room.fast + 1 } else { 0 };
+        if room.fast >= 2 {
+            room.size = (room.size * GROWTH).min(most);
+        } else if took > SLOW {
+            room.size = (room.size / GROWTH).max(self.options.smallest);
         }
         let told: u64 = self.catalog.sessions.values().map(|s| s.snapshot_bytes()).sum();
         room.size = room.size.max((told * 8).next_power_of_two().min(most));

@@ -10,7 +10,7 @@ const PAGE: usize = 4096;
 
 /// Clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FaultDisk(Arc<Mutex<State>>);
+pub(in crate::store::file) struct FaultDisk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -37,7 +37,7 @@ pub(super) struct Faults {
     pub(super) short: Option<usize>,
     /// Every so manieth write finds no room.
     pub(super) no_room_every: Option<u64>,
-    writes: u64,
+    pub(super) writes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ impl FaultDisk {
         state.names.iter().map(file).collect()
     }
 
-    pub(super) fn with_files(files: &[(String, Vec<u8>)]) -> Self {
+    pub(in crate::store::file) fn with_files(files: &[(String, Vec<u8>)]) -> Self {
         let disk = Self::default();
         {
             let mut state = disk.lock();
@@ -278,5 +278,12 @@ impl DiskFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.lock().inodes[self.inode].now.resize(len as usize, 0);
         Ok(())
+    }
+}
+
+impl FaultDisk {
+    /// Changes bytes behind everybody's back.
+    pub(super) fn damage(&self, damage: impl Fn(&mut [u8])) {
+        self.lock().inodes.iter_mut().for_each(|inode| damage(&mut inode.now));
     }
 }
