@@ -214,6 +214,18 @@ impl SubscribeOptions {
             retain_handling: RetainHandling::from_u8(byte >> 4 & 0b11).ok_or(RETAIN_HANDLING_3)?,
         })
     }
+
+    /// All options in one byte, that of MQTT 5, whatever the version of a connection: for stores.
+    #[must_use]
+    pub const fn to_byte(self) -> u8 {
+        self.encode(Version::V5)
+    }
+
+    /// The opposite of [`to_byte`](Self::to_byte); `None` for bytes that no options have.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::decode(Version::V5, byte).ok()
+    }
 }
 
 impl From<QoS> for SubscribeOptions {

@@ -152,7 +152,7 @@ impl Store {
                     (message.assigned, message.released) = (None, None);
                 }
                 Record::Done { sequence } => {
-                    folded.messages.remove(&sequence).expect("a message is finished once");
+                    assert!(folded.messages.remove(&sequence).is_some(), "finished twice");
                 }
                 _ => folded.others.push(raw),
             }

@@ -285,9 +285,13 @@ impl Session {
                 Phase::Online => state.core.is_flushed(),
                 _ => state.core.outbox().messages == 0,
             };
-            (state.closed || (handled && sent)).then_some(())
+            if state.storage.failure().is_some() {
+                // Nothing of what is left can be sent.
+                return Some(state.core.outbox().messages == 0);
+            }
+            (state.closed || (handled && sent)).then_some(true)
         });
-        tokio::time::timeout_at(until, done).await.is_ok()
+        tokio::time::timeout_at(until, done).await.unwrap_or(false)
     }
 
     /// Lets the server finish, until `until`, the QoS 2 messages that were acknowledged to it; without a

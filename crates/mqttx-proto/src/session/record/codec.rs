@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Record, Sequence, StoredMessage};
-use crate::{PacketId, PropertiesRef, PropertyContext, QoS, ReasonCode, SubscribeOptions, Version};
+use crate::{PacketId, PropertiesRef, PropertyContext, QoS, ReasonCode, SubscribeOptions};
 
 /// Bytes that are no record: damaged, or written by a later version of this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl<'a> Record<'a> {
             }
             Self::Received { id } | Self::Forgotten { id } => put_u16(out, id.get()),
             Self::Subscribe { filter, options, identifier, properties } => {
-                out.push(options.encode(Version::V5));
+                out.push(options.to_byte());
                 put_u32(out, identifier.unwrap_or(0));
                 put_text(out, filter);
                 out.extend_from_slice(properties.as_bytes());
@@ -77,8 +77,8 @@ impl<'a> Record<'a> {
             Kind::Received => Self::Received { id: input.id()? },
             Kind::Forgotten => Self::Forgotten { id: input.id()? },
             Kind::Subscribe => {
-                let options = SubscribeOptions::decode(Version::V5, input.u8()?)
-                    .map_err(|_| RecordError { what: "unknown subscription options" })?;
+                let options = SubscribeOptions::from_byte(input.u8()?)
+                    .ok_or(RecordError { what: "unknown subscription options" })?;
                 let identifier = Some(input.u32()?).filter(|&identifier| identifier != 0);
                 let filter = input.text()?;
                 let properties = properties(input.take_rest(), PropertyContext::Subscribe)?;
