@@ -25,6 +25,8 @@ pub(crate) struct Outbound {
     accepted: Option<Instant>,
     /// All records of what the client saw so far on this connection are durable.
     recorded: bool,
+    /// The last message before that CONNACK or SUBACK.
+    before: u64,
     /// The client must know that the server granted its filter.
     grant_known: bool,
     flights: VecDeque<Flight>,
@@ -52,6 +54,7 @@ impl Outbound {
             granted: None,
             accepted: None,
             recorded: false,
+            before: 0,
             grant_known: false,
             flights: VecDeque::new(),
             received: BTreeSet::new(),
@@ -89,7 +92,7 @@ impl Outbound {
     /// CONNACK leaves.
     pub(crate) fn accepted(&mut self) {
         self.grant_known &= self.accepted.is_none() || self.is_known(self.accepted);
-        (self.accepted, self.recorded) = (Some(Instant::now()), false);
+        (self.accepted, self.recorded, self.before) = (Some(Instant::now()), false, self.last);
     }
 
     /// What left then has arrived, and is on record.
@@ -144,7 +147,7 @@ impl Outbound {
 
     /// SUBACK leaves.
     pub(crate) fn granted(&mut self) {
-        self.granted = Some(Instant::now());
+        (self.granted, self.recorded, self.before) = (Some(Instant::now()), false, self.last);
     }
 
     pub(crate) fn on_puback(&mut self, id: u16) -> Result<(), String> {
@@ -162,9 +165,9 @@ impl Outbound {
             Some(first) if self.qos == 2 && first.id == id => {
                 first.released = true;
                 self.received.insert(first.number);
-                // Records are durable in order, and this one had to be.
-                self.recorded = true;
-                self.grant_known = self.granted.is_some();
+                // Records are durable in order, and that of a message which is new had to be.
+                self.recorded |= first.number > self.before;
+                self.grant_known |= self.recorded && self.granted.is_some();
                 Ok(())
             }
             first => Err(format!("PUBREC with id {id}; the first to be acknowledged is {first:?}")),
