@@ -138,6 +138,9 @@ impl Recovery {
                 if empty { "nothing in it can be read" } else { "its frames are read without it" };
             self.damage(format!("{name} {what}: {then}"), u64::from(empty));
         }
+        if empty && intact.is_some_and(|header| len < header.size) {
+            self.damage(format!("{name} has {len} bytes of {}: its records are lost", header.size), 0);
+        }
         // A segment that was prepared and not used has zeros behind its header.
         if empty && intact.is_some_and(|header| !header.recycled) && !is_zero(&*file)? {
             self.damage(

@@ -118,7 +118,7 @@ impl Committer {
             if last != Some(slot)
                 && let Some(segment) = self.catalog.segments.get(slot)
             {
-                files.entry(slot).or_insert_with(|| (segment.id, Arc::clone(&segment.file)));
+                files.entry(slot).or_insert_with(|| (segment.id, Arc::clone(&segment.file), segment.used));
             }
             last = Some(slot);
         }

@@ -37,7 +37,7 @@ pub(super) struct Faults {
     pub(super) short: Option<usize>,
     /// Every so manieth write finds no room.
     pub(super) no_room_every: Option<u64>,
-    writes: u64,
+    pub(super) writes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -285,5 +285,12 @@ impl DiskFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.lock().inodes[self.inode].now.resize(len as usize, 0);
         Ok(())
+    }
+}
+
+impl FaultDisk {
+    /// Changes bytes behind everybody's back.
+    pub(super) fn damage(&self, damage: impl Fn(&mut [u8])) {
+        self.lock().inodes.iter_mut().for_each(|inode| damage(&mut inode.now));
     }
 }
