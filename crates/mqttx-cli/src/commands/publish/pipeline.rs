@@ -35,6 +35,8 @@ pub(super) enum Interest {
 /// What happened to a message.
 #[derive(Debug)]
 pub(super) enum Step {
+    /// The session has it, the store not yet: there is room for the next one.
+    Handed,
     /// The session has it, and the store.
     Accepted(u64),
     /// It was not accepted.
@@ -130,6 +132,7 @@ impl Pipeline {
                         Ok(accepting) => {
                             self.storing_bytes += message.payload.len();
                             self.storing.push_back(Box::pin(async { (message, accepting.stored().await) }));
+                            return Step::Handed;
                         }
                         Err(refused) => return Step::Rejected(message.n, refused.into_error()),
                     }

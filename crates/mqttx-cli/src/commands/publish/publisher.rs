@@ -132,6 +132,7 @@ impl Publisher {
 
     fn stepped(&mut self, step: Step) -> Result<(), Failure> {
         match step {
+            Step::Handed => Ok(()),
             Step::Accepted(n) => self.report(n, Fate::Accepted, None),
             // Nothing after it will fit; what the store has is safe there.
             Step::Rejected(n, error)
