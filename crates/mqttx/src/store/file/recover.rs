@@ -420,3 +420,21 @@ fn is_zero(file: &dyn DiskFile) -> io::Result<bool> {
 pub(super) fn name_of(catalog: &Catalog, slot: u32) -> String {
     catalog.segments.get(slot).map_or_else(String::new, |segment| file_name(segment.id))
 }
+
+#[cfg(test)]
+pub(super) fn frames_of(bytes: &[u8], id: u64) -> String {
+    let disk = super::tests::disk::FaultDisk::with_files(&[("x".into(), bytes.to_vec())]);
+    let file = disk.open("x", Access::Read).unwrap();
+    let mut scan = Scan::new(file, id, bytes.len() as u64);
+    let mut out = String::new();
+    let mut n = 0;
+    while let Some(found) = scan.next().unwrap() {
+        n += 1;
+        match found {
+            Found::Frame(h, at) if n < 10 || h.kind == Kind::End => out += &format!("{at} {:?} {} {}; ", h.kind, h.sequence, h.len),
+            Found::Frame(..) => {}
+            Found::Damage { from, to } => out += &format!("DAMAGE {from}-{to}; "),
+        }
+    }
+    format!("{n} frames to {}: {out}", scan.offset())
+}

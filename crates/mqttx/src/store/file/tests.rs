@@ -3,7 +3,7 @@
 mod basics;
 mod crash;
 mod damage;
-mod disk;
+pub(super) mod disk;
 mod full;
 mod harness;
 mod real;

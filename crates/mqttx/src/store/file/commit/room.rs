@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::disk::{DiskFile, is_full};
-use super::super::engine::Options;
+use super::super::engine::{Options, Request};
 use super::super::format::{GROUP_FRAME, Kind, SEGMENT_HEADER, SegmentHeader, VERSION, put_frame};
 use super::super::helper::{Work, create_segment};
 use super::super::segment::{Segment, Stage, file_name};
@@ -118,7 +118,10 @@ impl Committer {
     pub(super) fn open_segment(&mut self, need: u64) -> Result<bool, Error> {
         let least = need + need / 4 + SEGMENT_HEADER + (4 << 10);
         let wanted = self.room.size.max(if need > 0 { least } else { 0 });
+        self.await_prepared();
         let ready = self.room.next.take_if(|next| next.size >= wanted.min(least));
+        // Segments are written in the order of their ids.
+        self.remove_next();
         let (id, size, file) = match ready {
             Some(next) => (next.id, next.size, next.file),
             None => match self.create(wanted.next_multiple_of(4 << 10), least)? {
@@ -138,6 +141,22 @@ impl Committer {
             self.set_full(false);
         }
         Ok(true)
+    }
+
+    /// A segment that is being prepared is the next one: one made meanwhile would come before it.
+    fn await_prepared(&mut self) {
+        while self.room.preparing {
+            let mut arrived = std::mem::take(&mut self.arrived);
+            self.shared.wait(Some(Instant::now() + PROBE), Instant::now, &mut arrived);
+            let is_it = |request: &mut Request| matches!(request, Request::Prepared { .. });
+            let prepared: Vec<_> = arrived.requests.extract_if(.., is_it).collect();
+            self.arrived = arrived;
+            for request in prepared {
+                if let Request::Prepared { id, size, made } = request {
+                    self.on_prepared(id, size, made);
+                }
+            }
+        }
     }
 
     /// Creates a segment here and now: the first, a small one, or when the helper is late.

@@ -51,11 +51,11 @@ fn payload(session: usize, number: u64) -> Vec<u8> {
 }
 
 /// What a session gets to see, and what is said about damage.
-fn found(files: &[(String, Vec<u8>)]) -> (Found, usize) {
+fn found(files: &[(String, Vec<u8>)]) -> (Found, Vec<String>) {
     let disk = FaultDisk::with_files(files);
     let engine = start(&disk, options(64 << 10));
     let mut found = Found::new();
-    let mut notices = 0;
+    let mut notices = Vec::new();
     for name in SESSIONS.iter().copied().chain(["unnamed-1", "unnamed-2"]) {
         let mut client = open(&engine, name);
         let queued = client.fetch_all();
@@ -64,7 +64,7 @@ fn found(files: &[(String, Vec<u8>)]) -> (Found, usize) {
                 found.insert((name.to_owned(), sequence.number()), message.payload.to_vec());
             }
         }
-        notices += client.notices.len();
+        notices.extend(client.notices.into_iter().map(|notice| notice.text));
     }
     (found, notices)
 }
@@ -86,7 +86,7 @@ fn a_flipped_bit_costs_the_message_that_it_hits() {
         let mut files = files.clone();
         files[0].1[at] ^= 1 << (at % 8);
         let (found, notices) = found(&files);
-        assert!(notices > 0, "nobody was told of the damage at {at}");
+        assert!(!notices.is_empty(), "nobody was told of the damage at {at}");
         for (key, payload) in &found {
             // A `Done` may be what was hit.
             let expected = all.get(key).cloned().unwrap_or_else(|| payload_of(key));
@@ -94,7 +94,7 @@ fn a_flipped_bit_costs_the_message_that_it_hits() {
         }
         for (key, place) in &places {
             if !place.contains(&at) {
-                assert!(found.contains_key(key), "{key:?} was lost with the byte at {at}");
+                assert!(found.contains_key(key), "{key:?} was lost with the byte at {at}: {notices:?}, {places:?}");
             }
         }
     }
@@ -114,7 +114,7 @@ fn a_shorter_file_has_the_messages_before_its_end() {
             let mut files = files.clone();
             files[0].1.truncate(len);
             let (found, notices) = found(&files);
-            assert!(notices > 0, "nobody was told that it ends at {len}");
+            assert!(!notices.is_empty(), "nobody was told that it ends at {len}");
             for (key, payload) in &found {
                 assert_eq!(*payload, payload_of(key), "damaged data came back, at {len}");
             }
@@ -129,7 +129,7 @@ fn a_shorter_file_has_the_messages_before_its_end() {
 fn a_kill_is_no_damage() {
     let (files, all) = small_store(false);
     let (found, notices) = found(&files);
-    assert_eq!((found, notices), (all, 0));
+    assert_eq!((found, notices), (all, vec![]));
 }
 
 #[test]

@@ -102,9 +102,11 @@ fn copies_of_finished_messages_do_not_come_back_after_a_kill_at_any_time() {
             client.submit(&[Record::Done { sequence: seq(number) }]);
         }
         client.until_written();
-        let killed = start(&disk.kill(), recycling());
+        let copy = disk.kill();
+        let dump: Vec<_> = copy.files().iter().map(|(n, b)| (n.clone(), b.len(), super::super::format::SegmentHeader::decode(b), super::super::recover::frames_of(b, super::super::segment::parse_file_name(n).unwrap_or(0)))).collect();
+        let killed = start(&copy, recycling());
         let mut again = open(&killed, "plant");
-        assert_eq!(again.notices, []);
+        assert_eq!(again.notices, [], "{dump:#?}");
         assert_eq!(again.state().messages(), left.len(), "round {round}");
     }
 }
