@@ -18,8 +18,8 @@ use crate::store::Update;
 pub(super) struct Room {
     /// The size of segments, at the moment.
     size: u64,
-    /// How many were begun with this size.
-    begun: u32,
+    /// How many in a row were filled fast.
+    fast: u32,
     begun_at: Instant,
     next: Option<Next>,
     preparing: bool,
@@ -40,9 +40,12 @@ struct Next {
 /// How often a full store looks for room.
 pub(super) const PROBE: Duration = Duration::from_millis(100);
 
-/// After so many segments of one size the next is twice as large, if they were filled fast.
-const BEFORE_DOUBLING: u32 = 4;
-const FAST: Duration = Duration::from_secs(60);
+/// A segment that was filled in this time makes the next four times as large, from the second on.
+const FAST: Duration = Duration::from_secs(10);
+const GROWTH: u64 = 4;
+
+/// One that took that long makes it smaller again.
+const SLOW: Duration = Duration::from_secs(600);
 
 /// What stays free at the end of the last segment for records that make room.
 pub(super) fn reserve(size: u64) -> u64 {
@@ -53,7 +56,7 @@ impl Room {
     pub(super) fn new(options: &Options) -> Self {
         Self {
             size: options.smallest,
-            begun: 0,
+            fast: 0,
             begun_at: Instant::now(),
             next: None,
             preparing: false,
@@ -91,7 +94,9 @@ impl Committer {
             return Ok(false);
         }
         let old = self.active;
-        self.grow();
+        if old.is_some() {
+            self.grow();
+        }
         if !self.open_segment(need)? {
             self.active = old;
             return Ok(false);
@@ -193,16 +198,16 @@ impl Committer {
 
     /// Larger segments for a store that is written fast, or tells much of its sessions.
     fn grow(&mut self) {
-        let room = &mut self.room;
-        let fast = room.begun_at.elapsed() < FAST;
-        room.begun = if fast { room.begun + 1 } else { 0 };
-        room.begun_at = Instant::now();
         let most = self.options.max_bytes.map_or(self.options.largest, |max| {
             self.options.largest.min((max / 8).max(self.options.smallest))
         });
-        if room.begun > BEFORE_DOUBLING {
-            room.begun = 1;
-            room.size = (room.size * 2).min(most);
+        let room = &mut self.room;
+        let took = std::mem::replace(&mut room.begun_at, Instant::now()).elapsed();
+        room.fast = if took < FAST { room.fast + 1 } else { 0 };
+        if room.fast >= 2 {
+            room.size = (room.size * GROWTH).min(most);
+        } else if took > SLOW {
+            room.size = (room.size / GROWTH).max(self.options.smallest);
         }
         let told: u64 = self.catalog.sessions.values().map(|s| s.snapshot_bytes()).sum();
         room.size = room.size.max((told * 8).next_power_of_two().min(most));
