@@ -35,6 +35,7 @@ struct Run<'a> {
     accepted: BTreeSet<u64>,
     /// When the acknowledgement was reported.
     acknowledged: BTreeMap<u64, Instant>,
+    refused: Vec<String>,
 }
 
 impl<'a> Run<'a> {
@@ -50,6 +51,7 @@ impl<'a> Run<'a> {
             last: 0,
             accepted: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -104,6 +106,9 @@ impl<'a> Run<'a> {
             self.scenario.fail(self.life, "the connection stays after the end of the process");
         }
         self.scenario.check(self.life, &self.broker, &end);
+        if !self.refused.is_empty() {
+            self.scenario.fail(self.life, format_args!("{:?}: {}", self.refused, end.stderr));
+        }
         if end.was_killed() {
             self.kills += 1;
             if doom.is_none() {
@@ -154,7 +159,7 @@ impl<'a> Run<'a> {
                 assert!(self.accepted.contains(&number), "not accepted before: {number}");
                 self.acknowledged.insert(number, Instant::now());
             }
-            _ => self.scenario.fail(self.life, format_args!("message {number}: {line}")),
+            _ => self.refused.push(format!("message {number}: {line}")),
         }
     }
 

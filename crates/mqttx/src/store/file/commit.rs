@@ -25,11 +25,11 @@ use super::engine::{Arrived, Engine, Options, Request, Shared};
 use super::format::{GroupInfo, fill_group};
 use super::group::{Batch, Fit, Group, Limits};
 use super::helper::{self, Work};
-use super::worker::Worker;
 use super::log::LogShared;
 use super::reader::{self, Job};
 use super::recover::Recovered;
 use super::segment::{FastMap, Segment, Stage};
+use super::worker::Worker;
 use crate::error::Error;
 use crate::store::{Fetch, Opened, StoreNotice};
 
@@ -347,7 +347,11 @@ impl Committer {
                 Err(error) if super::disk::is_full(&error) => {
                     self.set_full(true);
                     self.wait_a_while();
-                    let closing = self.arrived.requests.iter().any(|r| matches!(r, Request::Stop | Request::Close(_)));
+                    let closing = self
+                        .arrived
+                        .requests
+                        .iter()
+                        .any(|r| matches!(r, Request::Stop | Request::Close(_)));
                     patience -= i32::from(closing || self.stopping);
                     if patience < 0 {
                         return Err(failed("written", error));
@@ -392,7 +396,8 @@ impl Committer {
 
     fn count(&self) {
         let counters = &self.shared.counters;
-        let segments = self.catalog.segments.iter().count() as u64 + u64::from(self.room.has_next());
+        let segments =
+            self.catalog.segments.iter().count() as u64 + u64::from(self.room.has_next());
         counters.segments.store(segments, Ordering::Relaxed);
         counters.bytes.store(self.bytes(), Ordering::Relaxed);
     }
@@ -425,7 +430,8 @@ fn keep_memory(memory: &mut Vec<RecordBatch>, mut records: RecordBatch) {
 }
 
 pub(super) fn failed(what: &str, error: std::io::Error) -> Error {
-    let text = format!("the store cannot be {what}: {error}; what was accepted since is not durable");
+    let text =
+        format!("the store cannot be {what}: {error}; what was accepted since is not durable");
     Error::store(text).with_code("store.io").with_source(error)
 }
 

@@ -208,7 +208,7 @@ impl Group {
     ) -> bool {
         self.changes.push(record, raw);
         let (written, synced) = match *record {
-            Record::Done { .. } | Record::Forgotten { .. } => (false, false),
+            Record::Done { .. } => (false, false),
             // With QoS 1 nothing waits for more than the id's being written.
             Record::Assign { sequence, .. } => {
                 (true, catalog.position(number, sequence).is_some_and(Position::is_qos2))
@@ -230,7 +230,8 @@ impl Group {
 
     /// Names the session, if the segment does not know it.
     fn introduce(&mut self, catalog: &mut Catalog, number: u32, limit: u64) -> Fit {
-        let known = catalog.sessions.get(&number).map(|s| (s.touched_in == self.segment, s.name.len()));
+        let known =
+            catalog.sessions.get(&number).map(|s| (s.touched_in == self.segment, s.name.len()));
         let Some((false, len)) = known else { return Fit::Whole };
         let need = 2 * (FRAME_HEADER + len);
         if let fit @ Fit::SegmentFull(_) = self.fits(need + SLACK, limit) {

@@ -6,5 +6,5 @@ mod damage;
 pub(super) mod disk;
 mod full;
 mod harness;
-mod reclaim;
 mod real;
+mod reclaim;

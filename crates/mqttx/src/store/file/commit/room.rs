@@ -176,7 +176,8 @@ impl Committer {
             let allowed = self.options.max_bytes.is_none_or(|max| self.bytes() + size <= max);
             if allowed {
                 let id = self.take_id();
-                let header = SegmentHeader { version: VERSION, id, size, cold: false, recycled: false };
+                let header =
+                    SegmentHeader { version: VERSION, id, size, cold: false, recycled: false };
                 match create_segment(&*self.disk, &header, None) {
                     Ok(file) => return Ok(Some((id, size, file))),
                     Err(error) if is_full(&error) => {}
@@ -314,7 +315,9 @@ impl Committer {
             // Said early, while there is still room for what is on its way.
             Err(error) if is_full(&error) => self.set_full(true),
             // Whoever needs it creates it, and sees the error.
-            Err(error) => tracing::warn!(target: "mqttx::store", "no segment was prepared: {error}"),
+            Err(error) => {
+                tracing::warn!(target: "mqttx::store", "no segment was prepared: {error}")
+            }
         }
     }
 
@@ -347,7 +350,8 @@ impl Committer {
         let Some(segment) = self.active.and_then(|slot| self.catalog.segments.get(slot)) else {
             return;
         };
-        let late = segment.used > segment.size / 2 && self.room.next.is_none() && !self.room.preparing;
+        let late =
+            segment.used > segment.size / 2 && self.room.next.is_none() && !self.room.preparing;
         if late && !self.room.full && !self.has_room() {
             self.set_full(true);
         }
