@@ -230,7 +230,8 @@ impl Group {
 
     /// Names the session, if the segment does not know it.
     fn introduce(&mut self, catalog: &mut Catalog, number: u32, limit: u64) -> Fit {
-        let known = catalog.sessions.get(&number).map(|s| (s.touched_in == self.segment, s.name.len()));
+        let known =
+            catalog.sessions.get(&number).map(|s| (s.touched_in == self.segment, s.name.len()));
         let Some((false, len)) = known else { return Fit::Whole };
         let need = 2 * (FRAME_HEADER + len);
         if let fit @ Fit::SegmentFull(_) = self.fits(need + SLACK, limit) {

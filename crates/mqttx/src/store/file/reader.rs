@@ -17,14 +17,13 @@ use super::format::{FrameHeader, Kind, MESSAGE_HEADER};
 use super::index::Position;
 use super::log::{ENQUEUE, LogShared};
 use super::scan::{READ_AHEAD, Window};
-use super::worker::Worker;
 use super::segment::FastHasher;
+use super::worker::Worker;
 use crate::error::Error;
 use crate::store::{Fetch, Fetched, Lane, Log, Opened, StoreNotice, Update};
 
 /// By slot, the ids and files of segments, and how far they are written.
-pub(super) type Files =
-    HashMap<u32, (u64, Arc<dyn DiskFile>, u64), BuildHasherDefault<FastHasher>>;
+pub(super) type Files = HashMap<u32, (u64, Arc<dyn DiskFile>, u64), BuildHasherDefault<FastHasher>>;
 
 /// What there is to read.
 #[derive(Debug)]
@@ -64,7 +63,8 @@ pub(super) struct OpenJob {
 
 /// Starts the thread. It ends when the sender goes.
 pub(super) fn start(shared: Arc<Shared>) -> io::Result<Worker<Job>> {
-    let mut reader = Reader { shared, window: None, raw: Vec::new(), compaction: Compaction::default() };
+    let mut reader =
+        Reader { shared, window: None, raw: Vec::new(), compaction: Compaction::default() };
     Worker::start("mqttx-store-read", move |jobs| reader.run(jobs))
 }
 

@@ -47,8 +47,13 @@ struct Candidate {
 }
 
 /// Reads all segments. `keep_times` costs memory and is for tools.
-pub(super) fn recover(disk: &dyn Disk, access: Access, keep_times: bool) -> Result<Recovered, Error> {
-    let mut recovery = Recovery { out: Recovered { next_id: 1, ..Recovered::default() }, keep_times };
+pub(super) fn recover(
+    disk: &dyn Disk,
+    access: Access,
+    keep_times: bool,
+) -> Result<Recovered, Error> {
+    let mut recovery =
+        Recovery { out: Recovered { next_id: 1, ..Recovered::default() }, keep_times };
     let mut candidates = recovery.candidates(disk, access)?;
     candidates.sort_unstable_by_key(|candidate| (!candidate.header.cold, candidate.header.id));
     let last = recovery.cut_last(&mut candidates)?;
@@ -129,15 +134,22 @@ impl Recovery {
         let empty = scan.next()?.is_none();
         if intact.is_none() {
             let what = if len == 0 { "is empty" } else { "has no intact header" };
-            let then = if empty { "nothing in it can be read" } else { "its frames are read without it" };
+            let then =
+                if empty { "nothing in it can be read" } else { "its frames are read without it" };
             self.damage(format!("{name} {what}: {then}"), u64::from(empty));
         }
         if empty && intact.is_some_and(|header| len < header.size) {
-            self.damage(format!("{name} has {len} bytes of {}: its records are lost", header.size), 0);
+            self.damage(
+                format!("{name} has {len} bytes of {}: its records are lost", header.size),
+                0,
+            );
         }
         // A segment that was prepared and not used has zeros behind its header.
         if empty && intact.is_some_and(|header| !header.recycled) && !is_zero(&*file)? {
-            self.damage(format!("{name} holds {len} bytes that are no records: they are dropped"), 0);
+            self.damage(
+                format!("{name} holds {len} bytes that are no records: they are dropped"),
+                0,
+            );
         }
         Ok((!empty).then(|| Candidate { name: name.to_owned(), file, header, len }))
     }
@@ -174,12 +186,16 @@ impl Recovery {
         let Some(slot) = self.out.catalog.segments.add(segment) else {
             return Err(io::Error::other("there are too many segments"));
         };
-        let mut reader = Reader { scan: Scan::new(file, header.id, end), slot, name: &name, ended: false };
+        let mut reader =
+            Reader { scan: Scan::new(file, header.id, end), slot, name: &name, ended: false };
         while let Some(found) = reader.scan.next()? {
             match found {
                 Found::Frame(frame, at) => self.frame(&mut reader, &frame, at)?,
                 Found::Damage { from, to } => {
-                    let text = format!("{name}: {} damaged bytes at offset {from} were skipped", to - from);
+                    let text = format!(
+                        "{name}: {} damaged bytes at offset {from} were skipped",
+                        to - from
+                    );
                     self.damage(text, 1);
                 }
             }
@@ -191,10 +207,15 @@ impl Recovery {
         if !ended {
             self.out.unsealed.push((slot, used));
             if len < header.size {
-                self.damage(format!("{name} has {len} bytes of {}: its end is lost", header.size), 0);
-            }
-            else if !is_last && !header.cold {
-                self.damage(format!("{name} has no end record: what was behind offset {used} is lost"), 0);
+                self.damage(
+                    format!("{name} has {len} bytes of {}: its end is lost", header.size),
+                    0,
+                );
+            } else if !is_last && !header.cold {
+                self.damage(
+                    format!("{name} has no end record: what was behind offset {used} is lost"),
+                    0,
+                );
             }
         }
         Ok(())
@@ -240,9 +261,10 @@ impl Recovery {
 
     /// To the second, or every record of a slow session would cost memory.
     fn is_later(&self, slot: u32, unix_ms: u64) -> bool {
-        self.out.times.last().is_none_or(|&(last_slot, _, last)| {
-            last_slot != slot || unix_ms.abs_diff(last) >= 1000
-        })
+        self.out
+            .times
+            .last()
+            .is_none_or(|&(last_slot, _, last)| last_slot != slot || unix_ms.abs_diff(last) >= 1000)
     }
 
     fn bad_payload(&mut self, name: &str, frame: &FrameHeader, at: u64) {
@@ -266,7 +288,10 @@ impl Recovery {
             state.raise_ends(ends);
         }
         let then = if lost { "lost" } else { "not needed" };
-        self.damage(format!("{name}: {what} at offset {at} is damaged and {then}"), u64::from(lost));
+        self.damage(
+            format!("{name}: {what} at offset {at} is damaged and {then}"),
+            u64::from(lost),
+        );
     }
 
     fn finish(&mut self) {
@@ -336,7 +361,7 @@ fn find_cut(candidate: &Candidate) -> io::Result<Cut> {
         None
     };
     let missing = group_end.saturating_sub(at);
-    Ok(Cut { at, torn: torn.or(Some(missing).filter(|&missing| missing > 0)) })
+    Ok(Cut { at, torn: torn.or_else(|| Some(missing).filter(|&missing| missing > 0)) })
 }
 
 /// Follows whole frames from `at` on. Returns where they end, and where their last group should.
@@ -393,22 +418,4 @@ fn is_zero(file: &dyn DiskFile) -> io::Result<bool> {
 /// The name of the segment in a slot, for people.
 pub(super) fn name_of(catalog: &Catalog, slot: u32) -> String {
     catalog.segments.get(slot).map_or_else(String::new, |segment| file_name(segment.id))
-}
-
-#[cfg(test)]
-pub(super) fn frames_of(bytes: &[u8], id: u64) -> String {
-    let disk = super::tests::disk::FaultDisk::with_files(&[("x".into(), bytes.to_vec())]);
-    let file = disk.open("x", Access::Read).unwrap();
-    let mut scan = Scan::new(file, id, bytes.len() as u64);
-    let mut out = String::new();
-    let mut n = 0;
-    while let Some(found) = scan.next().unwrap() {
-        n += 1;
-        match found {
-            Found::Frame(h, at) if n < 10 || h.kind == Kind::End => out += &format!("{at} {:?} {} {}; ", h.kind, h.sequence, h.len),
-            Found::Frame(..) => {}
-            Found::Damage { from, to } => out += &format!("DAMAGE {from}-{to}; "),
-        }
-    }
-    format!("{n} frames to {}: {out}", scan.offset())
 }

@@ -4,9 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{DiskFile, read_full_at};
-use super::format::{
-    FrameHeader, GroupInfo, MESSAGE_HEADER, SEGMENT_HEADER,
-};
+use super::format::{FrameHeader, GroupInfo, MESSAGE_HEADER, SEGMENT_HEADER};
 
 /// A part of a file that is in memory.
 #[derive(Debug)]
@@ -38,8 +36,8 @@ impl Window {
 
     /// The bytes from `offset` on: fewer only at the end of the file.
     pub(super) fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
-        let there = offset >= self.start
-            && offset + len as u64 <= self.start + self.bytes.len() as u64;
+        let there =
+            offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
         if !there {
             self.fill(offset, len)?;
         }

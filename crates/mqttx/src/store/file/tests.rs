@@ -3,8 +3,8 @@
 mod basics;
 mod crash;
 mod damage;
-pub(super) mod disk;
+mod disk;
 mod full;
 mod harness;
-mod reclaim;
 mod real;
+mod reclaim;

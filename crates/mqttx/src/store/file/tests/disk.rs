@@ -10,7 +10,7 @@ const PAGE: usize = 4096;
 
 /// Clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub(in crate::store::file) struct FaultDisk(Arc<Mutex<State>>);
+pub(super) struct FaultDisk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -69,11 +69,12 @@ impl FaultDisk {
 
     pub(super) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let state = self.lock();
-        let file = |(name, inode): (&String, &usize)| (name.clone(), state.inodes[*inode].now.clone());
+        let file =
+            |(name, inode): (&String, &usize)| (name.clone(), state.inodes[*inode].now.clone());
         state.names.iter().map(file).collect()
     }
 
-    pub(in crate::store::file) fn with_files(files: &[(String, Vec<u8>)]) -> Self {
+    pub(super) fn with_files(files: &[(String, Vec<u8>)]) -> Self {
         let disk = Self::default();
         {
             let mut state = disk.lock();
@@ -156,7 +157,9 @@ impl State {
 
     fn room_for(&self, more: u64) -> io::Result<()> {
         match self.faults.capacity {
-            Some(capacity) if self.bytes() + more > capacity => Err(io::ErrorKind::StorageFull.into()),
+            Some(capacity) if self.bytes() + more > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
     }
@@ -210,7 +213,10 @@ impl Disk for FaultDisk {
 
     fn available(&self) -> io::Result<u64> {
         let state = self.lock();
-        Ok(state.faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.bytes())))
+        Ok(state
+            .faults
+            .capacity
+            .map_or(u64::MAX, |capacity| capacity.saturating_sub(state.bytes())))
     }
 }
 
@@ -238,7 +244,8 @@ impl DiskFile for FaultFile {
         let mut state = self.disk.lock();
         let bytes = &bytes[..bytes.len().min(state.faults.short.unwrap_or(usize::MAX))];
         state.faults.writes += 1;
-        if state.faults.no_room_every.is_some_and(|every| state.faults.writes.is_multiple_of(every)) {
+        if state.faults.no_room_every.is_some_and(|every| state.faults.writes.is_multiple_of(every))
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let end = offset as usize + bytes.len();
