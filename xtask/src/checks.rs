@@ -11,11 +11,15 @@ use std::time::Instant;
 /// The first check that failed, and the line that runs just this one.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let started = Instant::now();
-    let mosquitto = step("system packages", "cargo xtask test", || {
+    let [mosquitto, redis] = step("system packages", "cargo xtask test", || {
         system::components(root)?;
-        let path = system::mosquitto(root)?;
-        println!("mosquitto: {}", path.display());
-        Ok(path)
+        let found = [system::MOSQUITTO, system::REDIS].map(|server| {
+            let path = system::server(root, server)?;
+            println!("{}: {}", server.name, path.display());
+            Ok::<_, String>(path)
+        });
+        let [mosquitto, redis] = found;
+        Ok([mosquitto?, redis?])
     })?;
     for (name, task) in static_checks() {
         step(name, &task.shown(), || task.run(root))?;
@@ -23,11 +27,15 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     step("tidy", "cargo xtask tidy", || tidy::run(root))?;
     // The same random cases at every run; others by hand, with another seed.
     let seed = std::env::var("PROPTEST_RNG_SEED").unwrap_or_else(|_| "1".to_owned());
-    let tests =
-        Task::cargo(&["test", "--workspace"]).env("PROPTEST_RNG_SEED", &seed).env_remove(MOSQUITTO);
+    let tests = Task::cargo(&["test", "--workspace", "--features", FEATURES])
+        .env("PROPTEST_RNG_SEED", &seed)
+        .env_remove(MOSQUITTO)
+        .env_remove(REDIS);
     step("tests, without servers", &tests.shown(), || tests.run(root))?;
-    let interop = Task::cargo(&["test", "--workspace", "--test", "interop*"])
-        .env(MOSQUITTO, &mosquitto.to_string_lossy());
+    let interop =
+        Task::cargo(&["test", "--workspace", "--features", FEATURES, "--test", "interop*"])
+            .env(MOSQUITTO, &mosquitto.to_string_lossy())
+            .env(REDIS, &redis.to_string_lossy());
     step("interop tests", &interop.shown(), || interop.run(root))?;
     let demo = Task::cargo(&["run", "--release", "--", "demo", "--seconds", "5", "--json"]);
     step("smoke: the demo", &demo.shown(), || smoke(root, &demo))?;
@@ -35,17 +43,23 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the tests that need Mosquitto look for it; without it they say so and pass.
+/// Where the tests that need a server look for it; without it they say so and pass.
 const MOSQUITTO: &str = "MQTTX_TEST_MOSQUITTO";
+const REDIS: &str = "MQTTX_TEST_REDIS";
+
+/// What is checked beyond the default features.
+const FEATURES: &str = "mqttx/redis,mqttx/contract";
 
 fn static_checks() -> [(&'static str, Task); 3] {
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let clippy =
+        ["clippy", "--workspace", "--features", FEATURES, "--all-targets", "--", "-D", "warnings"];
     [
         ("format", Task::cargo(&["fmt", "--all", "--check"])),
         ("clippy", Task::cargo(&clippy)),
         (
             "documentation",
-            Task::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+            Task::cargo(&["doc", "--workspace", "--features", FEATURES, "--no-deps"])
+                .env("RUSTDOCFLAGS", "-Dwarnings"),
         ),
     ]
 }

@@ -3,33 +3,51 @@
 use crate::process::Task;
 use std::path::{Path, PathBuf};
 
-/// Where Mosquitto is, installed first when it is not there.
+/// A server that the tests start.
+#[derive(Clone, Copy)]
+pub(crate) struct Server {
+    /// Its program, and its package.
+    pub(crate) name: &'static str,
+    by_hand: &'static str,
+}
+
+pub(crate) const MOSQUITTO: Server = Server {
+    name: "mosquitto",
+    by_hand: "install the broker `mosquitto` (2.0 or later) and run this again",
+};
+
+pub(crate) const REDIS: Server = Server {
+    name: "redis-server",
+    by_hand: "install Redis (`redis-server`, 7.0 or later) and run this again",
+};
+
+/// Where a server is, installed first when it is not there.
 ///
 /// # Errors
 /// A sentence that says what to install by hand.
-pub(crate) fn mosquitto(root: &Path) -> Result<PathBuf, String> {
-    if let Some(found) = find_mosquitto() {
+pub(crate) fn server(root: &Path, server: Server) -> Result<PathBuf, String> {
+    let Server { name, by_hand } = server;
+    if let Some(found) = find_program(name) {
         return Ok(found);
     }
-    println!("mosquitto is missing: installing the system's package");
-    let by_hand = "install the broker `mosquitto` (2.0 or later) and run this again";
+    println!("{name} is missing: installing the system's package");
     let Some(apt) = find_program("apt-get") else {
-        return Err(format!("there is no mosquitto and no apt-get on this machine: {by_hand}"));
+        return Err(format!("there is no {name} and no apt-get on this machine: {by_hand}"));
     };
     let Some(prefix) = root_prefix(root) else {
         return Err(format!(
-            "installing mosquitto needs root, and neither root nor sudo is here: {by_hand}"
+            "installing {name} needs root, and neither root nor sudo is here: {by_hand}"
         ));
     };
     let apt = apt.to_string_lossy();
-    for step in [&["update"][..], &["install", "-y", "--no-install-recommends", "mosquitto"]] {
+    for step in [&["update"][..], &["install", "-y", "--no-install-recommends", name]] {
         let mut line = prefix.clone();
         line.extend(["env", "DEBIAN_FRONTEND=noninteractive", &apt]);
         line.extend(step);
         let task = Task::new(line[0], &line[1..]);
         task.run(root).map_err(|error| format!("{error}: {by_hand}"))?;
     }
-    find_mosquitto().ok_or_else(|| format!("apt-get ran, but there is no mosquitto: {by_hand}"))
+    find_program(name).ok_or_else(|| format!("apt-get ran, but there is no {name}: {by_hand}"))
 }
 
 /// Makes sure that cargo has rustfmt and clippy, which a minimal toolchain lacks.
@@ -46,10 +64,6 @@ pub(crate) fn components(root: &Path) -> Result<(), String> {
             .map_err(|error| format!("this toolchain has no {component}: {error}"))?;
     }
     Ok(())
-}
-
-fn find_mosquitto() -> Option<PathBuf> {
-    find_program("mosquitto")
 }
 
 /// A program in `PATH`, or in the system directories that a user's `PATH` often lacks.

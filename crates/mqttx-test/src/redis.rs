@@ -3,7 +3,7 @@
 use crate::TempDir;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -92,17 +92,14 @@ impl Redis {
             text += &encoded(&["AUTH", password]);
         }
         text += &encoded(words);
-        text += &encoded(&["QUIT"]);
         stream.write_all(text.as_bytes())?;
+        // Redis ends the connection behind its answers. Sentinels know no QUIT.
+        stream.shutdown(Shutdown::Write)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        let answer = if self.password.is_some() {
-            answer.split_once("\r\n").map_or("", |(_, rest)| rest)
-        } else {
-            &answer
-        };
-        Ok(answer.strip_suffix("+OK\r\n").unwrap_or(answer).trim_end().to_owned())
+        let login = if self.password.is_some() { "+OK\r\n" } else { "" };
+        Ok(answer.strip_prefix(login).unwrap_or(&answer).trim_end().to_owned())
     }
 
     /// Asks until the answer contains `wanted`.
@@ -337,14 +334,7 @@ impl RedisCluster {
         let mut nodes = Vec::new();
         for first in [0, 5461, 10_923] {
             let last = if first == 10_923 { 16_383 } else { first + 5460 + first / 5461 };
-            let node = Redis::builder()
-                .append_only(true)
-                .line("cluster-enabled yes")
-                .line("cluster-node-timeout 2000")
-                // The default, 10 000 above the port, may be no port at all.
-                .line(&format!("cluster-port {}", free_address().port()))
-                .start()
-                .await?;
+            let node = Self::node().await?;
             node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
             nodes.push(node);
         }
@@ -352,16 +342,41 @@ impl RedisCluster {
             let epoch = (n + 1).to_string();
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
         }
-        for node in &nodes[1..] {
-            let (host, port, bus) =
-                (node.address.ip().to_string(), node.address.port().to_string(), node.bus_port());
-            nodes[0].command(&["CLUSTER", "MEET", &host, &port, &bus]);
-        }
+        nodes[1..].iter().for_each(|node| nodes[0].meet(node));
         for node in &nodes {
             node.wait_for(&["CLUSTER", "INFO"], "cluster_slots_ok:16384").await;
             node.wait_for(&["CLUSTER", "INFO"], "cluster_state:ok").await;
         }
         Some(Self { nodes })
+    }
+
+    /// Adds a replica of the node, behind the other nodes, and waits until it is in step.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub async fn add_replica(&mut self, of: usize) {
+        let replica = Self::node().await.expect("the other nodes were started");
+        self.nodes[0].meet(&replica);
+        let id = self.nodes[of].command(&["CLUSTER", "MYID"]);
+        let id = id.lines().nth(1).expect("an id").to_owned();
+        // It must have heard of the master.
+        replica.wait_for(&["CLUSTER", "REPLICATE", &id], "+OK").await;
+        replica.wait_for(&["INFO", "replication"], "master_link_status:up").await;
+        for node in &self.nodes {
+            node.wait_for(&["CLUSTER", "NODES"], &format!("slave {id}")).await;
+        }
+        self.nodes.push(replica);
+    }
+
+    async fn node() -> Option<Redis> {
+        Redis::builder()
+            .append_only(true)
+            .line("cluster-enabled yes")
+            .line("cluster-node-timeout 2000")
+            // The default, 10 000 above the port, may be no port at all.
+            .line(&format!("cluster-port {}", free_address().port()))
+            .start()
+            .await
     }
 
     /// The address as a client takes it: one of the nodes.
@@ -372,6 +387,11 @@ impl RedisCluster {
 }
 
 impl Redis {
+    fn meet(&self, other: &Self) {
+        let (host, port) = (other.address.ip().to_string(), other.address.port().to_string());
+        self.command(&["CLUSTER", "MEET", &host, &port, &other.bus_port()]);
+    }
+
     fn bus_port(&self) -> String {
         let configuration =
             std::fs::read_to_string(self.directory.path().join("redis.conf")).unwrap_or_default();

@@ -5,6 +5,7 @@ mod outages;
 mod ownership;
 mod refusals;
 mod sentinel;
+mod sessions;
 mod support;
 mod tools;
 

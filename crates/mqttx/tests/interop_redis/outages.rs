@@ -116,6 +116,37 @@ async fn a_group_that_arrives_twice_is_applied_once() {
     assert_eq!(redis.command(&["HGET", "mqttx:{plant}:state", "position"]), "$1\r\n7");
 }
 
+/// The bytes of a group may lie in a frozen server, or on the way, until those of a later connection are through.
+#[tokio::test]
+async fn a_group_that_arrives_late_changes_nothing() {
+    let Some(redis) = Redis::builder().start().await else { return };
+    let mut session = Session::open(&store(&redis.url()), "plant").await;
+    let group = [message(0, "a"), assign(0), message(1, "b")];
+    session.keep(&group).await;
+    session.keep(&[done(0), done(1), message(2, "c")]).await;
+    let before = redis.command(&["HGETALL", "mqttx:{plant}:messages"]);
+
+    let answer =
+        redis.command(&["SCRIPT", "LOAD", include_str!("../../src/store/redis/apply.lua")]);
+    let script = answer.lines().nth(1).expect("its name");
+    let owner = redis.command(&["HGET", "mqttx:{plant}:state", "owner"]);
+    let owner = owner.lines().nth(1).expect("an owner");
+    let keys = ["state", "messages", "queue", "assigned", "received", "filters"];
+    let keys = keys.map(|part| format!("mqttx:{{plant}}:{part}"));
+    let mut batch = mqttx::proto::RecordBatch::new();
+    group.iter().for_each(|record| batch.push(record));
+    let records: Vec<&str> =
+        batch.iter().raw().map(|raw| str::from_utf8(raw).expect("ASCII")).collect();
+    let mut words = vec!["EVALSHA", script, "6"];
+    words.extend(keys.iter().map(String::as_str));
+    words.extend([owner, "1", "0", "0", "        "]);
+    words.extend(records);
+    assert_eq!(redis.command(&words), ":6", "it says how far the session is");
+    assert_eq!(redis.command(&["HGETALL", "mqttx:{plant}:messages"]), before);
+    session.keep(&[message(3, "d")]).await;
+    assert_eq!(session.payloads().await, ["c", "d"]);
+}
+
 #[tokio::test]
 async fn a_store_that_must_not_wait_fails() {
     let Some(mut redis) = Redis::builder().start().await else { return };

@@ -1,6 +1,6 @@
 //! Redis says no.
 
-use mqttx::store::Update;
+use mqttx::store::{OnStoreError, Update};
 use mqttx::{RedisStore, Secret, Store};
 use mqttx_test::Redis;
 
@@ -27,9 +27,11 @@ async fn wrong_credentials_are_an_error_at_once_and_are_not_told() {
     Session::open(&good, "plant").await.keep(&[message(0, "x")]).await;
 
     // Under way: the password changes, and the connection ends.
-    let mut session = Session::open(&good, "plant").await;
-    redis.command(&["ACL", "SETUSER", "default", "resetpass", ">another"]);
-    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let user = ["ACL", "SETUSER", "u", "on", "allkeys", "allcommands"];
+    redis.command(&[&user[..], &[">s3cret"]].concat());
+    let mut session = Session::open(&good.username("u"), "plant").await;
+    redis.command(&[&user[..], &["resetpass", ">another"]].concat());
+    redis.command(&["CLIENT", "KILL", "USER", "u"]);
     session.submit(&[message(1, "y")]);
     assert_eq!(session.error().await.code(), "store.credentials");
 }
@@ -49,7 +51,6 @@ async fn a_user_needs_the_permissions_that_the_documentation_names() {
         "+@set",
         "+@sortedset",
         "+@keyspace",
-        "+eval",
         "+evalsha",
         "+script|load",
         "+role",
@@ -106,7 +107,7 @@ async fn room_is_told_when_nothing_waits_for_it() {
 #[tokio::test]
 async fn options_that_do_not_go_together_are_an_error() {
     // Nothing is connected to.
-    let code = async |store: RedisStore| store.open("plant").await.err().expect("refused").code();
+    let code = async |store: RedisStore| store.open("plant").await.expect_err("refused").code();
     assert_eq!(code(store("redis+cluster://127.0.0.1:1").database(3)).await, "config.invalid");
     assert_eq!(code(store("127.0.0.1:1").prefix("{x}")).await, "config.invalid");
     assert_eq!(code(store("127.0.0.1:1").username("u")).await, "config.invalid");
@@ -122,4 +123,26 @@ async fn keys_that_hold_something_else_are_an_error() {
     let error = Session::try_open(&store(&redis.url()), "plant").await.err().expect("refused");
     assert_eq!(error.code(), "store.failed", "{error}");
     assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_no_server_with_tls() {
+    let Some(redis) = Redis::builder().start().await else { return };
+    let secure = redis.url().replace("redis://", "rediss://");
+    let store = store(&secure).on_error(OnStoreError::Fail);
+    let error = Session::try_open(&store, "plant").await.err().expect("it speaks something else");
+    assert_eq!(error.code(), "store.unavailable", "{error}");
+}
+
+#[tokio::test]
+async fn a_session_whose_state_was_evicted_is_told() {
+    let Some(redis) = Redis::builder().start().await else { return };
+    let store = store(&redis.url());
+    let mut session = Session::open(&store, "plant").await;
+    session.keep(&[message(7, "x"), message(9, "y"), assign(9)]).await;
+    redis.command(&["DEL", "mqttx:{plant}:state"]);
+    let opened = store.open("plant").await.expect("it goes on");
+    assert_eq!(opened.notices.len(), 1);
+    assert!(opened.notices[0].text.contains("plant"), "{:?}", opened.notices);
+    assert_eq!((opened.lanes[0].messages, opened.lanes[0].end), (1, 10), "no number is used twice");
 }

@@ -33,7 +33,8 @@ async fn a_master_that_became_a_replica_is_left() {
     let mut session = Session::open(&store(&redis.url()), "plant").await;
     session.keep(&[message(0, "x")]).await;
     redis.replica.wait_for(&["HGET", "mqttx:{plant}:state", "position"], "\r\n1").await;
-    assert_eq!(redis.sentinel.command(&["SENTINEL", "FAILOVER", "main"]), "+OK");
+    // It takes the sentinel a moment to know that the replica is good.
+    redis.sentinel.wait_for(&["SENTINEL", "FAILOVER", "main"], "+OK").await;
     redis.master.wait_for(&["ROLE"], "slave").await;
     session.keep(&[message(1, "y")]).await;
     assert_eq!(redis.replica.command(&["HLEN", "mqttx:{plant}:messages"]), ":2");
@@ -45,9 +46,10 @@ async fn records_are_synced_when_the_replicas_have_them() {
     let follow = format!("replicaof {} {}", master.address().ip(), master.address().port());
     let Some(replica) = Redis::builder().line(&follow).start().await else { return };
     replica.wait_for(&["INFO", "replication"], "master_link_status:up").await;
-    let store = store(&master.url()).wait_replicas(1, Duration::from_millis(200));
+    let store = store(&master.url()).wait_replicas(1, Duration::from_millis(500));
     let mut session = Session::open(&store, "plant").await;
     session.keep(&[message(0, "x")]).await;
+    session.others.clear();
     assert_eq!(replica.command(&["HLEN", "mqttx:{plant}:messages"]), ":1");
     replica.freeze();
     session.submit(&[message(1, "y")]);

@@ -395,10 +395,6 @@ impl Committer {
     }
 
     fn count(&self) {
-        if std::env::var_os("DBG").is_some() {
-            eprintln!("-- backlog {} full {} probe {:?} active {:?} reclaim {:?}", self.backlog.len(), self.room.is_full(), self.room.probe_at, self.active, self.reclaim);
-            for (slot, s) in self.catalog.segments.iter() { eprintln!("  {slot}: id {} size {} used {} live {} {:?} cold {} touched {:?} tombs {} mov {:?} src {:?}", s.id, s.size, s.used, s.live, s.stage, s.cold, s.touched, s.tombs.len(), s.moving_to, s.sources); }
-        }
         let counters = &self.shared.counters;
         let segments =
             self.catalog.segments.iter().count() as u64 + u64::from(self.room.has_next());

@@ -23,24 +23,25 @@ end
 
 -- By priority: what the queued messages take, and the highest number.
 local bytes, ends = {0, 0, 0, 0}, {}
+-- Messages of this group that nothing was written of yet: many are assigned or finished before its end.
+local fresh = {}
 
 local function lane(message) return math.floor(byte(message, 1) / 64) + 1 end
 
+local function add_bytes(message, length)
+  local lane = lane(message)
+  bytes[lane] = bytes[lane] + length
+end
+
 local function unqueue(message)
-  if call('ZREM', queue, message) == 1 then
-    local lane = lane(message)
-    bytes[lane] = bytes[lane] - call('HSTRLEN', messages, message)
-    return true
-  end
+  if call('ZREM', queue, message) == 1 then add_bytes(message, -call('HSTRLEN', messages, message)) end
 end
 
 local apply = {
   -- Enqueue
   [1] = function(record, message)
-    call('HSET', messages, message, ARGV[5] .. record)
-    call('ZADD', queue, 0, message)
+    fresh[message] = ARGV[5] .. record
     local lane = lane(message)
-    bytes[lane] = bytes[lane] + #record + #ARGV[5]
     local high, low = struct.unpack('>I4I4', message)
     local last = ends[lane]
     if not last or high > last[1] or high == last[1] and low > last[2] then
@@ -49,10 +50,16 @@ local apply = {
   end,
   -- Assign
   [2] = function(record, message)
-    if call('HEXISTS', messages, message) == 1 then
+    local stored = fresh[message]
+    if stored then
+      fresh[message] = nil
+      call('HSET', messages, message, stored)
+    elseif call('HEXISTS', messages, message) == 1 then
       unqueue(message)
-      call('HSET', assigned, message, record)
+    else
+      return
     end
+    call('HSET', assigned, message, record)
   end,
   -- Release
   [3] = function(_, message)
@@ -61,15 +68,15 @@ local apply = {
   end,
   -- Done
   [4] = function(_, message)
-    if not unqueue(message) then call('HDEL', assigned, message) end
+    fresh[message] = nil
+    if call('HDEL', assigned, message) == 0 then unqueue(message) end
     call('HDEL', messages, message)
   end,
   -- Requeue
   [5] = function(_, message)
     if call('HDEL', assigned, message) == 1 then
       call('ZADD', queue, 0, message)
-      local lane = lane(message)
-      bytes[lane] = bytes[lane] + call('HSTRLEN', messages, message)
+      add_bytes(message, call('HSTRLEN', messages, message))
     end
   end,
   -- Received, Forgotten
@@ -113,6 +120,11 @@ for i = FIRST_RECORD + position - first + 1, #ARGV do
   apply[byte(record, 1)](record, reverse(sub(record, 2, 9)))
 end
 
+for message, stored in pairs(fresh) do
+  call('HSET', messages, message, stored)
+  call('ZADD', queue, 0, message)
+  add_bytes(message, #stored)
+end
 for lane = 1, 4 do
   if bytes[lane] ~= 0 then call('HINCRBY', state, 'bytes' .. lane, bytes[lane]) end
   local last = ends[lane]

@@ -118,14 +118,14 @@ fn info(address: &Address, host: &Host, login: bool) -> Result<ConnectionInfo, E
 
 /// Asks one sentinel after the other.
 async fn master_of(address: &Address, master: &str) -> Result<Host, Fault> {
-    let mut fault = None;
+    let mut fault = Fault::Away(away("there is no sentinel", &address.hosts[0]));
     for sentinel in &address.hosts {
         match ask_sentinel(address, sentinel, master).await {
             Ok(host) => return Ok(host),
-            Err(failed) => fault = Some(failed),
+            Err(failed) => fault = failed,
         }
     }
-    Err(fault.unwrap_or(Fault::Again))
+    Err(fault)
 }
 
 async fn ask_sentinel(address: &Address, sentinel: &Host, master: &str) -> Result<Host, Fault> {
@@ -171,14 +171,14 @@ impl SlotMap {
 
     /// Asks one node after the other.
     pub(super) async fn load(address: &Address, hosts: &[Host]) -> Result<Self, Fault> {
-        let mut fault = None;
+        let mut fault = Fault::Away(away("there is no node", &address.hosts[0]));
         for host in hosts {
             match Self::ask(address, host).await {
                 Ok(slots) => return Ok(slots),
-                Err(failed) => fault = Some(failed),
+                Err(failed) => fault = failed,
             }
         }
-        Err(fault.unwrap_or(Fault::Again))
+        Err(fault)
     }
 
     async fn ask(address: &Address, host: &Host) -> Result<Self, Fault> {

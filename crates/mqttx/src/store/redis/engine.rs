@@ -58,7 +58,6 @@ pub(super) enum Request {
 pub(super) struct OpenRequest {
     pub(super) keys: Keys,
     pub(super) answer: oneshot::Sender<Result<Parts, Error>>,
-    pub(super) asked: Option<Host>,
 }
 
 /// One clone of the store or one log: the thread ends when there is none, and nothing left to do.
@@ -99,7 +98,7 @@ impl Shared {
             let _ = busy.changed().await;
         }
         let (answer, answered) = oneshot::channel();
-        let request = OpenRequest { keys: keys.clone(), answer, asked: None };
+        let request = OpenRequest { keys: keys.clone(), answer };
         self.dispatch(Request::Open(Box::new(request)));
         let ended = |_| Err(Error::store("the thread of the Redis store has ended"));
         let parts =
@@ -120,9 +119,12 @@ impl Shared {
 
     /// The log was dropped.
     pub(super) fn forget(&self, cell: &Arc<Cell>) {
+        let busy = cell.lock().has_work();
         let mut state = self.lock();
         state.cells.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(cell)));
-        state.draining.push(Arc::clone(cell));
+        if busy {
+            state.draining.push(Arc::clone(cell));
+        }
     }
 
     /// The logs that are open.
@@ -189,11 +191,10 @@ impl Shared {
 
     /// Where a request goes.
     pub(super) fn host_of(&self, request: &Request) -> Host {
-        let (asked, slot) = match request {
-            Request::Log(cell) => (cell.lock().asked.clone(), cell.keys.slot()),
-            Request::Open(open) => (open.asked.clone(), open.keys.slot()),
-        };
-        asked.unwrap_or_else(|| self.route(slot))
+        self.route(match request {
+            Request::Log(cell) => cell.keys.slot(),
+            Request::Open(open) => open.keys.slot(),
+        })
     }
 
     /// The node of a slot, as far as it is known; without a cluster there is one worker, under the first address.

@@ -16,10 +16,8 @@ pub(super) enum Fault {
     NoScript,
     /// The session is on another node of the cluster: on this one.
     Moved(Option<Host>),
-    /// The session is on its way to that node.
-    Ask(Host),
     /// It may work in a moment.
-    Again,
+    Again(Error),
     /// It will not work, now or later.
     Final(Error),
 }
@@ -50,8 +48,10 @@ impl Fault {
         match error.kind() {
             Some(ServerErrorKind::NoScript) => Self::NoScript,
             Some(ServerErrorKind::Moved) => Self::Moved(redirection(detail)),
-            Some(ServerErrorKind::Ask) => redirection(detail).map_or(Self::Again, Self::Ask),
-            Some(ServerErrorKind::TryAgain) => Self::Again,
+            // The slot moves from node to node, and a session is moved key by key. None can work with it until all are there.
+            Some(ServerErrorKind::Ask | ServerErrorKind::TryAgain) => {
+                Self::Again(away("the session moves to another node", host))
+            }
             _ => Self::of_text(error.code(), detail, host),
         }
     }
@@ -65,7 +65,10 @@ impl Fault {
         if says("NOSCRIPT") {
             return Self::NoScript;
         }
-        if ["NOAUTH", "WRONGPASS", "NOPERM", "ACL failure"].into_iter().any(says) {
+        if ["NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "The user executing the script"]
+            .into_iter()
+            .any(says)
+        {
             return Self::Final(credentials(&format!("{code} {detail}"), host));
         }
         let temporary = [

@@ -45,8 +45,9 @@ impl Scripts {
                 .ok_or_else(|| Fault::Away(away("SCRIPT LOAD has no answer", &connection.host)))?;
             names.push(name.to_owned());
         }
-        let [apply, open, fetch] = <[String; 3]>::try_from(names).map_err(|_| Fault::Again)?;
-        Ok(Self { apply, open, fetch })
+        let mut names = names.into_iter();
+        let mut next = || names.next().unwrap_or_default();
+        Ok(Self { apply: next(), open: next(), fetch: next() })
     }
 }
 
@@ -77,7 +78,6 @@ impl Group {
     pub(super) fn build(
         shared: &Shared,
         scripts: &Scripts,
-        host: &Host,
         mut requests: VecDeque<Request>,
     ) -> (Self, VecDeque<Request>) {
         let mut group =
@@ -88,8 +88,8 @@ impl Group {
             match request {
                 // Nobody waits for it any more.
                 Request::Open(open) if open.answer.is_closed() => {}
-                Request::Open(open) => group.add_open(shared, scripts, host, open),
-                Request::Log(cell) => group.add_log(shared, scripts, host, cell),
+                Request::Open(open) => group.add_open(shared, scripts, open),
+                Request::Log(cell) => group.add_log(shared, scripts, cell),
             }
         }
         if let Some((replicas, timeout)) = shared.settings.replicas
@@ -103,23 +103,14 @@ impl Group {
         (group, requests)
     }
 
-    fn add_open(
-        &mut self,
-        shared: &Shared,
-        scripts: &Scripts,
-        host: &Host,
-        open: Box<OpenRequest>,
-    ) {
-        if open.asked.as_ref() == Some(host) {
-            self.pipeline.add_command(::redis::cmd("ASKING"));
-        }
+    fn add_open(&mut self, shared: &Shared, scripts: &Scripts, open: Box<OpenRequest>) {
         let mut command = evalsha(&scripts.open, open.keys.all());
         command.arg(shared.settings.nonce()).arg(shared.settings.ttl_millis());
         self.pipeline.add_command(command);
         self.jobs.push(Job::Open(open));
     }
 
-    fn add_log(&mut self, shared: &Shared, scripts: &Scripts, host: &Host, cell: Arc<Cell>) {
+    fn add_log(&mut self, shared: &Shared, scripts: &Scripts, cell: Arc<Cell>) {
         let mut inner = cell.lock();
         if inner.stage == Stage::UnderWay {
             return;
@@ -130,6 +121,7 @@ impl Group {
         }
         inner.stage = Stage::UnderWay;
         inner.touch = false;
+        inner.sent = 0;
         let mut last = inner.confirmed;
         let (mut sent, mut size) = (0, 0);
         let exceeds = inner.exceeds();
@@ -149,16 +141,13 @@ impl Group {
         }
         // It must see everything that was submitted before it.
         let fetch = inner.fetch.filter(|_| sent == inner.batches.len());
-        let asking = inner.asked.as_ref() == Some(host);
+        inner.sent = sent;
         drop(inner);
         self.bytes += size + 500;
         for command in [Some(command), fetch.map(|wanted| fetch_command(scripts, &cell, wanted))]
             .into_iter()
             .flatten()
         {
-            if asking {
-                self.pipeline.add_command(::redis::cmd("ASKING"));
-            }
             self.pipeline.add_command(command);
         }
         self.jobs.push(Job::Log(LogJob { cell, last, exceeds, fetch }));
@@ -189,8 +178,6 @@ impl Group {
         } else {
             None
         };
-        // What ASKING is answered with is of no use.
-        answers.retain(|answer| !matches!(answer, Value::Okay));
         let mut leftover = Leftover::default();
         for job in self.jobs {
             let answer = answers.pop_front().unwrap_or_default();
@@ -219,7 +206,7 @@ impl LogJob {
     fn undo(self) -> Request {
         {
             let mut inner = self.cell.lock();
-            inner.stage = Stage::Queued;
+            inner.land(Stage::Queued);
             inner.touch = true;
         }
         Request::Log(self.cell)
@@ -249,8 +236,7 @@ impl LogJob {
         }
         let mut repeat = None;
         shared.change(&self.cell, |inner| {
-            inner.stage = Stage::Idle;
-            inner.asked = None;
+            inner.land(Stage::Idle);
             match short {
                 None => {
                     inner.confirm(self.last);
@@ -261,7 +247,7 @@ impl LogJob {
                     inner.written(self.last);
                     inner.set_unavailable(Some(error));
                     // Not `Idle`: only the timer asks again.
-                    inner.stage = Stage::Queued;
+                    inner.land(Stage::Queued);
                     inner.touch = true;
                     repeat = Some(MOMENT);
                 }
@@ -308,7 +294,8 @@ impl LogJob {
             Fault::Full => {
                 shared.change(&self.cell, |inner| {
                     inner.set_full(true);
-                    inner.stage = if inner.exceeds() { Stage::Idle } else { Stage::Waiting };
+                    let stage = if inner.exceeds() { Stage::Idle } else { Stage::Waiting };
+                    inner.land(stage);
                     inner.touch = true;
                 });
                 self.probe(shared);
@@ -323,15 +310,10 @@ impl LogJob {
             }
             Fault::Moved(target) => {
                 leftover.moved.get_or_insert(target);
-                self.cell.lock().asked = None;
                 leftover.requests.push_back(self.undo());
             }
-            Fault::Ask(target) => {
-                self.cell.lock().asked = Some(target);
-                shared.dispatch(self.undo());
-            }
-            Fault::Again => {
-                self.cell.lock().asked = None;
+            Fault::Again(error) => {
+                self.cell.change(shared, |inner| inner.set_unavailable(Some(&error)));
                 shared.dispatch_later(self.undo(), MOMENT);
             }
         }
@@ -341,7 +323,7 @@ impl LogJob {
 fn finish_open(
     shared: &Arc<Shared>,
     host: &Host,
-    mut open: Box<OpenRequest>,
+    open: Box<OpenRequest>,
     answer: Value,
     leftover: &mut Leftover,
 ) {
@@ -349,17 +331,12 @@ fn finish_open(
         Value::ServerError(error) => Fault::of_reply(&error, host),
         answer => return drop(open.answer.send(Parts::of_answer(answer))),
     };
-    open.asked = None;
     match fault {
         Fault::Final(error) => return drop(open.answer.send(Err(error))),
         Fault::Away(error) => drop(leftover.away.get_or_insert(error)),
         Fault::NoScript => leftover.no_script = true,
         Fault::Moved(target) => drop(leftover.moved.get_or_insert(target)),
-        Fault::Ask(target) => {
-            open.asked = Some(target);
-            return shared.dispatch(Request::Open(open));
-        }
-        Fault::Full | Fault::Again => return shared.dispatch_later(Request::Open(open), MOMENT),
+        Fault::Full | Fault::Again(_) => return shared.dispatch_later(Request::Open(open), MOMENT),
     }
     leftover.requests.push_back(Request::Open(open));
 }

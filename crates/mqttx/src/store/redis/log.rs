@@ -38,8 +38,8 @@ pub(super) struct Cell {
 pub(super) struct Inner {
     /// Not confirmed, in order.
     pub(super) batches: VecDeque<Batch>,
-    /// The position of the last record that was submitted.
-    submitted: Lsn,
+    /// How many of them are in the group that is under way.
+    pub(super) sent: usize,
     /// The last one that is confirmed: the first batch begins behind it.
     pub(super) confirmed: Lsn,
     pub(super) fetch: Option<Fetch>,
@@ -51,8 +51,6 @@ pub(super) struct Inner {
     /// A timer looks again whether there is room.
     pub(super) probing: bool,
     pub(super) unavailable: bool,
-    /// The node that the session moves to.
-    pub(super) asked: Option<super::address::Host>,
     /// The driver is gone, and cannot hold new messages back.
     pub(super) dropped: bool,
     counted: bool,
@@ -156,6 +154,12 @@ impl Inner {
         self.news.error.is_some()
     }
 
+    /// What was under way has an answer, or will have none.
+    pub(super) fn land(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.sent = 0;
+    }
+
     pub(super) fn tell(&mut self, update: Update) {
         self.news.updates.push_back(update);
     }
@@ -198,6 +202,7 @@ impl Inner {
     pub(super) fn fail(&mut self, error: Error) {
         self.news.error.get_or_insert(error);
         self.batches.clear();
+        self.sent = 0;
         self.fetch = None;
         self.touch = false;
     }
@@ -243,15 +248,13 @@ impl Log for RedisLog {
         let messages = records.iter().raw().any(is_message);
         let others = !records.iter().raw().all(is_message);
         self.lease.shared().change(&self.cell, |inner| {
-            inner.submitted += records.len() as Lsn;
             if inner.is_failed() {
                 return;
             }
-            // While a group is under way, the batches that are in it stay as they are.
+            // Batches of a group that is under way stay as they are.
+            let free = inner.batches.len() > inner.sent;
             let joined = match inner.batches.back_mut() {
-                Some(last)
-                    if inner.stage != Stage::UnderWay && last.records.byte_len() < JOINED =>
-                {
+                Some(last) if free && last.records.byte_len() < JOINED => {
                     last.messages |= messages;
                     last.others |= others;
                     last.records.append(records);

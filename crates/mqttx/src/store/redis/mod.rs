@@ -45,7 +45,7 @@
 //!   full store must be able to empty itself.
 //!
 //! A user with [ACLs](https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/) needs the keys below the
-//! prefix, and `+@hash +@set +@sortedset +@keyspace +eval +evalsha +script|load +role`, in a cluster `+cluster|slots +asking`,
+//! prefix, and `+@hash +@set +@sortedset +@keyspace +evalsha +script|load +role`, in a cluster `+cluster|slots`,
 //! and `+wait` for `wait_replicas`.
 
 mod address;

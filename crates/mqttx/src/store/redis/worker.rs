@@ -105,7 +105,7 @@ impl Worker {
                 Err(fault) => return Err((fault, requests)),
             },
         };
-        let (group, later) = Group::build(&self.shared, scripts, &self.host, requests);
+        let (group, later) = Group::build(&self.shared, scripts, requests);
         self.inbox.put_back(later);
         if group.is_empty() {
             return Ok(());
@@ -164,7 +164,7 @@ impl Worker {
                 self.shared.tell_unavailable(&self.host, &error);
                 tokio::time::sleep(delay(self.failures - 2)).await;
             }
-            Fault::Full | Fault::NoScript | Fault::Moved(_) | Fault::Ask(_) | Fault::Again => {
+            Fault::Full | Fault::NoScript | Fault::Moved(_) | Fault::Again(_) => {
                 tokio::time::sleep(MOMENT).await;
             }
         }

@@ -153,3 +153,15 @@ fn a_look_changes_nothing_and_shows_everything() {
     assert_eq!(dir.bytes(), before);
     assert!(FileStore::new(dir.0.join("nothing")).inspect(false).is_err());
 }
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let mut directories = Vec::new();
+    crate::store::contract::verify(async || {
+        let dir = TempDir::new();
+        let store = FileStore::new(&dir.0);
+        directories.push(dir);
+        store
+    })
+    .await;
+}
