@@ -4,6 +4,7 @@
 //! A failure names its seed: `MQTTX_TEST_SEED=N` takes the same decisions again. With `MQTTX_TEST_LONG` there are more kills.
 
 mod broker;
+mod daemon;
 mod damage;
 mod inbound;
 mod outbound;
@@ -46,6 +47,8 @@ crashes! {
     killed_sub_prints_every_qos_1_message_v311: subscribe "311" 1 [];
     killed_sub_prints_qos_2_exactly_once_v5: subscribe "5" 2 [];
     killed_sub_prints_qos_2_exactly_once_v311: subscribe "311" 2 [];
+    killed_daemon_forwards_every_qos_1_message: daemon "311" 1 [];
+    killed_daemon_forwards_qos_2_once: daemon "5" 2 [];
     killed_sub_prints_qos_2_exactly_once_without_fsync: subscribe "5" 2 ["--fsync", "os"];
 }
 
