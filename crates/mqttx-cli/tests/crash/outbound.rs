@@ -83,6 +83,12 @@ impl Outbound {
         self.received.contains(&number)
     }
 
+    /// Messages under way whose PUBACK or PUBREC the broker did not see.
+    pub(crate) fn unacknowledged(&self) -> Vec<u64> {
+        let flights = self.flights.iter().filter(|flight| !flight.released);
+        flights.map(|flight| flight.number).collect()
+    }
+
     /// The client was killed.
     pub(crate) fn killed(&mut self) {
         self.grant_known = self.is_known(self.granted) && self.is_known(self.accepted);

@@ -86,6 +86,36 @@ async fn redis_that_is_away_is_waited_for() {
 }
 
 #[tokio::test]
+async fn full_redis_ends_the_command_and_keeps_what_was_accepted() {
+    let full = Redis::builder().line("maxmemory 4mb").line("maxmemory-policy noeviction");
+    let Some(redis) = full.start().await else { return };
+    let broker = ScriptedBroker::start().await;
+    let mut child = publish(&broker, &redis.url(), &["-l", "--report"]);
+    let mut stdin = child.stdin.take().expect("stdin");
+    let lines = format!("{}\n", "x".repeat(1000)).repeat(20_000);
+    // The command ends before it has read all of it.
+    let writing = tokio::spawn(async move {
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, lines.as_bytes()).await;
+    });
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("it ends in time").expect("its output");
+    writing.await.expect("a writer");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("kept in the store"), "{stderr}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let accepted = stdout.lines().filter(|line| line.contains("accepted")).count();
+    let args = ["store", "ls", "--json", &redis.url()];
+    let list = Command::new(env!("CARGO_BIN_EXE_mqttx")).args(args).output().await;
+    let list = list.expect("the command runs").stdout;
+    let list: serde_json::Value = serde_json::from_slice(&list).expect("an object");
+    let session = &list["sessions"][0];
+    let kept = session["queued"].as_u64().expect("a number")
+        + session["in_flight"].as_u64().expect("a number");
+    assert!(accepted > 100 && kept >= accepted as u64, "{accepted} accepted, {kept} kept");
+}
+
+#[tokio::test]
 async fn state_in_redis_is_shown() {
     let Some(redis) = Redis::builder().start().await else { return };
     let broker = ScriptedBroker::start().await;
