@@ -33,9 +33,17 @@ fn main() {
         latency::measure(&mut table, &options.directory, options.rounds, options.seconds);
     }
     if options.wants("backlog") {
-        backlog::measure(&mut table, &options.directory, if options.quick { 1_000_000 } else { 10_000_000 });
+        backlog::measure(
+            &mut table,
+            &options.directory,
+            if options.quick { 1_000_000 } else { 10_000_000 },
+        );
     }
-    if options.json { table.print_json() } else { table.print() }
+    if options.json {
+        table.print_json()
+    } else {
+        table.print()
+    }
     drop(std::fs::remove_dir_all(&options.directory));
 }
 
@@ -54,7 +62,9 @@ fn rounds(table: &mut Table, options: &Options, sessions: usize, in_flight: usiz
     let of = |value: fn(&load::Run) -> f64| median(stores.iter().map(value));
     table.push(Row::new(&name, "raw, CPU us/message", median(raws.iter().map(|raw| raw.cpu_us))));
     table.push(Row::new(&name, "store and its driver, CPU us/message", of(|run| run.cpu_us)));
-    table.push(Row::new(&name, "store's threads, CPU us/message", of(|run| run.store_cpu_us)).at_most(0.6));
+    table.push(
+        Row::new(&name, "store's threads, CPU us/message", of(|run| run.store_cpu_us)).at_most(0.6),
+    );
     table.push(Row::new(&name, "device bytes/message", of(|run| run.device_bytes)).at_most(320.0));
     table.push(Row::new(&name, "synced bytes/message", of(|run| run.synced_bytes)).at_most(320.0));
     table.push(Row::new(&name, "messages/sync", of(|run| run.per_group)));

@@ -72,10 +72,8 @@ pub(crate) fn run(directory: &Path, in_flight: usize, seconds: f64) -> Run {
         arrived.notify_one();
     });
     let messages = durable.load(Ordering::Relaxed) as f64;
-    let run = Run {
-        rate: messages / start.elapsed().as_secs_f64(),
-        cpu_us: (cpu_us() - cpu) / messages,
-    };
+    let run =
+        Run { rate: messages / start.elapsed().as_secs_f64(), cpu_us: (cpu_us() - cpu) / messages };
     drop(std::fs::remove_file(&path));
     run
 }

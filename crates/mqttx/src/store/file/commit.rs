@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::catalog::Catalog;
 use super::disk::{Disk, DiskFile};
-use super::engine::{Arrived, Engine, Options, Request, Shared};
+use super::engine::{Arrived, Options, Request, Shared};
 use super::format::{GroupInfo, fill_group};
 use super::group::{Batch, Fit, Group, Limits};
 use super::helper::{self, Work};
@@ -31,7 +31,7 @@ use super::recover::Recovered;
 use super::segment::{FastMap, Segment, Stage};
 use super::worker::Worker;
 use crate::error::Error;
-use crate::store::{Fetch, Opened, StoreNotice};
+use crate::store::{Fetch, StoreNotice};
 
 /// What the commit thread knows.
 pub(super) struct Committer {
@@ -49,7 +49,7 @@ pub(super) struct Committer {
     arrived: Arrived,
     backlog: VecDeque<Batch>,
     fetches: Vec<(Arc<LogShared>, Fetch)>,
-    opens: Vec<(String, Arc<Engine>, oneshot::Sender<Result<Opened, Error>>)>,
+    opens: Vec<answer::OpenRequest>,
     flushes: Vec<oneshot::Sender<()>>,
     closes: Vec<oneshot::Sender<()>>,
     stopping: bool,
@@ -200,7 +200,9 @@ impl Committer {
 
     fn take_request(&mut self, request: Request) -> Result<(), Error> {
         match request {
-            Request::Open { name, engine, reply } => self.opens.push((name, engine, reply)),
+            Request::Open { name, engine, reply } => {
+                self.opens.push(answer::OpenRequest { name, engine, reply });
+            }
             Request::Flush(reply) => self.flushes.push(reply),
             Request::Stop => self.stopping = true,
             Request::Close(reply) => {
@@ -315,6 +317,7 @@ impl Committer {
         } else {
             self.unsynced.written(Instant::now());
         }
+        self.room.used(&self.options);
         Ok(())
     }
 
@@ -379,7 +382,9 @@ impl Committer {
 
     /// When something has to be done that nobody asks for.
     fn due_at(&self) -> Option<Instant> {
-        [self.unsynced.due_at(self.options.fsync), self.room.probe_at].into_iter().flatten().min()
+        let dues =
+            [self.unsynced.due_at(self.options.fsync), self.room.probe_at, self.room.shrink_at];
+        dues.into_iter().flatten().min()
     }
 
     fn on_due(&mut self) -> Result<(), Error> {
@@ -390,6 +395,9 @@ impl Committer {
         }
         if self.unsynced.due_at(self.options.fsync).is_some_and(|at| at <= now) {
             self.sync_lazily()?;
+        }
+        if self.room.shrink_at.is_some_and(|at| at <= now) {
+            self.shrink()?;
         }
         Ok(())
     }
@@ -416,7 +424,9 @@ impl Committer {
                 _ => {}
             }
         }
-        self.opens.drain(..).for_each(|(_, _, reply)| drop(reply.send(Err(error.clone()))));
+        for open in self.opens.drain(..) {
+            drop(open.reply.send(Err(error.clone())));
+        }
         self.flushes.drain(..).for_each(|reply| reply.send(()).unwrap_or_default());
     }
 }

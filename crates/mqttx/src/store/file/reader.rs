@@ -23,8 +23,7 @@ use crate::error::Error;
 use crate::store::{Fetch, Fetched, Lane, Log, Opened, StoreNotice, Update};
 
 /// By slot, the ids and files of segments, and how far they are written.
-pub(super) type Files =
-    HashMap<u32, (u64, Arc<dyn DiskFile>, u64), BuildHasherDefault<FastHasher>>;
+pub(super) type Files = HashMap<u32, (u64, Arc<dyn DiskFile>, u64), BuildHasherDefault<FastHasher>>;
 
 /// What there is to read.
 #[derive(Debug)]

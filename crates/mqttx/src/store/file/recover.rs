@@ -143,7 +143,10 @@ impl Recovery {
             self.damage(format!("{name} {what}: {then}"), u64::from(empty));
         }
         if empty && intact.is_some_and(|header| len < header.size) {
-            self.damage(format!("{name} has {len} bytes of {}: its records are lost", header.size), 0);
+            self.damage(
+                format!("{name} has {len} bytes of {}: its records are lost", header.size),
+                0,
+            );
         }
         // A segment that was prepared and not used has zeros behind its header.
         if empty && intact.is_some_and(|header| !header.recycled) && !is_zero(&*file)? {
@@ -362,7 +365,7 @@ fn find_cut(candidate: &Candidate) -> io::Result<Cut> {
         None
     };
     let missing = group_end.saturating_sub(at);
-    Ok(Cut { at, torn: torn.or(Some(missing).filter(|&missing| missing > 0)) })
+    Ok(Cut { at, torn: torn.or_else(|| Some(missing).filter(|&missing| missing > 0)) })
 }
 
 /// Follows whole frames from `at` on. Returns where they end, and where their last group should.
@@ -419,22 +422,4 @@ fn is_zero(file: &dyn DiskFile) -> io::Result<bool> {
 /// The name of the segment in a slot, for people.
 pub(super) fn name_of(catalog: &Catalog, slot: u32) -> String {
     catalog.segments.get(slot).map_or_else(String::new, |segment| file_name(segment.id))
-}
-
-#[cfg(test)]
-pub(super) fn frames_of(bytes: &[u8], id: u64) -> String {
-    let disk = super::tests::disk::FaultDisk::with_files(&[("x".into(), bytes.to_vec())]);
-    let file = disk.open("x", Access::Read).unwrap();
-    let mut scan = Scan::new(file, id, bytes.len() as u64);
-    let mut out = String::new();
-    let mut n = 0;
-    while let Some(found) = scan.next().unwrap() {
-        n += 1;
-        match found {
-            Found::Frame(h, at) if n < 10 || h.kind == Kind::End => out += &format!("{at} {:?} {} {}; ", h.kind, h.sequence, h.len),
-            Found::Frame(..) => {}
-            Found::Damage { from, to } => out += &format!("DAMAGE {from}-{to}; "),
-        }
-    }
-    format!("{n} frames to {}: {out}", scan.offset())
 }

@@ -3,7 +3,7 @@
 mod basics;
 mod crash;
 mod damage;
-pub(super) mod disk;
+mod disk;
 mod full;
 mod harness;
 mod real;

@@ -28,6 +28,8 @@ pub(super) struct Room {
     full: bool,
     /// When to look whether there is room again.
     pub(super) probe_at: Option<Instant>,
+    /// When a store that nobody writes needs no large segment any more.
+    pub(super) shrink_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,9 @@ const GROWTH: u64 = 4;
 /// One that took that long makes it smaller again.
 const SLOW: Duration = Duration::from_secs(600);
 
+/// After that time without a group a store without messages begins with a small segment again.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// What stays free at the end of the last segment for records that make room.
 pub(super) fn reserve(size: u64) -> u64 {
     (size / 8).min(1 << 20)
@@ -63,7 +68,13 @@ impl Room {
             pooled: 0,
             full: false,
             probe_at: None,
+            shrink_at: None,
         }
+    }
+
+    /// A group was written.
+    pub(super) fn used(&mut self, options: &Options) {
+        self.shrink_at = (self.size > options.smallest).then(|| Instant::now() + IDLE);
     }
 
     /// Whether the next segment is there.
@@ -127,15 +138,13 @@ impl Committer {
         let ready = self.room.next.take_if(|next| next.size >= wanted.min(least));
         // Segments are written in the order of their ids.
         self.remove_next();
-        let (id, size, file) = match ready {
-            Some(next) => (next.id, next.size, next.file),
-            None => match self.create(wanted.next_multiple_of(4 << 10), least)? {
-                Some(created) => created,
-                None => {
-                    self.set_full(true);
-                    return Ok(false);
-                }
-            },
+        let created = match ready {
+            Some(next) => Some(next),
+            None => self.create(wanted.next_multiple_of(4 << 10), least)?,
+        };
+        let Some(Next { id, size, file }) = created else {
+            self.set_full(true);
+            return Ok(false);
         };
         let segment = Segment::new(id, file, size, false);
         let Some(slot) = self.catalog.segments.add(segment) else {
@@ -165,11 +174,7 @@ impl Committer {
     }
 
     /// Creates a segment here and now: the first, a small one, or when the helper is late.
-    fn create(
-        &mut self,
-        mut size: u64,
-        least: u64,
-    ) -> Result<Option<(u64, u64, Arc<dyn DiskFile>)>, Error> {
+    fn create(&mut self, mut size: u64, least: u64) -> Result<Option<Next>, Error> {
         loop {
             let smaller = (size / 2).max(self.options.smallest);
             let can_shrink = smaller < size && smaller >= least;
@@ -179,7 +184,7 @@ impl Committer {
                 let header =
                     SegmentHeader { version: VERSION, id, size, cold: false, recycled: false };
                 match create_segment(&*self.disk, &header, None) {
-                    Ok(file) => return Ok(Some((id, size, file))),
+                    Ok(file) => return Ok(Some(Next { id, size, file })),
                     Err(error) if is_full(&error) => {}
                     Err(error) => return Err(failed("written", error)),
                 }
@@ -223,10 +228,9 @@ impl Committer {
         segment.stage = Stage::Sealed;
         let file = Arc::clone(&segment.file);
         // Room that stayed free goes back, but for files that can be used again.
-        if segment.size < self.options.largest || segment.size - segment.used > segment.size / 8 {
-            if file.set_len(segment.used).is_ok() {
-                segment.size = segment.used;
-            }
+        let has_rest = segment.size - segment.used > segment.size / 8;
+        if (segment.size < self.options.largest || has_rest) && file.set_len(segment.used).is_ok() {
+            segment.size = segment.used;
         }
         self.sync_sealed(&file);
         Ok(())
@@ -291,7 +295,12 @@ impl Committer {
         if size < self.options.ahead || self.room.preparing || self.room.next.is_some() {
             return;
         }
-        if self.options.max_bytes.is_some_and(|max| self.bytes() + size > max) {
+        if !self.fit_size() {
+            self.set_full(true);
+            return;
+        }
+        let size = self.room.size;
+        if size < self.options.ahead {
             return;
         }
         let id = self.take_id();
@@ -312,8 +321,10 @@ impl Committer {
                     self.set_full(false);
                 }
             }
-            // Said early, while there is still room for what is on its way.
-            Err(error) if is_full(&error) => self.set_full(true),
+            Err(error) if is_full(&error) => {
+                self.room.size = (size / 2).max(self.options.smallest);
+                self.prepare_ahead();
+            }
             // Whoever needs it creates it, and sees the error.
             Err(error) => {
                 tracing::warn!(target: "mqttx::store", "no segment was prepared: {error}")
@@ -338,11 +349,39 @@ impl Committer {
         self.room.probe_at = Some(Instant::now() + PROBE);
         if !self.room.full {
             self.room.probe_at = None;
-        } else if self.room.size >= self.options.ahead && self.has_room() {
-            self.prepare_ahead();
-        } else if self.has_room() {
-            self.set_full(false);
+        } else if self.fit_size() {
+            if self.room.size >= self.options.ahead {
+                self.prepare_ahead();
+            } else {
+                self.set_full(false);
+            }
         }
+    }
+
+    /// Chooses the largest size for which there is room. Returns `false` when there is none.
+    fn fit_size(&mut self) -> bool {
+        while !self.has_room_for(self.room.size) {
+            if self.room.size <= self.options.smallest {
+                return false;
+            }
+            self.room.size = (self.room.size / 2).max(self.options.smallest);
+        }
+        true
+    }
+
+    /// Nobody writes: if no message is left, a small segment will do.
+    pub(super) fn shrink(&mut self) -> Result<(), Error> {
+        self.room.shrink_at = None;
+        if self.catalog.segments.live_bytes() > 0 || !self.backlog.is_empty() {
+            return Ok(());
+        }
+        self.room.fast = 0;
+        self.room.size = self.options.smallest;
+        self.await_prepared();
+        self.remove_next();
+        self.roll(0)?;
+        self.sweep();
+        Ok(())
     }
 
     /// Whether a small store is about to run out of room; a large one knows it from its next segment.
@@ -363,7 +402,10 @@ impl Committer {
     }
 
     fn has_room(&self) -> bool {
-        let size = self.room.size.min(self.options.smallest);
+        self.has_room_for(self.room.size.min(self.options.smallest))
+    }
+
+    fn has_room_for(&self, size: u64) -> bool {
         let allowed = self.options.max_bytes.is_none_or(|max| self.bytes() + size <= max);
         allowed && self.disk.available().is_ok_and(|available| available >= size)
     }

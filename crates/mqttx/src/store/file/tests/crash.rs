@@ -5,6 +5,7 @@ use proptest::sample::Index;
 
 use mqttx_proto::{PropertiesRef, QoS, Record, RecordBatch, SubscribeOptions};
 
+use super::super::engine::Options;
 use super::disk::{FaultDisk, Faults};
 use super::harness::*;
 use crate::store::{FoldedState, Update};
@@ -48,7 +49,13 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        Self { next: 0, order: 0, open: vec![], states: vec![FoldedState::default()], counts: vec![0] }
+        Self {
+            next: 0,
+            order: 0,
+            open: vec![],
+            states: vec![FoldedState::default()],
+            counts: vec![0],
+        }
     }
 
     fn submit(&mut self, client: &mut Client, batch: &RecordBatch) {
@@ -88,7 +95,9 @@ impl Model {
                     identifier: None,
                     properties: PropertiesRef::EMPTY,
                 }),
-                3 => batch.push(&Record::Unsubscribe { filter: ["a", "b/#", "c/+"][index.index(3)] }),
+                3 => {
+                    batch.push(&Record::Unsubscribe { filter: ["a", "b/#", "c/+"][index.index(3)] })
+                }
                 4 => batch.push(&Record::Connecting),
                 _ if self.open.is_empty() => {}
                 5 => {
@@ -138,10 +147,10 @@ impl Model {
     }
 }
 
-fn run(steps: &[Step], segment: u64, short: Option<usize>) {
+fn run(steps: &[Step], options: &Options, short: Option<usize>) {
     let mut disk = FaultDisk::default();
     disk.set(Faults { short, ..Faults::default() });
-    let mut engine = start(&disk, options(segment));
+    let mut engine = start(&disk, options.clone());
     let mut client = open(&engine, "plant");
     let mut model = Model::new();
     for step in steps {
@@ -152,7 +161,7 @@ fn run(steps: &[Step], segment: u64, short: Option<usize>) {
             Step::Reopen => {
                 drop(client);
                 close(engine);
-                engine = start(&disk, options(segment));
+                engine = start(&disk, options.clone());
                 client = open(&engine, "plant");
                 assert_eq!(client.notices, []);
                 let all = *model.counts.last().unwrap();
@@ -162,7 +171,7 @@ fn run(steps: &[Step], segment: u64, short: Option<usize>) {
                 client.until_written();
                 let all = client.submitted;
                 disk = disk.kill();
-                engine = start(&disk, options(segment));
+                engine = start(&disk, options.clone());
                 client = open(&engine, "plant");
                 assert_eq!(client.notices, []);
                 model.came_back(&mut client, all);
@@ -175,7 +184,7 @@ fn run(steps: &[Step], segment: u64, short: Option<usize>) {
                     seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                     seed >> 63 == 0
                 });
-                engine = start(&disk, options(segment));
+                engine = start(&disk, options.clone());
                 client = open(&engine, "plant");
                 let lost: u64 = client.notices.iter().map(|notice| notice.lost_records).sum();
                 assert_eq!(lost, 0, "a torn end is no damage: {:?}", client.notices);
@@ -192,12 +201,17 @@ proptest! {
     fn what_comes_back_is_a_state_that_was_and_has_all_that_was_durable(
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        run(&steps, 8 << 10, None);
+        run(&steps, &options(8 << 10), None);
+    }
+
+    #[test]
+    fn recycled_segments_change_nothing(steps in prop::collection::vec(step(), 1..60)) {
+        run(&steps, &Options { ahead: 0, ..options(4 << 10) }, None);
     }
 
     #[test]
     fn short_writes_change_nothing(steps in prop::collection::vec(step(), 1..30)) {
-        run(&steps, 4 << 10, Some(37));
+        run(&steps, &options(4 << 10), Some(37));
     }
 }
 

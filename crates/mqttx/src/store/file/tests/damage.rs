@@ -38,7 +38,8 @@ fn small_store(clean: bool) -> (Vec<(String, Vec<u8>)>, Found) {
     } else {
         disk.kill().files()
     };
-    let mut files: Vec<_> = files.into_iter().filter(|(name, _)| name.ends_with(".segment")).collect();
+    let mut files: Vec<_> =
+        files.into_iter().filter(|(name, _)| name.ends_with(".segment")).collect();
     files.retain(|(_, bytes)| bytes.len() > 64 && bytes[64..].iter().any(|&byte| byte != 0));
     assert_eq!(files.len(), 1, "all of it is in one segment");
     let found = found(&files).0;
@@ -94,7 +95,10 @@ fn a_flipped_bit_costs_the_message_that_it_hits() {
         }
         for (key, place) in &places {
             if !place.contains(&at) {
-                assert!(found.contains_key(key), "{key:?} was lost with the byte at {at}: {notices:?}, {places:?}");
+                assert!(
+                    found.contains_key(key),
+                    "{key:?} was lost with the byte at {at}: {notices:?}, {places:?}"
+                );
             }
         }
     }

@@ -10,7 +10,7 @@ const PAGE: usize = 4096;
 
 /// Clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub(in crate::store::file) struct FaultDisk(Arc<Mutex<State>>);
+pub(super) struct FaultDisk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -74,7 +74,7 @@ impl FaultDisk {
         state.names.iter().map(file).collect()
     }
 
-    pub(in crate::store::file) fn with_files(files: &[(String, Vec<u8>)]) -> Self {
+    pub(super) fn with_files(files: &[(String, Vec<u8>)]) -> Self {
         let disk = Self::default();
         {
             let mut state = disk.lock();

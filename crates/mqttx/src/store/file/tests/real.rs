@@ -41,7 +41,8 @@ fn four_hundred_acknowledged_messages_leave_less_than_300_kb() {
 #[test]
 fn stores_of_one_directory_are_one_store() {
     let dir = TempDir::new();
-    let (one, two) = (FileStore::new(&dir.0), FileStore::new(dir.0.join("..").join(dir.0.file_name().unwrap())));
+    let (one, two) =
+        (FileStore::new(&dir.0), FileStore::new(dir.0.join("..").join(dir.0.file_name().unwrap())));
     let mut client = open(&one, "plant");
     client.store(&[message(seq(0), b"x")]);
     let mut other = open(&two, "plant");
@@ -124,7 +125,11 @@ fn a_look_changes_nothing_and_shows_everything() {
     let dir = TempDir::new();
     let store = FileStore::new(&dir.0);
     let mut client = open(&store, "plant");
-    client.store(&[message(seq(0), b"in flight"), message(seq(1), b"queued"), message(seq(2), b"gone")]);
+    client.store(&[
+        message(seq(0), b"in flight"),
+        message(seq(1), b"queued"),
+        message(seq(2), b"gone"),
+    ]);
     client.store(&[
         Record::Assign { sequence: seq(0), id: id(4), order: 1 },
         Record::Done { sequence: seq(2) },
@@ -138,7 +143,10 @@ fn a_look_changes_nothing_and_shows_everything() {
     let found = store.inspect(false).unwrap();
     assert_eq!(found.notices, []);
     let session = &found.sessions[0];
-    assert_eq!((&*session.name, session.queued, session.in_flight, session.received), ("plant", 1, 1, 1));
+    assert_eq!(
+        (&*session.name, session.queued, session.in_flight, session.received),
+        ("plant", 1, 1, 1)
+    );
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let age = now.as_millis() as u64 - session.oldest_unix_ms.unwrap();
     assert!(age < 60_000, "{age}");
