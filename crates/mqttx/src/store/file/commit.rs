@@ -1,10 +1,12 @@
 //! The commit thread: takes what all sessions submitted as one group, writes it, makes it durable, and tells everybody.
 //!
 //! ```text
-//! wait ─▶ take what is there ─▶ write one group ─▶ tell `written` ─▶ sync ─▶ tell `synced` ─▶ answer, tidy up ─▶ wait
+//! wait ─▶ take what is there ─▶ write one group ─▶ tell `written` ─▶ have it synced ─▶ answer, tidy up ─▶ wait
+//!                                                                      └─▶ tell `synced`
 //! ```
 //!
-//! While it syncs, the next group gathers.
+//! A small group is synced on the spot, while the next one gathers. Under load another thread syncs, and groups are written
+//! meanwhile: what waits for `written` only is not held up, and the next sync makes all of them durable.
 
 mod answer;
 mod reclaim;
@@ -46,6 +48,7 @@ pub(super) struct Committer {
     next_id: u64,
     helper: Worker<Work>,
     reader: Worker<Job>,
+    syncer: Worker<sync::SyncJob>,
     arrived: Arrived,
     backlog: VecDeque<Batch>,
     fetches: Vec<(Arc<LogShared>, Fetch)>,
@@ -83,6 +86,7 @@ impl Committer {
         };
         let helper = helper::start(Arc::clone(&disk), Arc::clone(&shared)).map_err(no_thread)?;
         let reader = reader::start(Arc::clone(&shared)).map_err(no_thread)?;
+        let syncer = sync::start(Arc::clone(&shared)).map_err(no_thread)?;
         let mut committer = Self {
             room: room::Room::new(&options),
             shared,
@@ -94,6 +98,7 @@ impl Committer {
             next_id: recovered.next_id,
             helper,
             reader,
+            syncer,
             arrived: Arrived::default(),
             backlog: VecDeque::new(),
             fetches: Vec::new(),
@@ -213,6 +218,7 @@ impl Committer {
             Request::Removed { slot, done } => self.on_removed(slot, done),
             Request::Pooled(bytes) => self.room.pooled = bytes,
             Request::Synced(result) => self.on_background_sync(result)?,
+            Request::GroupsSynced(result, logs) => self.on_groups_synced(result, logs)?,
             Request::Candidates(candidates) => self.on_candidates(candidates),
             Request::Compacted(compacted) => self.on_compacted(compacted),
             Request::Notice(log, notice) => self.on_notice(&log, notice),
@@ -313,7 +319,7 @@ impl Committer {
         }
         if at_once {
             self.serve_fetches();
-            self.sync()?;
+            self.have_synced()?;
         } else {
             self.unsynced.written(Instant::now());
         }

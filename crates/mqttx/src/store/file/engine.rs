@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use mqttx_proto::Lsn;
 use tokio::sync::oneshot;
 
 use super::commit::Committer;
@@ -94,6 +95,8 @@ pub(super) enum Request {
     Pooled(u64),
     /// A sync in the background ended.
     Synced(std::io::Result<()>),
+    /// A sync of groups ended; its logs were told if it succeeded.
+    GroupsSynced(std::io::Result<()>, Vec<(Arc<LogShared>, Lsn)>),
     /// Compaction asks which of these messages are unfinished.
     Candidates(Candidates),
     /// Compaction of a segment is through.

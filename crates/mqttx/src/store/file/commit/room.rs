@@ -253,6 +253,9 @@ impl Committer {
 
     /// The end of a clean close.
     pub(super) fn close_active(&mut self) {
+        if self.await_sync().is_err() {
+            return;
+        }
         let Some(slot) = self.active else { return };
         let is_empty = self.catalog.segments.get(slot).is_some_and(|s| s.used == SEGMENT_HEADER);
         if !is_empty && self.write_end(slot).is_err() {

@@ -8,6 +8,7 @@ use mqttx_proto::{Lsn, Sequence};
 
 use super::super::Fsync;
 use super::super::disk::{DiskFile, write_all_at};
+use super::super::engine::{Request, Shared};
 use super::super::format::{
     FrameHeader, GROUP_FRAME, GroupInfo, Kind, SEGMENT_HEADER, fill_group, move_frame, put_frame,
 };
@@ -15,6 +16,7 @@ use super::super::helper::Work;
 use super::super::index::Position;
 use super::super::log::LogShared;
 use super::super::segment::Stage;
+use super::super::worker::Worker;
 use super::{Committer, failed, unix_ms};
 use crate::error::Error;
 use crate::store::{StoreNotice, Update};
@@ -36,7 +38,46 @@ pub(super) struct Unsynced {
     /// When the last group became durable.
     idle_since: Option<Instant>,
     in_background: bool,
+    /// The sync that another thread is at.
+    under_way: Option<UnderWay>,
+    /// Something waits for what was written since that began.
+    wanted: bool,
 }
+
+/// What a sync makes durable.
+#[derive(Debug)]
+struct UnderWay {
+    /// Everything below this offset of the active segment.
+    up_to: u64,
+    /// So many of the groups.
+    groups: usize,
+}
+
+/// A sync for another thread, which tells the logs.
+#[derive(Debug)]
+pub(super) struct SyncJob {
+    file: Arc<dyn DiskFile>,
+    logs: Vec<(Arc<LogShared>, Lsn)>,
+}
+
+/// Starts the thread that syncs while the commit thread writes. It ends when the sender goes.
+pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Worker<SyncJob>> {
+    Worker::start("mqttx-store-sync", move |work| {
+        while let Ok(SyncJob { file, logs }) = work.recv() {
+            let result = file.sync();
+            if result.is_ok() {
+                logs.iter().for_each(|(log, position)| log.progress(*position, *position));
+            }
+            shared.request(Request::GroupsSynced(result, logs));
+        }
+    })
+}
+
+/// Up to so many bytes a sync on the spot is sooner done than handed over.
+const ON_THE_SPOT: u64 = 16 << 10;
+
+/// Buffers of groups that are kept for the next ones.
+const SPARE_GROUPS: usize = 8;
 
 /// What nothing waits for becomes durable after that time.
 const LAZY_SYNC: Duration = Duration::from_secs(1);
@@ -79,15 +120,19 @@ impl Unsynced {
         for (log, position) in self.logs.drain(..) {
             log.progress(position, position);
         }
-        for (_, bytes) in self.groups.drain(..) {
-            if self.memory.len() < 2 {
+        self.drop_groups(self.groups.len());
+        self.durable = durable;
+        (self.since, self.wanted) = (None, false);
+        self.idle_since = Some(Instant::now());
+    }
+
+    fn drop_groups(&mut self, count: usize) {
+        for (_, bytes) in self.groups.drain(..count) {
+            self.bytes -= bytes.len() as u64;
+            if self.memory.len() < SPARE_GROUPS {
                 self.memory.push(bytes);
             }
         }
-        self.bytes = 0;
-        self.durable = durable;
-        self.since = None;
-        self.idle_since = Some(Instant::now());
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -101,8 +146,74 @@ impl Unsynced {
 }
 
 impl Committer {
+    /// Sees to it that everything that was written becomes durable: here and now, or by the thread for it.
+    pub(super) fn have_synced(&mut self) -> Result<(), Error> {
+        if self.unsynced.under_way.is_some() {
+            self.unsynced.wanted = true;
+            return Ok(());
+        }
+        if self.unsynced.bytes <= ON_THE_SPOT {
+            return self.sync();
+        }
+        let Some(segment) = self.active.and_then(|slot| self.catalog.segments.get(slot)) else {
+            return Ok(());
+        };
+        let logs = std::mem::take(&mut self.unsynced.logs);
+        let job = SyncJob { file: Arc::clone(&segment.file), logs };
+        let (up_to, groups) = (segment.used, self.unsynced.groups.len());
+        self.unsynced.under_way = Some(UnderWay { up_to, groups });
+        (self.unsynced.since, self.unsynced.wanted) = (None, false);
+        self.syncer.send(job);
+        Ok(())
+    }
+
+    /// The thread for it is done: goes on with what was written meanwhile.
+    pub(super) fn on_groups_synced(
+        &mut self,
+        result: std::io::Result<()>,
+        mut logs: Vec<(Arc<LogShared>, Lsn)>,
+    ) -> Result<(), Error> {
+        let unsynced = &mut self.unsynced;
+        let Some(UnderWay { up_to, groups }) = unsynced.under_way.take() else { return Ok(()) };
+        if let Err(error) = result {
+            logs.append(&mut unsynced.logs);
+            unsynced.logs = logs;
+            return self.on_sync_failed(error);
+        }
+        let counters = &self.shared.counters;
+        counters.groups.fetch_add(1, Ordering::Relaxed);
+        counters.synced_bytes.fetch_add(up_to.saturating_sub(unsynced.durable), Ordering::Relaxed);
+        unsynced.drop_groups(groups);
+        unsynced.durable = up_to;
+        unsynced.idle_since = Some(Instant::now());
+        if unsynced.logs.is_empty() && unsynced.logs.capacity() == 0 {
+            logs.clear();
+            unsynced.logs = logs;
+        }
+        if unsynced.wanted { self.have_synced() } else { Ok(()) }
+    }
+
+    /// Waits for the sync that is under way, if there is one.
+    pub(super) fn await_sync(&mut self) -> Result<(), Error> {
+        self.unsynced.wanted = false;
+        while self.unsynced.under_way.is_some() {
+            let mut arrived = std::mem::take(&mut self.arrived);
+            self.shared.wait(Some(Instant::now() + LAZY_SYNC), Instant::now, &mut arrived);
+            let is_it = |request: &mut Request| matches!(request, Request::GroupsSynced(..));
+            let synced: Vec<_> = arrived.requests.extract_if(.., is_it).collect();
+            self.arrived = arrived;
+            for request in synced {
+                if let Request::GroupsSynced(result, logs) = request {
+                    self.on_groups_synced(result, logs)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes everything durable that was written.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
+        self.await_sync()?;
         let Some(segment) = self.active.and_then(|slot| self.catalog.segments.get(slot)) else {
             return Ok(());
         };
