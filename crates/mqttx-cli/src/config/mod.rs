@@ -81,7 +81,7 @@ pub(crate) fn load(path: &Path) -> Result<DaemonConfig, Vec<Problem>> {
 /// `data_dir`, relative to the file that says so; without it `state` beside the first file.
 fn data_dir(layout: &Layout<'_>, daemon: &DaemonSection, files: &[SourceFile]) -> PathBuf {
     let file = layout.daemon.as_ref().map_or(0, |part| part.file);
-    let directory = files.get(file).map_or(Path::new("."), SourceFile::directory);
+    let directory = files.get(file).map_or_else(|| Path::new("."), SourceFile::directory);
     directory.join(daemon.data_dir.as_deref().unwrap_or("state"))
 }
 

@@ -44,9 +44,13 @@ struct Run<'a> {
 fn config(place: &TempDir, scenario: &Scenario, source: &Broker, target: &Broker) -> PathBuf {
     let path = place.path().join("mqttx.toml");
     let protocol = if scenario.version == Version::V5 { "5" } else { "3.1.1" };
+    let store = match scenario.store.strip_prefix("file:") {
+        Some(_) => "kind = 'file'".to_owned(),
+        None => format!("kind = 'redis'\nurl = '{}'", scenario.store),
+    };
     let text = format!(
-        "[stores.disk]\nkind = 'file'\n\
-         [defaults.session]\nstore = 'disk'\nprotocol = '{protocol}'\n\
+        "[stores.kept]\n{store}\n\
+         [defaults.session]\nstore = 'kept'\nprotocol = '{protocol}'\n\
          reconnect = {{ initial = '1ms', max = '20ms' }}\n\
          [sessions.src]\nbrokers = ['mqtt://127.0.0.1:{}']\nclient_id = 'src'\n\
          [sessions.dst]\nbrokers = ['mqtt://127.0.0.1:{}']\nclient_id = 'dst'\n\

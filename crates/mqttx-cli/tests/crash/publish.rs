@@ -19,7 +19,6 @@ pub(crate) async fn run(scenario: &Scenario, kills: usize) {
 }
 
 /// The same, where the process remembers no message that the store has: it reports none.
-#[allow(dead_code, reason = "one of the targets that share this file does not use it")]
 pub(crate) async fn run_silent(scenario: &Scenario, kills: usize) {
     let mut run = Run::new(scenario, 0).await;
     run.report = false;

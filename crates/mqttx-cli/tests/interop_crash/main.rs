@@ -3,6 +3,8 @@
 
 #[path = "../crash/broker.rs"]
 mod broker;
+#[path = "../crash/daemon.rs"]
+mod daemon;
 #[path = "../crash/inbound.rs"]
 mod inbound;
 mod mosquitto;
@@ -42,8 +44,17 @@ macro_rules! crashes {
 crashes! {
     killed_pub_with_redis_loses_no_qos_1_message: publish "311" 1;
     killed_pub_with_redis_sends_qos_2_exactly_once: publish "5" 2;
+    killed_daemon_with_redis_forwards_every_qos_1_message: daemon "5" 1;
+    killed_daemon_with_redis_forwards_qos_2_once: daemon "311" 2;
     killed_sub_with_redis_prints_every_qos_1_message: subscribe "5" 1;
     killed_sub_with_redis_prints_qos_2_exactly_once: subscribe "311" 2;
+}
+
+#[tokio::test]
+async fn killed_silent_pub_with_redis_sends_qos_2_exactly_once() {
+    let Some(redis) = Redis::builder().start().await else { return };
+    let name = "killed_silent_pub_with_redis_sends_qos_2_exactly_once";
+    publish::run_silent(&Scenario::new(name, "5", 2, &redis.url(), &[]), kills()).await;
 }
 
 #[tokio::test]

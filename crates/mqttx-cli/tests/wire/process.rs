@@ -136,3 +136,45 @@ async fn delays_grow_with_each_attempt_up_to_the_longest() {
         lost = std::time::Instant::now();
     }
 }
+
+#[tokio::test]
+async fn message_that_a_stalled_stdout_did_not_take_is_printed_by_the_next_process() {
+    let broker = ScriptedBroker::start().await;
+    let place = mqttx_test::TempDir::new("stalled-store");
+    let store = format!("file:{}", place.path().join("store").display());
+    let args = ["sub", "-t", "t", "-q", "2", "-c", "-i", "me", "--store", &store];
+    let mut child = start(&broker, &args, Stdio::piped());
+    let mut peer = subscribed(&broker).await;
+    let large = "x".repeat(200_000);
+    let messages = format!(
+        "{{ <t> 0001 {{}} '{large}' }} 34 {{ <t> 0002 {{}} 'n' }} 34 {{ <t> 0003 {{}} 'o' }}"
+    );
+    peer.send(&format!("34 {messages}")).await;
+    // It is in the middle of the first one.
+    let mut begin = [0; 1000];
+    let stdout = child.stdout.as_mut().expect("stdout");
+    tokio::io::AsyncReadExt::read_exact(stdout, &mut begin).await.expect("the first bytes");
+    let id = child.id().expect("a running command").to_string();
+    let kill = Command::new("kill").args(["-s", "TERM", &id]).status().await;
+    assert!(kill.expect("kill starts").success());
+    peer.expect("e0 {}").await;
+    peer.expect_closed().await;
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await;
+    assert_eq!(status.expect("the command ends").expect("a status").code(), Some(0));
+
+    let child = start(&broker, &[&args[..], &["-C", "3"]].concat(), Stdio::piped());
+    let output = tokio::spawn(tokio::time::timeout(PATIENCE, child.wait_with_output()));
+    let (mut peer, _) = broker.accept_and_answer("20 { 01 00 {} }").await;
+    peer.send(&format!("3c {}", messages.replace("34 {", "3c {"))).await;
+    for id in ["0001", "0002", "0003"] {
+        peer.expect(&format!("50 {{ {id} }}")).await;
+    }
+    for id in ["0001", "0002", "0003"] {
+        peer.send(&format!("62 {{ {id} }}")).await;
+        peer.expect(&format!("70 {{ {id} }}")).await;
+    }
+    peer.expect("e0 {}").await;
+    let output = output.await.expect("a task").expect("the command ends").expect("its output");
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{large}\nn\no\n"));
+}

@@ -205,4 +205,80 @@ scripts! {
     both unusable_directory_is_an_error:
         "pub -t t -m m -q 1 -c -i me --store file:/proc/none/x -p $PORT" => "
         exit 1 /proc/none";
+    both stopped_pub_keeps_what_it_never_sent:
+        "pub -t t -l -q 1 -c -i me --store $STORE --max-inflight 1" => "
+        in a
+        in b
+        in c
+        connect
+        < 32 { <t> 0001 «{}» 'a' }
+        silence 50
+        term
+        bye
+        exit 1 unacknowledged messages to t: 3, kept in the store
+        again pub -t t -l -q 1 -c -i me --store $STORE
+        eof
+        connect 01
+        < 3a { <t> 0001 «{}» 'a' }
+        < 32 { <t> 0002 «{}» 'b' }
+        < 32 { <t> 0003 «{}» 'c' }
+        > 40 { 0001 } 40 { 0002 } 40 { 0003 }
+        bye
+        exit 0";
+    both stopped_pub_keeps_what_it_took_in_without_a_connection:
+        "pub -t t -l -q 2 -c -i me --store $STORE --report" => "
+        accept
+        ? 10
+        in a
+        out {\"n\":1,\"event\":\"accepted\",\"packet_id\":null,\"reason\":null}
+        int
+        bye
+        exit 1 unacknowledged messages to t: 1
+        again pub -t t -l -q 2 -c -i me --store $STORE
+        eof
+        connect
+        < 34 { <t> 0001 «{}» 'a' }
+        > 50 { 0001 }
+        < 62 { 0001 }
+        > 70 { 0001 }
+        bye
+        exit 0";
+    both stopped_sub_goes_on_where_it_was:
+        "sub -t t -q 2 -c -i me --store $STORE" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 02 } 34 { <t> 0005 «{}» 'm' }
+        out m
+        < 50 { 0005 }
+        term
+        bye
+        exit 0
+        again sub -t t -q 2 -c -i me --store $STORE -C 1
+        connect 01
+        > 3c { <t> 0005 «{}» 'm' }
+        < 50 { 0005 }
+        > 62 { 0005 } 34 { <t> 0006 «{}» 'n' }
+        < 70 { 0005 }
+        out n
+        < 50 { 0006 }
+        > 62 { 0006 }
+        < 70 { 0006 }
+        bye
+        exit 0";
+    v5 message_that_expired_while_nobody_ran_is_not_sent:
+        "pub -t t -l -q 1 -c -i me --store $STORE -D publish message-expiry-interval 1 --report" => "
+        accept
+        ? 10
+        in a
+        out {\"n\":1,\"event\":\"accepted\",\"packet_id\":null,\"reason\":null}
+        kill
+        absence 1200
+        again pub -t t -l -q 1 -c -i me --store $STORE
+        in b
+        eof
+        connect
+        < 32 { <t> 0001 {} 'b' }
+        > 40 { 0001 }
+        bye
+        exit 1 expired";
 }

@@ -45,6 +45,9 @@ pub(super) enum Step {
     Finished(Numbered, Result<Published, Error>),
 }
 
+/// A message, and what became of it.
+type Told<T> = (Numbered, Result<T, Error>);
+
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// All messages that are under way.
@@ -55,9 +58,9 @@ pub(super) struct Pipeline {
     keep_payloads: bool,
     /// At most one at a time: messages keep their order.
     handing: Option<Boxed<(Numbered, Result<Accepting, PublishError>)>>,
-    storing: FuturesOrdered<Boxed<(Numbered, Result<Option<Delivery>, Error>)>>,
+    storing: FuturesOrdered<Boxed<Told<Option<Delivery>>>>,
     storing_bytes: usize,
-    deliveries: FuturesUnordered<Boxed<(Numbered, Result<Published, Error>)>>,
+    deliveries: FuturesUnordered<Boxed<Told<Published>>>,
 }
 
 impl Pipeline {

@@ -14,8 +14,8 @@ use reader::Reader;
 
 /// Show what is in a store, without changing it
 ///
-/// STORE is the directory of a file store, or redis://HOST[:PORT][/DB]. A directory that a process uses is
-/// refused, unless --read-anyway.
+/// STORE is the directory of a file store, or redis://HOST[:PORT][/DB]. A directory that a
+/// process uses is refused, unless --read-anyway.
 ///
 /// Examples:
 ///   mqttx store ls /var/lib/gateway
@@ -35,6 +35,7 @@ enum Command {
     /// Print the state of one session, a JSON object a line
     Show(One),
     /// Print the state of one session or of all, a JSON object a line
+    #[command(override_usage = "mqttx store export [OPTIONS] [NAME] <STORE>")]
     Export(OneOrAll),
     /// Check every record; ends with 0 if nothing is damaged, else with 1
     Verify(Where),
@@ -69,7 +70,7 @@ struct One {
 /// A session in a store, or all.
 #[derive(clap::Args, Clone, Debug)]
 struct OneOrAll {
-    /// The session, or all of them without a name; then a directory, or redis://HOST[:PORT][/DB]
+    /// The session (all of them without a name), then a directory, or redis://HOST[:PORT][/DB]
     #[arg(value_names = ["NAME", "STORE"], num_args = 1..=2, required = true, action = clap::ArgAction::Set)]
     words: Vec<String>,
 

@@ -368,7 +368,8 @@ impl Drop for Driver {
             let mut state = self.shared.lock();
             state.closed = true;
             state.wish = Wish::Removed;
-            if let Some(log) = &mut self.log {
+            // Gone before anybody is told of the end: a store comes to rest when no log is open.
+            if let Some(mut log) = self.log.take() {
                 // What was accepted since the last turn is the store's to keep.
                 let mut records = mqttx_proto::RecordBatch::new();
                 state.core.poll_store(&mut records);
