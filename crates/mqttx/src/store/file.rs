@@ -247,7 +247,7 @@ impl FileStore {
 
 const SMALLEST_SEGMENT: u64 = 256 << 10;
 const LARGEST_SEGMENT: u64 = 64 << 20;
-const PREPARED_AHEAD: u64 = 4 << 20;
+const PREPARED_AHEAD: u64 = 1 << 20;
 
 /// The code of the error of a store that came to rest.
 const CLOSED: &str = "store.closed";

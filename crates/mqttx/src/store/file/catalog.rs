@@ -309,7 +309,7 @@ impl SessionState {
             let index = &self.lanes[at];
             Lane { next: 0, end: index.end(), messages: index.messages(), bytes: index.bytes() }
         });
-        for (&bits, _) in &self.assigned {
+        for &bits in self.assigned.keys() {
             let sequence = Sequence::from_bits(bits);
             if let Some(position) = self.position(sequence) {
                 let lane = &mut lanes[usize::from(sequence.priority().get())];

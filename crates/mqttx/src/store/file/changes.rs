@@ -145,9 +145,9 @@ impl<'a> ReadChanges<'a> {
         self.rest = rest;
         let record = match op {
             ASSIGN | ASSIGN_NEXT => self.read_assign(op == ASSIGN_NEXT)?,
-            DONE | DONE_NEXT => {
-                Record::Done { sequence: self.read_sequence(op == DONE_NEXT, |last| &mut last.done)? }
-            }
+            DONE | DONE_NEXT => Record::Done {
+                sequence: self.read_sequence(op == DONE_NEXT, |last| &mut last.done)?,
+            },
             RELEASE | RELEASE_NEXT => Record::Release {
                 sequence: self.read_sequence(op == RELEASE_NEXT, |last| &mut last.released)?,
             },

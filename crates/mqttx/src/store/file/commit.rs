@@ -21,17 +21,17 @@ use tokio::sync::oneshot;
 
 use super::catalog::Catalog;
 use super::disk::{Disk, DiskFile};
-use super::engine::{Arrived, Engine, Options, Request, Shared};
+use super::engine::{Arrived, Options, Request, Shared};
 use super::format::{GroupInfo, fill_group};
 use super::group::{Batch, Fit, Group, Limits};
 use super::helper::{self, Work};
-use super::worker::Worker;
 use super::log::LogShared;
 use super::reader::{self, Job};
 use super::recover::Recovered;
 use super::segment::{FastMap, Segment, Stage};
+use super::worker::Worker;
 use crate::error::Error;
-use crate::store::{Fetch, Opened, StoreNotice};
+use crate::store::{Fetch, StoreNotice};
 
 /// What the commit thread knows.
 pub(super) struct Committer {
@@ -49,7 +49,7 @@ pub(super) struct Committer {
     arrived: Arrived,
     backlog: VecDeque<Batch>,
     fetches: Vec<(Arc<LogShared>, Fetch)>,
-    opens: Vec<(String, Arc<Engine>, oneshot::Sender<Result<Opened, Error>>)>,
+    opens: Vec<answer::OpenRequest>,
     flushes: Vec<oneshot::Sender<()>>,
     closes: Vec<oneshot::Sender<()>>,
     stopping: bool,
@@ -200,7 +200,9 @@ impl Committer {
 
     fn take_request(&mut self, request: Request) -> Result<(), Error> {
         match request {
-            Request::Open { name, engine, reply } => self.opens.push((name, engine, reply)),
+            Request::Open { name, engine, reply } => {
+                self.opens.push(answer::OpenRequest { name, engine, reply });
+            }
             Request::Flush(reply) => self.flushes.push(reply),
             Request::Stop => self.stopping = true,
             Request::Close(reply) => {
@@ -315,6 +317,7 @@ impl Committer {
         } else {
             self.unsynced.written(Instant::now());
         }
+        self.room.used(&self.options);
         Ok(())
     }
 
@@ -347,7 +350,11 @@ impl Committer {
                 Err(error) if super::disk::is_full(&error) => {
                     self.set_full(true);
                     self.wait_a_while();
-                    let closing = self.arrived.requests.iter().any(|r| matches!(r, Request::Stop | Request::Close(_)));
+                    let closing = self
+                        .arrived
+                        .requests
+                        .iter()
+                        .any(|r| matches!(r, Request::Stop | Request::Close(_)));
                     patience -= i32::from(closing || self.stopping);
                     if patience < 0 {
                         return Err(failed("written", error));
@@ -375,7 +382,9 @@ impl Committer {
 
     /// When something has to be done that nobody asks for.
     fn due_at(&self) -> Option<Instant> {
-        [self.unsynced.due_at(self.options.fsync), self.room.probe_at].into_iter().flatten().min()
+        let dues =
+            [self.unsynced.due_at(self.options.fsync), self.room.probe_at, self.room.shrink_at];
+        dues.into_iter().flatten().min()
     }
 
     fn on_due(&mut self) -> Result<(), Error> {
@@ -387,12 +396,16 @@ impl Committer {
         if self.unsynced.due_at(self.options.fsync).is_some_and(|at| at <= now) {
             self.sync_lazily()?;
         }
+        if self.room.shrink_at.is_some_and(|at| at <= now) {
+            self.shrink()?;
+        }
         Ok(())
     }
 
     fn count(&self) {
         let counters = &self.shared.counters;
-        let segments = self.catalog.segments.iter().count() as u64 + u64::from(self.room.has_next());
+        let segments =
+            self.catalog.segments.iter().count() as u64 + u64::from(self.room.has_next());
         counters.segments.store(segments, Ordering::Relaxed);
         counters.bytes.store(self.bytes(), Ordering::Relaxed);
     }
@@ -411,7 +424,9 @@ impl Committer {
                 _ => {}
             }
         }
-        self.opens.drain(..).for_each(|(_, _, reply)| drop(reply.send(Err(error.clone()))));
+        for open in self.opens.drain(..) {
+            drop(open.reply.send(Err(error.clone())));
+        }
         self.flushes.drain(..).for_each(|reply| reply.send(()).unwrap_or_default());
     }
 }
@@ -425,7 +440,8 @@ fn keep_memory(memory: &mut Vec<RecordBatch>, mut records: RecordBatch) {
 }
 
 pub(super) fn failed(what: &str, error: std::io::Error) -> Error {
-    let text = format!("the store cannot be {what}: {error}; what was accepted since is not durable");
+    let text =
+        format!("the store cannot be {what}: {error}; what was accepted since is not durable");
     Error::store(text).with_code("store.io").with_source(error)
 }
 

@@ -145,8 +145,12 @@ impl Running {
     /// A damaged message is copied as it is: who reads it sees that.
     fn copy(&mut self, live: &[bool]) -> io::Result<()> {
         let asked = std::mem::take(&mut self.asked);
-        let wanted: Vec<_> =
-            asked.into_iter().zip(live).filter(|(_, live)| **live).map(|(message, _)| message).collect();
+        let wanted: Vec<_> = asked
+            .into_iter()
+            .zip(live)
+            .filter(|(_, live)| **live)
+            .map(|(message, _)| message)
+            .collect();
         if wanted.is_empty() {
             return Ok(());
         }

@@ -69,7 +69,11 @@ pub(super) fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io
 }
 
 /// Reads until the bytes are full or the file ends, and returns how many there were.
-pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_full_at(
+    file: &dyn DiskFile,
+    bytes: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     let mut done = 0;
     while done < bytes.len() {
         match file.read_at(&mut bytes[done..], offset + done as u64) {
@@ -110,7 +114,11 @@ impl OsDisk {
 impl Disk for OsDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let names = std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
-        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flat_map(|n| n.into_string()).collect())
+        Ok(names
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .flat_map(|n| n.into_string())
+            .collect())
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {

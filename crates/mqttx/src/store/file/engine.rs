@@ -68,7 +68,11 @@ enum Sleep {
 /// What the commit thread is asked, and told by the other threads of the store.
 #[derive(Debug)]
 pub(super) enum Request {
-    Open { name: String, engine: Arc<Engine>, reply: oneshot::Sender<Result<Opened, Error>> },
+    Open {
+        name: String,
+        engine: Arc<Engine>,
+        reply: oneshot::Sender<Result<Opened, Error>>,
+    },
     /// Make everything durable.
     Flush(oneshot::Sender<()>),
     /// Flush, and come to rest: the last handle is gone.
@@ -76,9 +80,16 @@ pub(super) enum Request {
     /// The same, and say when that is by dropping this.
     Close(oneshot::Sender<()>),
     /// A segment was prepared.
-    Prepared { id: u64, size: u64, made: std::io::Result<Arc<dyn DiskFile>> },
+    Prepared {
+        id: u64,
+        size: u64,
+        made: std::io::Result<Arc<dyn DiskFile>>,
+    },
     /// A segment is gone, and that is durable.
-    Removed { slot: u32, done: std::io::Result<()> },
+    Removed {
+        slot: u32,
+        done: std::io::Result<()>,
+    },
     /// Spare files are kept.
     Pooled(u64),
     /// A sync in the background ended.

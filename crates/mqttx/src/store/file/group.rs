@@ -44,6 +44,8 @@ pub(super) struct Group {
     /// Sessions whose names stand at its beginning, and again at its end: without a name a session is lost.
     named: Vec<u32>,
     named_bytes: usize,
+    /// What the name of the session at hand takes, twice.
+    name_bytes: usize,
 }
 
 /// How far a segment may be filled.
@@ -92,6 +94,7 @@ impl Group {
     /// Takes records of a batch as far as there is room.
     pub(super) fn add(&mut self, catalog: &mut Catalog, batch: &mut Batch, limits: Limits) -> Fit {
         let number = batch.log.number;
+        self.name_bytes = 2 * (FRAME_HEADER + batch.log.name.len());
         if let fit @ Fit::SegmentFull(_) = self.introduce(catalog, number, limits.all) {
             return fit;
         }
@@ -144,6 +147,7 @@ impl Group {
     /// Tells the small state of a session again.
     pub(super) fn add_snapshot(&mut self, catalog: &mut Catalog, number: u32, limit: u64) -> Fit {
         let Some(session) = catalog.sessions.get_mut(&number) else { return Fit::Whole };
+        self.name_bytes = 2 * (FRAME_HEADER + session.name.len());
         self.changes.clear();
         session.snapshot(&mut self.changes);
         let need = FRAME_HEADER + self.changes.bytes().len();
@@ -170,6 +174,8 @@ impl Group {
         runs: &[(u64, u64)],
         limit: u64,
     ) -> Fit {
+        let name = catalog.sessions.get(&number).map_or(0, |session| session.name.len());
+        self.name_bytes = 2 * (FRAME_HEADER + name);
         let fit = self.fits(FRAME_HEADER + runs.len() * 2 * RECORD_PREFIX, limit);
         let fit = if fit == Fit::Whole { self.introduce(catalog, number, limit) } else { fit };
         if fit == Fit::Whole {
@@ -202,7 +208,7 @@ impl Group {
     ) -> bool {
         self.changes.push(record, raw);
         let (written, synced) = match *record {
-            Record::Done { .. } | Record::Forgotten { .. } => (false, false),
+            Record::Done { .. } => (false, false),
             // With QoS 1 nothing waits for more than the id's being written.
             Record::Assign { sequence, .. } => {
                 (true, catalog.position(number, sequence).is_some_and(Position::is_qos2))
@@ -224,7 +230,8 @@ impl Group {
 
     /// Names the session, if the segment does not know it.
     fn introduce(&mut self, catalog: &mut Catalog, number: u32, limit: u64) -> Fit {
-        let known = catalog.sessions.get(&number).map(|s| (s.touched_in == self.segment, s.name.len()));
+        let known =
+            catalog.sessions.get(&number).map(|s| (s.touched_in == self.segment, s.name.len()));
         let Some((false, len)) = known else { return Fit::Whole };
         let need = 2 * (FRAME_HEADER + len);
         if let fit @ Fit::SegmentFull(_) = self.fits(need + SLACK, limit) {
@@ -244,11 +251,10 @@ impl Group {
     }
 
     fn fits(&self, need: usize, limit: u64) -> Fit {
-        let rest = FRAME_HEADER + self.changes.bytes().len() + self.named_bytes + SLACK;
-        let end = self.base + (self.bytes.len() + rest + need) as u64;
+        let rest = FRAME_HEADER + self.changes.bytes().len() + SLACK;
+        let end = self.named_bytes as u64 + self.base + (self.bytes.len() + rest + need) as u64;
         if end > limit || self.changes.bytes().len() > MAX_PAYLOAD / 2 {
-            let names = self.named_bytes * 2 + 2 * (FRAME_HEADER + usize::from(u16::MAX));
-            let need = need + rest + names + GROUP_FRAME + SLACK;
+            let need = need + rest + self.name_bytes + GROUP_FRAME + SLACK;
             return Fit::SegmentFull(need as u64);
         }
         if self.bytes.len() > GROUP_CAP { Fit::GroupFull } else { Fit::Whole }

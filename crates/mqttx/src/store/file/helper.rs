@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::disk::{Disk, DiskFile, write_all_at};
 use super::engine::{Request, Shared};
 use super::format::{SegmentHeader, VERSION};
-use super::worker::Worker;
 use super::segment::file_name;
+use super::worker::Worker;
 
 /// What there is to do.
 #[derive(Debug)]
@@ -18,7 +18,13 @@ pub(super) enum Work {
     /// Make a segment that can be written at once.
     Prepare { id: u64, size: u64 },
     /// Remove a segment, after a sync of that file. A file of `recycle` bytes may be kept for another life.
-    Remove { slot: u32, id: u64, file: Arc<dyn DiskFile>, first: Option<Arc<dyn DiskFile>>, recycle: u64 },
+    Remove {
+        slot: u32,
+        id: u64,
+        file: Arc<dyn DiskFile>,
+        first: Option<Arc<dyn DiskFile>>,
+        recycle: u64,
+    },
     /// Make what was written durable, in the background.
     Sync(Arc<dyn DiskFile>),
     /// Remove a file of which nothing is needed.

@@ -122,7 +122,7 @@ impl Messages<'_> {
         let segment = self.catalog.segments.get(position.slot())?;
         let file = &segment.file;
         let window = self.window.get_or_insert_with(|| Window::new(Arc::clone(file), READ_AHEAD));
-        window.turn_to(file);
+        window.turn_to(file, u64::MAX);
         let offset = position.offset();
         read_message(window, segment.id, self.number, sequence, offset, &mut self.raw).ok()?;
         Record::decode(&self.raw).ok()

@@ -17,13 +17,13 @@ use super::format::{FrameHeader, Kind, MESSAGE_HEADER};
 use super::index::Position;
 use super::log::{ENQUEUE, LogShared};
 use super::scan::{READ_AHEAD, Window};
-use super::worker::Worker;
 use super::segment::FastHasher;
+use super::worker::Worker;
 use crate::error::Error;
 use crate::store::{Fetch, Fetched, Lane, Log, Opened, StoreNotice, Update};
 
-/// By slot, the ids and files of segments.
-pub(super) type Files = HashMap<u32, (u64, Arc<dyn DiskFile>), BuildHasherDefault<FastHasher>>;
+/// By slot, the ids and files of segments, and how far they are written.
+pub(super) type Files = HashMap<u32, (u64, Arc<dyn DiskFile>, u64), BuildHasherDefault<FastHasher>>;
 
 /// What there is to read.
 #[derive(Debug)]
@@ -63,7 +63,8 @@ pub(super) struct OpenJob {
 
 /// Starts the thread. It ends when the sender goes.
 pub(super) fn start(shared: Arc<Shared>) -> io::Result<Worker<Job>> {
-    let mut reader = Reader { shared, window: None, raw: Vec::new(), compaction: Compaction::default() };
+    let mut reader =
+        Reader { shared, window: None, raw: Vec::new(), compaction: Compaction::default() };
     Worker::start("mqttx-store-read", move |jobs| reader.run(jobs))
 }
 
@@ -154,11 +155,11 @@ impl Reader {
         sequence: Sequence,
         position: Position,
     ) -> Result<(), String> {
-        let Some((segment, file)) = files.get(&position.slot()) else {
+        let Some((segment, file, used)) = files.get(&position.slot()) else {
             return Err("its segment is gone".into());
         };
         let window = self.window.get_or_insert_with(|| Window::new(Arc::clone(file), READ_AHEAD));
-        window.turn_to(file);
+        window.turn_to(file, *used);
         read_message(window, *segment, number, sequence, position.offset(), &mut self.raw)
     }
 }

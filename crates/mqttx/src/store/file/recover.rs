@@ -47,8 +47,13 @@ struct Candidate {
 }
 
 /// Reads all segments. `keep_times` costs memory and is for tools.
-pub(super) fn recover(disk: &dyn Disk, access: Access, keep_times: bool) -> Result<Recovered, Error> {
-    let mut recovery = Recovery { out: Recovered { next_id: 1, ..Recovered::default() }, keep_times };
+pub(super) fn recover(
+    disk: &dyn Disk,
+    access: Access,
+    keep_times: bool,
+) -> Result<Recovered, Error> {
+    let mut recovery =
+        Recovery { out: Recovered { next_id: 1, ..Recovered::default() }, keep_times };
     let mut candidates = recovery.candidates(disk, access)?;
     candidates.sort_unstable_by_key(|candidate| (!candidate.header.cold, candidate.header.id));
     let last = recovery.cut_last(&mut candidates)?;
@@ -82,6 +87,10 @@ impl Recovery {
         for name in disk.list().map_err(unreadable)? {
             let Some(id) = parse_file_name(&name) else {
                 if name.ends_with(".new") || name.ends_with(".old") {
+                    // It is removed in the background: meanwhile no new segment may need its name.
+                    let id = name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+                    let next = id.and_then(|id| id.checked_add(1)).unwrap_or_default();
+                    self.out.next_id = self.out.next_id.max(next);
                     self.out.empty.push(name);
                 }
                 continue;
@@ -129,12 +138,22 @@ impl Recovery {
         let empty = scan.next()?.is_none();
         if intact.is_none() {
             let what = if len == 0 { "is empty" } else { "has no intact header" };
-            let then = if empty { "nothing in it can be read" } else { "its frames are read without it" };
+            let then =
+                if empty { "nothing in it can be read" } else { "its frames are read without it" };
             self.damage(format!("{name} {what}: {then}"), u64::from(empty));
+        }
+        if empty && intact.is_some_and(|header| len < header.size) {
+            self.damage(
+                format!("{name} has {len} bytes of {}: its records are lost", header.size),
+                0,
+            );
         }
         // A segment that was prepared and not used has zeros behind its header.
         if empty && intact.is_some_and(|header| !header.recycled) && !is_zero(&*file)? {
-            self.damage(format!("{name} holds {len} bytes that are no records: they are dropped"), 0);
+            self.damage(
+                format!("{name} holds {len} bytes that are no records: they are dropped"),
+                0,
+            );
         }
         Ok((!empty).then(|| Candidate { name: name.to_owned(), file, header, len }))
     }
@@ -171,12 +190,16 @@ impl Recovery {
         let Some(slot) = self.out.catalog.segments.add(segment) else {
             return Err(io::Error::other("there are too many segments"));
         };
-        let mut reader = Reader { scan: Scan::new(file, header.id, end), slot, name: &name, ended: false };
+        let mut reader =
+            Reader { scan: Scan::new(file, header.id, end), slot, name: &name, ended: false };
         while let Some(found) = reader.scan.next()? {
             match found {
                 Found::Frame(frame, at) => self.frame(&mut reader, &frame, at)?,
                 Found::Damage { from, to } => {
-                    let text = format!("{name}: {} damaged bytes at offset {from} were skipped", to - from);
+                    let text = format!(
+                        "{name}: {} damaged bytes at offset {from} were skipped",
+                        to - from
+                    );
                     self.damage(text, 1);
                 }
             }
@@ -188,10 +211,15 @@ impl Recovery {
         if !ended {
             self.out.unsealed.push((slot, used));
             if len < header.size {
-                self.damage(format!("{name} has {len} bytes of {}: its end is lost", header.size), 0);
-            }
-            else if !is_last && !header.cold {
-                self.damage(format!("{name} has no end record: what was behind offset {used} is lost"), 0);
+                self.damage(
+                    format!("{name} has {len} bytes of {}: its end is lost", header.size),
+                    0,
+                );
+            } else if !is_last && !header.cold {
+                self.damage(
+                    format!("{name} has no end record: what was behind offset {used} is lost"),
+                    0,
+                );
             }
         }
         Ok(())
@@ -237,9 +265,10 @@ impl Recovery {
 
     /// To the second, or every record of a slow session would cost memory.
     fn is_later(&self, slot: u32, unix_ms: u64) -> bool {
-        self.out.times.last().is_none_or(|&(last_slot, _, last)| {
-            last_slot != slot || unix_ms.abs_diff(last) >= 1000
-        })
+        self.out
+            .times
+            .last()
+            .is_none_or(|&(last_slot, _, last)| last_slot != slot || unix_ms.abs_diff(last) >= 1000)
     }
 
     fn bad_payload(&mut self, name: &str, frame: &FrameHeader, at: u64) {
@@ -263,7 +292,10 @@ impl Recovery {
             state.raise_ends(ends);
         }
         let then = if lost { "lost" } else { "not needed" };
-        self.damage(format!("{name}: {what} at offset {at} is damaged and {then}"), u64::from(lost));
+        self.damage(
+            format!("{name}: {what} at offset {at} is damaged and {then}"),
+            u64::from(lost),
+        );
     }
 
     fn finish(&mut self) {
@@ -333,7 +365,7 @@ fn find_cut(candidate: &Candidate) -> io::Result<Cut> {
         None
     };
     let missing = group_end.saturating_sub(at);
-    Ok(Cut { at, torn: torn.or(Some(missing).filter(|&missing| missing > 0)) })
+    Ok(Cut { at, torn: torn.or_else(|| Some(missing).filter(|&missing| missing > 0)) })
 }
 
 /// Follows whole frames from `at` on. Returns where they end, and where their last group should.

@@ -4,9 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{DiskFile, read_full_at};
-use super::format::{
-    FrameHeader, GroupInfo, MESSAGE_HEADER, SEGMENT_HEADER,
-};
+use super::format::{FrameHeader, GroupInfo, MESSAGE_HEADER, SEGMENT_HEADER};
 
 /// A part of a file that is in memory.
 #[derive(Debug)]
@@ -15,6 +13,8 @@ pub(super) struct Window {
     start: u64,
     bytes: Vec<u8>,
     chunk: usize,
+    /// What is behind it may not be written yet.
+    limit: u64,
 }
 
 /// Read ahead at once.
@@ -22,11 +22,12 @@ pub(super) const READ_AHEAD: usize = 1 << 20;
 
 impl Window {
     pub(super) fn new(file: Arc<dyn DiskFile>, chunk: usize) -> Self {
-        Self { file, start: 0, bytes: Vec::new(), chunk }
+        Self { file, start: 0, bytes: Vec::new(), chunk, limit: u64::MAX }
     }
 
-    /// Looks at another file, with the same memory.
-    pub(super) fn turn_to(&mut self, file: &Arc<dyn DiskFile>) {
+    /// Looks at another file, with the same memory, or at the same one, of which more is written now.
+    pub(super) fn turn_to(&mut self, file: &Arc<dyn DiskFile>, limit: u64) {
+        self.limit = limit;
         if !Arc::ptr_eq(&self.file, file) {
             self.file = Arc::clone(file);
             self.bytes.clear();
@@ -35,8 +36,8 @@ impl Window {
 
     /// The bytes from `offset` on: fewer only at the end of the file.
     pub(super) fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
-        let there = offset >= self.start
-            && offset + len as u64 <= self.start + self.bytes.len() as u64;
+        let there =
+            offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
         if !there {
             self.fill(offset, len)?;
         }
@@ -49,7 +50,8 @@ impl Window {
     fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
         let in_row = (self.start..=self.start + self.bytes.len() as u64).contains(&offset);
         let ahead = if in_row || self.bytes.is_empty() { self.chunk } else { self.chunk / 16 };
-        let wanted = len.max(ahead);
+        let written = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = len.max(ahead).min(written);
         self.start = offset;
         self.bytes.resize(wanted, 0);
         let read = read_full_at(&*self.file, &mut self.bytes, offset);

@@ -6,5 +6,5 @@ mod damage;
 mod disk;
 mod full;
 mod harness;
-mod reclaim;
 mod real;
+mod reclaim;

@@ -14,6 +14,14 @@ use super::Committer;
 use crate::error::Error;
 use crate::store::{Fetch, Opened, StoreNotice, Update};
 
+/// A session wants its log.
+#[derive(Debug)]
+pub(super) struct OpenRequest {
+    pub(super) name: String,
+    pub(super) engine: Arc<Engine>,
+    pub(super) reply: oneshot::Sender<Result<Opened, Error>>,
+}
+
 impl Committer {
     pub(super) fn answer(&mut self) {
         self.look_for_room();
@@ -21,12 +29,12 @@ impl Committer {
             // Whoever opens a log now opens the store anew.
             return;
         }
-        for (name, engine, reply) in std::mem::take(&mut self.opens) {
+        for open in std::mem::take(&mut self.opens) {
             // What it submitted before waits for room; until then its state is not complete.
-            if self.backlog.iter().any(|batch| *batch.log.name == *name) {
-                self.opens.push((name, engine, reply));
+            if self.backlog.iter().any(|batch| *batch.log.name == *open.name) {
+                self.opens.push(open);
             } else {
-                self.open(&name, engine, reply);
+                self.open(open);
             }
         }
         if !self.flushes.is_empty() && self.backlog.is_empty() {
@@ -36,16 +44,12 @@ impl Committer {
         }
     }
 
-    fn open(
-        &mut self,
-        name: &str,
-        engine: Arc<Engine>,
-        reply: oneshot::Sender<Result<Opened, Error>>,
-    ) {
-        let number = self.catalog.number(name);
-        let log = Arc::new(LogShared::new(number, name));
+    fn open(&mut self, open: OpenRequest) {
+        let OpenRequest { name, engine, reply } = open;
+        let number = self.catalog.number(&name);
+        let log = Arc::new(LogShared::new(number, &name));
         if let Some(before) = self.owners.insert(number, Arc::clone(&log)) {
-            before.fail(Error::fenced(name));
+            before.fail(Error::fenced(&name));
         }
         if self.room.is_full() {
             log.tell(Update::Full(true));
@@ -118,7 +122,9 @@ impl Committer {
             if last != Some(slot)
                 && let Some(segment) = self.catalog.segments.get(slot)
             {
-                files.entry(slot).or_insert_with(|| (segment.id, Arc::clone(&segment.file)));
+                files
+                    .entry(slot)
+                    .or_insert_with(|| (segment.id, Arc::clone(&segment.file), segment.used));
             }
             last = Some(slot);
         }

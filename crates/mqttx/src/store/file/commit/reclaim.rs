@@ -144,7 +144,12 @@ impl Committer {
         }
         let Some(segment) = self.catalog.segments.get_mut(slot) else { return false };
         let tombs = std::mem::take(&mut segment.tombs);
-        let tombs = tombs.into_iter().map(|((target, session), runs)| Tombs { told: slot, target, session, runs });
+        let tombs = tombs.into_iter().map(|((target, session), runs)| Tombs {
+            told: slot,
+            target,
+            session,
+            runs,
+        });
         self.reclaim.tombs.extend(tombs);
         true
     }
@@ -159,7 +164,8 @@ impl Committer {
         let largest = self.options.largest;
         let limited = self.options.max_bytes.is_some() || self.room.is_full() || self.stopping;
         let Some(segment) = self.catalog.segments.get_mut(slot) else { return };
-        let recycle = if segment.size == largest && !segment.cold && !limited { largest } else { 0 };
+        let recycle =
+            if segment.size == largest && !segment.cold && !limited { largest } else { 0 };
         let (id, file) = (segment.id, Arc::clone(&segment.file));
         if self.helper.send(Work::Remove { slot, id, file, first, recycle }) {
             segment.stage = Stage::Removing;
@@ -292,7 +298,9 @@ impl Committer {
         for (message, to) in moved {
             let sequence = Sequence::from_bits(message.sequence);
             let place = self.catalog.position(message.session, sequence);
-            if let Some(from) = place.filter(|at| at.slot() == source && at.offset() == message.offset) {
+            if let Some(from) =
+                place.filter(|at| at.slot() == source && at.offset() == message.offset)
+            {
                 let to = Position::new(target, to, message.len, from.is_qos2());
                 self.catalog.moved(message.session, sequence, from, to);
             }

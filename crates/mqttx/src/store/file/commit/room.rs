@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::disk::{DiskFile, is_full};
-use super::super::engine::Options;
+use super::super::engine::{Options, Request};
 use super::super::format::{GROUP_FRAME, Kind, SEGMENT_HEADER, SegmentHeader, VERSION, put_frame};
 use super::super::helper::{Work, create_segment};
 use super::super::segment::{Segment, Stage, file_name};
@@ -18,8 +18,8 @@ use crate::store::Update;
 pub(super) struct Room {
     /// The size of segments, at the moment.
     size: u64,
-    /// How many were begun with this size.
-    begun: u32,
+    /// How many in a row were filled fast.
+    fast: u32,
     begun_at: Instant,
     next: Option<Next>,
     preparing: bool,
@@ -28,6 +28,8 @@ pub(super) struct Room {
     full: bool,
     /// When to look whether there is room again.
     pub(super) probe_at: Option<Instant>,
+    /// When a store that nobody writes needs no large segment any more.
+    pub(super) shrink_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -40,9 +42,15 @@ struct Next {
 /// How often a full store looks for room.
 pub(super) const PROBE: Duration = Duration::from_millis(100);
 
-/// After so many segments of one size the next is twice as large, if they were filled fast.
-const BEFORE_DOUBLING: u32 = 4;
-const FAST: Duration = Duration::from_secs(60);
+/// A segment that was filled in this time makes the next four times as large, from the second on.
+const FAST: Duration = Duration::from_secs(10);
+const GROWTH: u64 = 4;
+
+/// One that took that long makes it smaller again.
+const SLOW: Duration = Duration::from_secs(600);
+
+/// After that time without a group a store without messages begins with a small segment again.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What stays free at the end of the last segment for records that make room.
 pub(super) fn reserve(size: u64) -> u64 {
@@ -53,14 +61,20 @@ impl Room {
     pub(super) fn new(options: &Options) -> Self {
         Self {
             size: options.smallest,
-            begun: 0,
+            fast: 0,
             begun_at: Instant::now(),
             next: None,
             preparing: false,
             pooled: 0,
             full: false,
             probe_at: None,
+            shrink_at: None,
         }
+    }
+
+    /// A group was written.
+    pub(super) fn used(&mut self, options: &Options) {
+        self.shrink_at = (self.size > options.smallest).then(|| Instant::now() + IDLE);
     }
 
     /// Whether the next segment is there.
@@ -91,7 +105,9 @@ impl Committer {
             return Ok(false);
         }
         let old = self.active;
-        self.grow();
+        if old.is_some() {
+            self.grow();
+        }
         if !self.open_segment(need)? {
             self.active = old;
             return Ok(false);
@@ -118,16 +134,17 @@ impl Committer {
     pub(super) fn open_segment(&mut self, need: u64) -> Result<bool, Error> {
         let least = need + need / 4 + SEGMENT_HEADER + (4 << 10);
         let wanted = self.room.size.max(if need > 0 { least } else { 0 });
+        self.await_prepared();
         let ready = self.room.next.take_if(|next| next.size >= wanted.min(least));
-        let (id, size, file) = match ready {
-            Some(next) => (next.id, next.size, next.file),
-            None => match self.create(wanted.next_multiple_of(4 << 10), least)? {
-                Some(created) => created,
-                None => {
-                    self.set_full(true);
-                    return Ok(false);
-                }
-            },
+        // Segments are written in the order of their ids.
+        self.remove_next();
+        let created = match ready {
+            Some(next) => Some(next),
+            None => self.create(wanted.next_multiple_of(4 << 10), least)?,
+        };
+        let Some(Next { id, size, file }) = created else {
+            self.set_full(true);
+            return Ok(false);
         };
         let segment = Segment::new(id, file, size, false);
         let Some(slot) = self.catalog.segments.add(segment) else {
@@ -140,21 +157,34 @@ impl Committer {
         Ok(true)
     }
 
+    /// A segment that is being prepared is the next one: one made meanwhile would come before it.
+    fn await_prepared(&mut self) {
+        while self.room.preparing {
+            let mut arrived = std::mem::take(&mut self.arrived);
+            self.shared.wait(Some(Instant::now() + PROBE), Instant::now, &mut arrived);
+            let is_it = |request: &mut Request| matches!(request, Request::Prepared { .. });
+            let prepared: Vec<_> = arrived.requests.extract_if(.., is_it).collect();
+            self.arrived = arrived;
+            for request in prepared {
+                if let Request::Prepared { id, size, made } = request {
+                    self.on_prepared(id, size, made);
+                }
+            }
+        }
+    }
+
     /// Creates a segment here and now: the first, a small one, or when the helper is late.
-    fn create(
-        &mut self,
-        mut size: u64,
-        least: u64,
-    ) -> Result<Option<(u64, u64, Arc<dyn DiskFile>)>, Error> {
+    fn create(&mut self, mut size: u64, least: u64) -> Result<Option<Next>, Error> {
         loop {
             let smaller = (size / 2).max(self.options.smallest);
             let can_shrink = smaller < size && smaller >= least;
             let allowed = self.options.max_bytes.is_none_or(|max| self.bytes() + size <= max);
             if allowed {
                 let id = self.take_id();
-                let header = SegmentHeader { version: VERSION, id, size, cold: false, recycled: false };
+                let header =
+                    SegmentHeader { version: VERSION, id, size, cold: false, recycled: false };
                 match create_segment(&*self.disk, &header, None) {
-                    Ok(file) => return Ok(Some((id, size, file))),
+                    Ok(file) => return Ok(Some(Next { id, size, file })),
                     Err(error) if is_full(&error) => {}
                     Err(error) => return Err(failed("written", error)),
                 }
@@ -173,16 +203,16 @@ impl Committer {
 
     /// Larger segments for a store that is written fast, or tells much of its sessions.
     fn grow(&mut self) {
-        let room = &mut self.room;
-        let fast = room.begun_at.elapsed() < FAST;
-        room.begun = if fast { room.begun + 1 } else { 0 };
-        room.begun_at = Instant::now();
         let most = self.options.max_bytes.map_or(self.options.largest, |max| {
             self.options.largest.min((max / 8).max(self.options.smallest))
         });
-        if room.begun > BEFORE_DOUBLING {
-            room.begun = 1;
-            room.size = (room.size * 2).min(most);
+        let room = &mut self.room;
+        let took = std::mem::replace(&mut room.begun_at, Instant::now()).elapsed();
+        room.fast = if took < FAST { room.fast + 1 } else { 0 };
+        if room.fast >= 2 {
+            room.size = (room.size * GROWTH).min(most);
+        } else if took > SLOW {
+            room.size = (room.size / GROWTH).max(self.options.smallest);
         }
         let told: u64 = self.catalog.sessions.values().map(|s| s.snapshot_bytes()).sum();
         room.size = room.size.max((told * 8).next_power_of_two().min(most));
@@ -198,10 +228,9 @@ impl Committer {
         segment.stage = Stage::Sealed;
         let file = Arc::clone(&segment.file);
         // Room that stayed free goes back, but for files that can be used again.
-        if segment.size < self.options.largest || segment.size - segment.used > segment.size / 8 {
-            if file.set_len(segment.used).is_ok() {
-                segment.size = segment.used;
-            }
+        let has_rest = segment.size - segment.used > segment.size / 8;
+        if (segment.size < self.options.largest || has_rest) && file.set_len(segment.used).is_ok() {
+            segment.size = segment.used;
         }
         self.sync_sealed(&file);
         Ok(())
@@ -266,7 +295,12 @@ impl Committer {
         if size < self.options.ahead || self.room.preparing || self.room.next.is_some() {
             return;
         }
-        if self.options.max_bytes.is_some_and(|max| self.bytes() + size > max) {
+        if !self.fit_size() {
+            self.set_full(true);
+            return;
+        }
+        let size = self.room.size;
+        if size < self.options.ahead {
             return;
         }
         let id = self.take_id();
@@ -287,10 +321,14 @@ impl Committer {
                     self.set_full(false);
                 }
             }
-            // Said early, while there is still room for what is on its way.
-            Err(error) if is_full(&error) => self.set_full(true),
+            Err(error) if is_full(&error) => {
+                self.room.size = (size / 2).max(self.options.smallest);
+                self.prepare_ahead();
+            }
             // Whoever needs it creates it, and sees the error.
-            Err(error) => tracing::warn!(target: "mqttx::store", "no segment was prepared: {error}"),
+            Err(error) => {
+                tracing::warn!(target: "mqttx::store", "no segment was prepared: {error}")
+            }
         }
     }
 
@@ -311,11 +349,39 @@ impl Committer {
         self.room.probe_at = Some(Instant::now() + PROBE);
         if !self.room.full {
             self.room.probe_at = None;
-        } else if self.room.size >= self.options.ahead && self.has_room() {
-            self.prepare_ahead();
-        } else if self.has_room() {
-            self.set_full(false);
+        } else if self.fit_size() {
+            if self.room.size >= self.options.ahead {
+                self.prepare_ahead();
+            } else {
+                self.set_full(false);
+            }
         }
+    }
+
+    /// Chooses the largest size for which there is room. Returns `false` when there is none.
+    fn fit_size(&mut self) -> bool {
+        while !self.has_room_for(self.room.size) {
+            if self.room.size <= self.options.smallest {
+                return false;
+            }
+            self.room.size = (self.room.size / 2).max(self.options.smallest);
+        }
+        true
+    }
+
+    /// Nobody writes: if no message is left, a small segment will do.
+    pub(super) fn shrink(&mut self) -> Result<(), Error> {
+        self.room.shrink_at = None;
+        if self.catalog.segments.live_bytes() > 0 || !self.backlog.is_empty() {
+            return Ok(());
+        }
+        self.room.fast = 0;
+        self.room.size = self.options.smallest;
+        self.await_prepared();
+        self.remove_next();
+        self.roll(0)?;
+        self.sweep();
+        Ok(())
     }
 
     /// Whether a small store is about to run out of room; a large one knows it from its next segment.
@@ -323,7 +389,8 @@ impl Committer {
         let Some(segment) = self.active.and_then(|slot| self.catalog.segments.get(slot)) else {
             return;
         };
-        let late = segment.used > segment.size / 2 && self.room.next.is_none() && !self.room.preparing;
+        let late =
+            segment.used > segment.size / 2 && self.room.next.is_none() && !self.room.preparing;
         if late && !self.room.full && !self.has_room() {
             self.set_full(true);
         }
@@ -335,7 +402,10 @@ impl Committer {
     }
 
     fn has_room(&self) -> bool {
-        let size = self.room.size.min(self.options.smallest);
+        self.has_room_for(self.room.size.min(self.options.smallest))
+    }
+
+    fn has_room_for(&self, size: u64) -> bool {
         let allowed = self.options.max_bytes.is_none_or(|max| self.bytes() + size <= max);
         allowed && self.disk.available().is_ok_and(|available| available >= size)
     }

@@ -180,12 +180,14 @@ impl Committer {
         );
         tracing::error!(target: "mqttx::store", "{text}");
         let need = groups.iter().map(|(_, group)| group.len() as u64).sum::<u64>();
-        let names = self.catalog.segments.get(old).map_or(0, |segment| segment.touched.len() as u64);
+        let names =
+            self.catalog.segments.get(old).map_or(0, |segment| segment.touched.len() as u64);
         if !self.open_segment(need + names * 256 + (4 << 10)).unwrap_or(false) {
             return Err(failed("made durable", error));
         }
         self.unsynced.turn_to_new();
-        let again = self.write_again(old, &groups).map_err(|error| failed("made durable", error))?;
+        let again =
+            self.write_again(old, &groups).map_err(|error| failed("made durable", error))?;
         self.synced(again);
         self.reclaim.look_again();
         let notice = StoreNotice { text, lost_records: 0 };

@@ -37,7 +37,7 @@ pub(super) struct Faults {
     pub(super) short: Option<usize>,
     /// Every so manieth write finds no room.
     pub(super) no_room_every: Option<u64>,
-    writes: u64,
+    pub(super) writes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,8 @@ impl FaultDisk {
 
     pub(super) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let state = self.lock();
-        let file = |(name, inode): (&String, &usize)| (name.clone(), state.inodes[*inode].now.clone());
+        let file =
+            |(name, inode): (&String, &usize)| (name.clone(), state.inodes[*inode].now.clone());
         state.names.iter().map(file).collect()
     }
 
@@ -156,7 +157,9 @@ impl State {
 
     fn room_for(&self, more: u64) -> io::Result<()> {
         match self.faults.capacity {
-            Some(capacity) if self.bytes() + more > capacity => Err(io::ErrorKind::StorageFull.into()),
+            Some(capacity) if self.bytes() + more > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
     }
@@ -210,7 +213,10 @@ impl Disk for FaultDisk {
 
     fn available(&self) -> io::Result<u64> {
         let state = self.lock();
-        Ok(state.faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.bytes())))
+        Ok(state
+            .faults
+            .capacity
+            .map_or(u64::MAX, |capacity| capacity.saturating_sub(state.bytes())))
     }
 }
 
@@ -238,7 +244,8 @@ impl DiskFile for FaultFile {
         let mut state = self.disk.lock();
         let bytes = &bytes[..bytes.len().min(state.faults.short.unwrap_or(usize::MAX))];
         state.faults.writes += 1;
-        if state.faults.no_room_every.is_some_and(|every| state.faults.writes.is_multiple_of(every)) {
+        if state.faults.no_room_every.is_some_and(|every| state.faults.writes.is_multiple_of(every))
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let end = offset as usize + bytes.len();
@@ -278,5 +285,12 @@ impl DiskFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.lock().inodes[self.inode].now.resize(len as usize, 0);
         Ok(())
+    }
+}
+
+impl FaultDisk {
+    /// Changes bytes behind everybody's back.
+    pub(super) fn damage(&self, damage: impl Fn(&mut [u8])) {
+        self.lock().inodes.iter_mut().for_each(|inode| damage(&mut inode.now));
     }
 }

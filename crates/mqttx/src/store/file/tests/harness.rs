@@ -33,7 +33,13 @@ pub(super) struct Client {
 }
 
 pub(super) fn options(segment: u64) -> Options {
-    Options { fsync: Fsync::Group, max_bytes: None, smallest: segment, largest: segment, ahead: u64::MAX }
+    Options {
+        fsync: Fsync::Group,
+        max_bytes: None,
+        smallest: segment,
+        largest: segment,
+        ahead: u64::MAX,
+    }
 }
 
 pub(super) fn start(disk: &FaultDisk, options: Options) -> Arc<Engine> {
@@ -209,7 +215,8 @@ pub(super) struct TempDir(pub(super) std::path::PathBuf);
 impl TempDir {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("mqttx-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("mqttx-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Self(std::env::temp_dir().join(name))
     }
 
