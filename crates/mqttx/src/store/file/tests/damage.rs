@@ -48,7 +48,10 @@ fn small_store(clean: bool) -> (Vec<(String, Vec<u8>)>, Found) {
 }
 
 fn payload(session: usize, number: u64) -> Vec<u8> {
-    vec![session as u8 + 1; 20 + number as usize]
+    let mut payload = vec![session as u8 + 1; 20 + number as usize];
+    // None is the beginning of another, whatever follows it.
+    payload[0] = 0xc0 + number as u8;
+    payload
 }
 
 /// What a session gets to see, and what is said about damage.
