@@ -12,6 +12,7 @@ mod room;
 mod sync;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -120,7 +121,10 @@ impl Committer {
 
     /// Works until the store is closed, or fails. Returns whom to tell when it is at rest, by dropping them.
     pub(super) fn run(mut self) -> Vec<oneshot::Sender<()>> {
-        let served = self.serve();
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        let served = served.unwrap_or_else(|_| {
+            Err(Error::store("the thread of the file store panicked; nothing further is durable"))
+        });
         let error = match served {
             Ok(()) => {
                 self.close();
@@ -212,7 +216,7 @@ impl Committer {
             Request::Prepared { id, size, made } => self.on_prepared(id, size, made),
             Request::Removed { slot, done } => self.on_removed(slot, done),
             Request::Pooled(bytes) => self.room.pooled = bytes,
-            Request::Synced(result) => self.on_background_sync(result)?,
+            Request::Synced { result, active } => self.on_background_sync(result, active)?,
             Request::Candidates(candidates) => self.on_candidates(candidates),
             Request::Compacted(compacted) => self.on_compacted(compacted),
             Request::Notice(log, notice) => self.on_notice(&log, notice),

@@ -93,7 +93,10 @@ pub(super) enum Request {
     /// Spare files are kept.
     Pooled(u64),
     /// A sync in the background ended.
-    Synced(std::io::Result<()>),
+    Synced {
+        result: std::io::Result<()>,
+        active: bool,
+    },
     /// Compaction asks which of these messages are unfinished.
     Candidates(Candidates),
     /// Compaction of a segment is through.

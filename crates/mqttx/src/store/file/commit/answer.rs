@@ -73,8 +73,10 @@ impl Committer {
     /// Everything that was submitted before is written by now, if there was room for it.
     pub(super) fn serve_fetches(&mut self) {
         for (log, wanted) in std::mem::take(&mut self.fetches) {
-            let job = self.fetch(log, wanted);
-            self.reader.send(Job::Fetch(job));
+            let job = self.fetch(Arc::clone(&log), wanted);
+            if !self.reader.send(Job::Fetch(job)) {
+                log.fail(Error::store("the thread that reads the store is gone"));
+            }
         }
     }
 

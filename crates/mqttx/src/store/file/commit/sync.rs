@@ -35,7 +35,8 @@ pub(super) struct Unsynced {
     since: Option<Instant>,
     /// When the last group became durable.
     idle_since: Option<Instant>,
-    in_background: bool,
+    /// A sync that was handed over, of which segment up to where.
+    in_background: Option<(u32, u64)>,
 }
 
 /// What nothing waits for becomes durable after that time.
@@ -69,7 +70,7 @@ impl Unsynced {
                 let mark = self.idle_since.map(|since| since + MARK);
                 lazy.into_iter().chain(mark).min()
             }
-            Fsync::Interval(_) if self.in_background => None,
+            Fsync::Interval(_) if self.in_background.is_some() => None,
             Fsync::Interval(every) => self.since.map(|since| since + every),
             Fsync::Os => None,
         }
@@ -133,11 +134,13 @@ impl Committer {
             }
             Fsync::Group => self.mark(),
             Fsync::Interval(_) => {
-                let file = self.active.and_then(|slot| self.catalog.segments.get(slot));
-                if let Some(file) = file.map(|segment| Arc::clone(&segment.file)) {
-                    self.unsynced.in_background = true;
+                if let Some(slot) = self.active
+                    && let Some(segment) = self.catalog.segments.get(slot)
+                {
+                    let file = Arc::clone(&segment.file);
+                    self.unsynced.in_background = Some((slot, segment.used));
                     self.unsynced.since = None;
-                    self.helper.send(Work::Sync(file));
+                    self.helper.send(Work::Sync { file, active: true });
                 }
                 Ok(())
             }
@@ -145,10 +148,22 @@ impl Committer {
         }
     }
 
-    pub(super) fn on_background_sync(&mut self, result: std::io::Result<()>) -> Result<(), Error> {
-        self.unsynced.in_background = false;
+    pub(super) fn on_background_sync(
+        &mut self,
+        result: std::io::Result<()>,
+        active: bool,
+    ) -> Result<(), Error> {
+        result.map_err(|error| failed("made durable", error))?;
         self.shared.counters.groups.fetch_add(1, Ordering::Relaxed);
-        result.map_err(|error| failed("made durable", error))
+        if active
+            && let Some((slot, used)) = self.unsynced.in_background.take()
+            && self.active == Some(slot)
+        {
+            let bytes = used.saturating_sub(self.unsynced.durable);
+            self.shared.counters.synced_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.unsynced.durable = self.unsynced.durable.max(used);
+        }
+        Ok(())
     }
 
     /// Says in the segment what is durable, so that damage there is not taken for a torn end.
@@ -256,7 +271,7 @@ impl Committer {
     /// Hands the sync of a finished segment over, where nothing waits for it.
     pub(super) fn sync_sealed(&mut self, file: &Arc<dyn DiskFile>) {
         if matches!(self.options.fsync, Fsync::Interval(_)) {
-            self.helper.send(Work::Sync(Arc::clone(file)));
+            self.helper.send(Work::Sync { file: Arc::clone(file), active: false });
         }
     }
 }
