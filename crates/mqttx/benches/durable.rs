@@ -1,7 +1,8 @@
 //! What durability costs from end to end: QoS 1 publishing to a counting peer, with the state in memory only and in a file
 //! store with group commit, beside the raw limit of the disk: append and fdatasync, in the same run.
 //!
-//! `cargo bench -p mqttx --bench durable [-- --json] [-- --rounds N]`; medians of interleaved rounds.
+//! `cargo bench -p mqttx --bench durable [-- [--json] [--rounds N] [--only memory|file]]`; medians of interleaved rounds. With
+//! `--only` just that is run, for a profiler.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement may fail, and prints")]
 
 use std::fs::File;
@@ -36,7 +37,18 @@ fn main() {
     let json = arguments.iter().any(|argument| argument == "--json");
     let rounds = arguments.iter().position(|argument| argument == "--rounds");
     let rounds = rounds.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(5);
+    let only = arguments.iter().position(|argument| argument == "--only");
+    let only = only.and_then(|at| arguments.get(at + 1)).cloned();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if let Some(only) = only {
+        for workload in WORKLOADS {
+            let directory = (only == "file").then(|| TempDir::new("durable"));
+            let path = directory.as_ref().map(TempDir::path);
+            let (rate, _) = runtime.block_on(publish(workload, path));
+            println!("{:20} {only} {rate:.0}/s", workload.name);
+        }
+        return;
+    }
     let mut rows = Vec::new();
     for workload in WORKLOADS {
         let (mut raw, mut memory, mut file) = (Vec::new(), Vec::new(), Vec::new());

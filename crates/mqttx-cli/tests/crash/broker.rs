@@ -292,9 +292,10 @@ impl State {
             self.session = false;
             self.inbound.forget();
         }
-        let maximum = self.conduct.receive_maximum;
+        let maximum = self.conduct.receive_maximum.filter(|_| version == Version::V5);
         self.inbound.connected(maximum);
         let present = std::mem::replace(&mut self.session, true);
+        self.outbound.accepted();
         self.send(Answer::Other(packet::connack(version, present, maximum)), steps);
         for packet in self.outbound.resume() {
             self.send(Answer::Other(packet), steps);

@@ -14,6 +14,8 @@ pub(crate) struct Inbound {
     messages: HashMap<u64, Message>,
     connection: Connection,
     receive_maximum: usize,
+    /// Messages come from another server, which may send them again.
+    forwarded: bool,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,16 @@ struct Connection {
 impl Inbound {
     pub(crate) fn new(qos: u8) -> Self {
         Self { qos, receive_maximum: usize::from(u16::MAX), ..Self::default() }
+    }
+
+    /// The client forwards: a message may come again as a new one, and then out of order.
+    pub(crate) fn is_forwarded(&mut self) {
+        self.forwarded = true;
+    }
+
+    /// Nothing is under way.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.flows.values().all(|flow| flow.stage == Stage::Finished)
     }
 
     pub(crate) fn connected(&mut self, receive_maximum: Option<u16>) {
@@ -118,10 +130,14 @@ impl Inbound {
             Some(flow) if !again && flow.stage != Stage::Finished => {
                 return Err(format!("{what}: the id is in use, {flow:?}"));
             }
-            _ if !again && message.known => return Err(format!("{what}: known under another id")),
+            _ if !again && message.known && !self.forwarded => {
+                return Err(format!("{what}: known under another id"));
+            }
             _ => {}
         }
-        self.connection.order(number, dup).map_err(|error| format!("{what}: {error}"))?;
+        if !self.forwarded {
+            self.connection.order(number, dup).map_err(|error| format!("{what}: {error}"))?;
+        }
         if !again || qos == 1 {
             message.delivered += 1;
         }
@@ -148,7 +164,7 @@ impl Inbound {
         if flow.stage == Stage::Published {
             flow.stage = Stage::Released;
         }
-        if !self.connection.received.contains(&id) {
+        if !self.connection.received.contains(&id) && !self.forwarded {
             let number = flow.number;
             self.connection.order(number, true).map_err(|e| format!("PUBREL with id {id}: {e}"))?;
         }

@@ -4,6 +4,7 @@
 //! A failure names its seed: `MQTTX_TEST_SEED=N` takes the same decisions again. With `MQTTX_TEST_LONG` there are more kills.
 
 mod broker;
+mod daemon;
 mod damage;
 mod inbound;
 mod outbound;
@@ -40,11 +41,22 @@ crashes! {
     killed_pub_loses_no_qos_1_message_between_syncs: publish "5" 1 ["--fsync", "interval:20"];
     killed_pub_loses_nothing_when_the_server_forgets_v5: forgetful "5" 1 [];
     killed_pub_loses_nothing_when_the_server_forgets_v311: forgetful "311" 2 [];
+    killed_silent_pub_loses_no_qos_1_message: silent "311" 1 [];
+    killed_silent_pub_sends_qos_2_exactly_once: silent "5" 2 [];
     killed_sub_prints_every_qos_1_message_v5: subscribe "5" 1 [];
     killed_sub_prints_every_qos_1_message_v311: subscribe "311" 1 [];
     killed_sub_prints_qos_2_exactly_once_v5: subscribe "5" 2 [];
     killed_sub_prints_qos_2_exactly_once_v311: subscribe "311" 2 [];
+    killed_daemon_forwards_every_qos_1_message: daemon "311" 1 [];
+    killed_daemon_forwards_qos_2_once: daemon "5" 2 [];
     killed_sub_prints_qos_2_exactly_once_without_fsync: subscribe "5" 2 ["--fsync", "os"];
+}
+
+/// `publish`, without a report.
+mod silent {
+    pub(super) async fn run(scenario: &super::Scenario, kills: usize) {
+        super::publish::run_silent(scenario, kills).await;
+    }
 }
 
 /// `publish`, with a server that loses the session now and then.

@@ -18,8 +18,15 @@ pub(crate) struct Outbound {
     version: Version,
     qos: u8,
     subscribed: bool,
-    /// SUBACK left then, for the first time.
+    /// The last SUBACK left then.
     granted: Option<Instant>,
+    /// CONNACK left then, in this life. A client that does not know how the server answered its last CONNECT cannot know whose
+    /// session that began.
+    accepted: Option<Instant>,
+    /// All records of what the client saw so far on this connection are durable.
+    recorded: bool,
+    /// The last message before that CONNACK or SUBACK.
+    before: u64,
     /// The client must know that the server granted its filter.
     grant_known: bool,
     flights: VecDeque<Flight>,
@@ -45,6 +52,9 @@ impl Outbound {
             qos,
             subscribed: false,
             granted: None,
+            accepted: None,
+            recorded: false,
+            before: 0,
             grant_known: false,
             flights: VecDeque::new(),
             received: BTreeSet::new(),
@@ -73,9 +83,27 @@ impl Outbound {
         self.received.contains(&number)
     }
 
+    /// Messages under way whose PUBACK or PUBREC the broker did not see.
+    pub(crate) fn unacknowledged(&self) -> Vec<u64> {
+        let flights = self.flights.iter().filter(|flight| !flight.released);
+        flights.map(|flight| flight.number).collect()
+    }
+
     /// The client was killed.
     pub(crate) fn killed(&mut self) {
-        self.grant_known |= self.granted.is_some_and(|at| at.elapsed() > CERTAINLY_WRITTEN);
+        self.grant_known = self.is_known(self.granted) && self.is_known(self.accepted);
+        (self.accepted, self.recorded) = (None, false);
+    }
+
+    /// CONNACK leaves.
+    pub(crate) fn accepted(&mut self) {
+        self.grant_known &= self.accepted.is_none() || self.is_known(self.accepted);
+        (self.accepted, self.recorded, self.before) = (Some(Instant::now()), false, self.last);
+    }
+
+    /// What left then has arrived, and is on record.
+    fn is_known(&self, left: Option<Instant>) -> bool {
+        left.is_some_and(|at| self.recorded || at.elapsed() > CERTAINLY_WRITTEN)
     }
 
     /// A connection with the session kept: what is sent again.
@@ -119,13 +147,13 @@ impl Outbound {
                 "SUBSCRIBE although the session is kept and its grant was stored".to_owned()
             );
         }
-        self.subscribed = true;
+        (self.subscribed, self.granted, self.recorded) = (true, None, false);
         Ok(())
     }
 
     /// SUBACK leaves.
     pub(crate) fn granted(&mut self) {
-        self.granted.get_or_insert_with(Instant::now);
+        (self.granted, self.recorded, self.before) = (Some(Instant::now()), false, self.last);
     }
 
     pub(crate) fn on_puback(&mut self, id: u16) -> Result<(), String> {
@@ -143,8 +171,9 @@ impl Outbound {
             Some(first) if self.qos == 2 && first.id == id => {
                 first.released = true;
                 self.received.insert(first.number);
-                // Records are durable in order, and this one had to be.
-                self.grant_known = self.granted.is_some();
+                // Records are durable in order, and that of a message which is new had to be.
+                self.recorded |= first.number > self.before;
+                self.grant_known |= self.recorded && self.granted.is_some();
                 Ok(())
             }
             first => Err(format!("PUBREC with id {id}; the first to be acknowledged is {first:?}")),

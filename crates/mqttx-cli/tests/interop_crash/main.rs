@@ -14,6 +14,7 @@ mod packet;
 mod publish;
 #[path = "../crash/random.rs"]
 mod random;
+mod redis;
 #[path = "../crash/scenario.rs"]
 mod scenario;
 #[path = "../crash/subscribe.rs"]

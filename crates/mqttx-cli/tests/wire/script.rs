@@ -111,7 +111,9 @@ impl Run {
         let selected = selected.replace("$STORE", &format!("file:{directory}"));
         let mut words = words(&selected.replace("$DIR", &directory));
         if !command.contains("$DIR") {
-            words.insert(1, format!("-V{}", if self.version == Version::V5 { "5" } else { "311" }));
+            if !words.iter().any(|word| word.starts_with("-V")) {
+                words.insert(1, self.version.flag().to_owned());
+            }
             if !command.contains("$PORT") {
                 words.extend(["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port]);
             }
@@ -233,6 +235,13 @@ impl Run {
 }
 
 impl Version {
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::V5 => "-V5",
+            Self::V311 => "-V311",
+        }
+    }
+
     /// The line without what is for the other version; `None` when nothing is left of it.
     fn select(self, line: &str) -> Option<String> {
         let (mine, other) = match self {

@@ -45,4 +45,164 @@ scripts! {
         > 40 { 0001 }
         bye
         exit 0";
+    both stopped_pub_leaves_the_rest_to_the_next:
+        "pub -t t -l -q 1 -c -i me --store $STORE" => "
+        in m
+        connect
+        < 32 { <t> 0001 «{}» 'm' }
+        term
+        bye
+        exit 1 unacknowledged messages to t: 1, kept in the store
+        again
+        eof
+        connect 01
+        < 3a { <t> 0001 «{}» 'm' }
+        > 40 { 0001 }
+        bye
+        exit 0
+        again
+        eof
+        connect 01
+        bye
+        exit 0";
+    both time_that_is_over_leaves_the_rest_to_the_next:
+        "pub -t t -m m -q 2 -c -i me --store $STORE --timeout 0.3" => "
+        connect
+        ? 34
+        < e0 {}
+        exit 1 kept in the store
+        again pub -t t -l -q 2 -c -i me --store $STORE
+        eof
+        connect 01
+        < 3c { <t> 0001 «{}» 'm' }
+        > 50 { 0001 }
+        < 62 { 0001 }
+        > 70 { 0001 }
+        bye
+        exit 0";
+    both clean_start_makes_everything_new:
+        "pub -t t -l -q 2 -c -i me --store $STORE" => "
+        in a
+        in b
+        connect
+        ? 34
+        ? 34
+        > 50 { 0001 }
+        < 62 { 0001 }
+        kill
+        again pub -t t -l -q 2 -i me --store $STORE
+        eof
+        accept
+        < 10 { <MQTT> «05»‹04› 02 003c «{}» <me> }
+        > 20 { 00 00 «{}» }
+        < 34 { <t> 0003 «{}» 'a' }
+        < 34 { <t> 0004 «{}» 'b' }
+        > 50 { 0003 } 50 { 0004 }
+        < 62 { 0003 }
+        < 62 { 0004 }
+        > 70 { 0003 } 70 { 0004 }
+        bye
+        exit 0";
+    v5 refusal_of_a_line_is_the_exit_code:
+        "pub -t t -l -q 1 -c -i me --store $STORE" => "
+        in a
+        in b
+        eof
+        connect
+        < 32 { <t> 0001 {} 'a' }
+        < 32 { <t> 0002 {} 'b' }
+        > 40 { 0001 87 { 1f <no> } } 40 { 0002 }
+        bye
+        exit 135 topic t: refused: 0x87
+        again
+        eof
+        connect 01
+        bye
+        exit 0";
+    v5 refusal_of_what_an_earlier_process_left_is_the_exit_code:
+        "pub -t t -l -q 1 -c -i me --store $STORE" => "
+        in a
+        connect
+        ? 32
+        kill
+        again pub -t other -m b -q 1 -c -i me --store $STORE
+        connect 01
+        ? 3a
+        > 40 { 0001 97 {} }
+        ? 32
+        > 40 { 0002 }
+        bye
+        exit 151 topic t";
+    v5 message_above_the_limits_of_the_server_is_an_error_at_the_end:
+        "pub -t t -l -q 1 -c -i me --store $STORE" => "
+        in a
+        in aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+        in b
+        eof
+        accept
+        ? 10
+        > 20 { 00 00 { 27 00000020 } }
+        ? 32
+        ? 32
+        > 40 { 0001 } 40 { 0002 }
+        bye
+        exit 1 topic t";
+    v5 message_of_mqtt_5_goes_out_as_3_1_1_without_its_properties:
+        "pub -V5 -t t -l -q 1 -c -i me --store $STORE -D publish user-property k v" => "
+        in m
+        connect
+        < 32 { <t> 0001 { 26 <k> <v> } 'm' }
+        kill
+        again pub -V311 -t t -l -q 1 -c -i me --store $STORE
+        eof
+        accept
+        ? 10
+        > 20 { 01 00 }
+        < 3a { <t> 0001 'm' }
+        > 40 { 0001 }
+        bye
+        exit 0";
+    both filter_with_another_qos_is_subscribed_again:
+        "sub -t t -q 1 -c -i me --store $STORE -E" => "
+        connect
+        < 82 { 0001 «{}» <t> 01 }
+        > 90 { 0001 «{}» 01 }
+        bye
+        exit 0
+        again sub -t t -q 2 -c -i me --store $STORE -E
+        connect 01
+        < 82 { 0001 «{}» <t> 02 }
+        > 90 { 0001 «{}» 02 }
+        bye
+        exit 0";
+    both filter_of_a_sub_is_not_subscribed_by_a_pub:
+        "sub -t a -q 1 -c -i me --store $STORE -E" => "
+        connect
+        < 82 { 0001 «{}» <a> 01 }
+        > 90 { 0001 «{}» 01 }
+        bye
+        exit 0
+        again pub -t b -m m -q 1 -c -i me --store $STORE
+        connect 00
+        < 32 { <b> 0001 «{}» 'm' }
+        > 40 { 0001 }
+        bye
+        exit 0";
+    both message_that_sub_printed_last_is_acknowledged_by_the_next:
+        "sub -t t -q 1 -c -i me --store $STORE -C 1" => "
+        connect
+        ? 82
+        > 90 { 0001 «{}» 01 }
+        silence 150
+        kill
+        again
+        connect 01
+        > 3a { <t> 0005 «{}» 'm' }
+        out m
+        < 40 { 0005 }
+        bye
+        exit 0";
+    both unusable_directory_is_an_error:
+        "pub -t t -m m -q 1 -c -i me --store file:/proc/none/x -p $PORT" => "
+        exit 1 /proc/none";
 }

@@ -63,12 +63,25 @@ struct ExactlyOnce {
     doubtful: bool,
 }
 
+/// A PUBCOMP lets the server use the id for another message. A process that then began again from records in which the id is
+/// still in use would take that message for the old one, and acknowledge it unseen: so the record comes first.
+#[derive(Debug)]
+struct Completion {
+    id: PacketId,
+    reason: ReasonCode,
+    lsn: Lsn,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     owed: VecDeque<Owed>,
     /// The place of the first element of `owed`.
     base: u64,
     flows: IdTable<ExactlyOnce>,
+    /// PUBCOMPs that this connection owes.
+    completions: VecDeque<Completion>,
+    /// The last record that forgets an id.
+    forgotten: Lsn,
     /// Messages seen again and not delivered again.
     pub(crate) duplicates: u64,
 }
@@ -134,11 +147,12 @@ impl Incoming {
                 if delivery != ticket.delivery {
                     return;
                 }
-                let lsn = cx.journal.push(|| Record::Received { id: ticket.id });
+                let mut lsn = cx.journal.push(|| Record::Received { id: ticket.id });
                 known.flow = Flow::Received { lsn };
                 if place.and_then(|place| self.owed_at(place)).is_some_and(|owed| owed.released) {
                     self.flows.remove(ticket.id);
-                    cx.journal.push(|| Record::Forgotten { id: ticket.id });
+                    lsn = cx.journal.push(|| Record::Forgotten { id: ticket.id });
+                    self.forgotten = lsn;
                 }
                 (place, lsn)
             }
@@ -177,18 +191,31 @@ impl Incoming {
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
         if let Some(ExactlyOnce { counted, .. }) = known {
-            cx.journal.push(|| Record::Forgotten { id });
+            self.forgotten = cx.journal.push(|| Record::Forgotten { id });
             if let (true, Some(link)) = (counted, cx.link.as_mut()) {
                 link.unfinished_inbound = link.unfinished_inbound.saturating_sub(1);
             }
         }
-        if let Some(link) = cx.link.as_mut() {
-            encode_ack(link, cx.config.version, PacketType::PubComp, id, reason);
+        // An id that is not known may be one that was forgotten on the connection before, a moment ago.
+        self.completions.push_back(Completion { id, reason, lsn: self.forgotten });
+        self.complete(cx);
+    }
+
+    /// Sends every PUBCOMP whose record is durable.
+    fn complete(&mut self, cx: &mut Context) {
+        let Some(link) = cx.link.as_mut() else { return };
+        while let Some(front) = self.completions.front() {
+            if !cx.journal.is_synced(front.lsn) {
+                return;
+            }
+            encode_ack(link, cx.config.version, PacketType::PubComp, front.id, front.reason);
+            self.completions.pop_front();
         }
     }
 
     /// Sends every acknowledgement that is due: done, durable, and nothing before it outstanding.
     pub(crate) fn flush(&mut self, cx: &mut Context) {
+        self.complete(cx);
         let Some(link) = cx.link.as_mut().filter(|link| link.is_online()) else { return };
         while let Some(front) = self.owed.front() {
             let Some(lsn) = front.done else { return };
@@ -212,6 +239,7 @@ impl Incoming {
     pub(crate) fn on_disconnected(&mut self) {
         self.base += self.owed.len() as u64;
         self.owed.clear();
+        self.completions.clear();
         for known in self.flows.values_mut() {
             known.counted = false;
             if let Flow::Delivering { place, .. } = &mut known.flow {
@@ -254,9 +282,10 @@ impl Incoming {
         self.owed.iter().filter(|owed| owed.done.is_none()).count()
     }
 
-    /// Whether a QoS 2 flow waits for PUBREL.
+    /// Whether a QoS 2 flow waits for PUBREL, or its PUBCOMP for the store.
     pub(crate) fn awaits_release(&self) -> bool {
-        self.flows.values().any(|known| matches!(known.flow, Flow::Received { .. }))
+        !self.completions.is_empty()
+            || self.flows.values().any(|known| matches!(known.flow, Flow::Received { .. }))
     }
 
     pub(crate) fn shrink(&mut self) {

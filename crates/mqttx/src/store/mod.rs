@@ -11,10 +11,10 @@
 //!   the last position that survives the end of this process, [`Progress::synced`] the last that is as durable as the store
 //!   promises (a file store with group commit: it survives the end of the machine); `synced ≤ written`. Neither ever falls. All
 //!   records at or below a position have reached it: these are the barriers that the core waits for. *Durable before wire*: a
-//!   PUBLISH with QoS 1 leaves when its packet id is written, one with QoS 2 and every PUBREC and PUBREL when its record is
+//!   PUBLISH with QoS 1 leaves when its packet id is written, one with QoS 2 and every PUBREC, PUBREL and PUBCOMP when its record is
 //!   synced; a publisher is told "accepted" when its message is synced.
 //! - **Groups.** Records of all sessions that arrive while the store is busy become durable together. A record that nothing
-//!   waits for (`Done`, `Forgotten`) need not start a group of its own, but is written within 50 ms: a killed process must not
+//!   waits for (`Done`) need not start a group of its own, but is written within 50 ms: a killed process must not
 //!   send a finished message again.
 //! - **Never blocking.** `submit`, `fetch` and `poll_update` are called on a driver's turn: they hand over and look, nothing
 //!   else. What blocks belongs on a thread or task of the store's own; that is also where `open` does its work.
@@ -92,6 +92,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What happens to new messages while the store has no room. Default: they wait.
     fn on_full(&self) -> OnFull {
         OnFull::Block
+    }
+
+    /// Why the store cannot be reached or written now, if so: for whoever waits for [`open`](Self::open), which has no log yet
+    /// to tell it. Default: there is no such reason.
+    fn trouble(&self) -> Option<Error> {
+        None
     }
 
     /// Waits until everything that was submitted is durable, or has failed. With no log open, the store is left at rest: a

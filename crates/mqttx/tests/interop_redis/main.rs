@@ -24,6 +24,17 @@ async fn a_server_keeps_the_contract() {
     .await;
 }
 
+/// Minutes of random records, with `MQTTX_TEST_LONG`.
+#[tokio::test]
+async fn random_records_come_back_from_a_server() {
+    let Some(redis) = Redis::builder().start().await else { return };
+    let seeds = if std::env::var_os("MQTTX_TEST_LONG").is_some() { 10..210 } else { 10..12 };
+    for seed in seeds {
+        let store = store(&redis.url());
+        contract::random_records_come_back_as_the_model_has_them(&store, seed, 1000).await;
+    }
+}
+
 #[tokio::test]
 async fn a_cluster_keeps_the_contract() {
     let Some(cluster) = RedisCluster::start().await else { return };

@@ -44,8 +44,10 @@ impl Publisher {
         // What a kept session brings is not ours to acknowledge: the server keeps it.
         let inbound = client.session().route("#").subscribe(false).manual_ack(true);
         let inbound = inbound.inline(|_| {}).map_err(|error| failure(&error))?;
-        // The store has the messages: there is no need to remember them, unless each is reported.
-        let stored = plan.connection.store.is_some() && plan.qos != QoS::AtMostOnce;
+        // The store has the messages: there is no need to remember any number of them, unless each is reported.
+        let stored = plan.connection.store.is_some()
+            && plan.qos != QoS::AtMostOnce
+            && plan.source.is_lines();
         let interest = if stored && !plan.report { Interest::Refusals } else { Interest::Each };
         let pipeline =
             Pipeline::new(client.session().clone(), interest, plan.qos == QoS::AtMostOnce);

@@ -48,6 +48,11 @@ impl Source {
         Ok(Self::Repeated { payload, left: repeat, delay, next: Instant::now() })
     }
 
+    /// Whether it is as long as somebody writes lines.
+    pub(super) fn is_lines(&self) -> bool {
+        matches!(self, Self::Lines(_))
+    }
+
     /// The next payload, in its time; `None` after the last. Cancelling loses nothing.
     ///
     /// # Errors

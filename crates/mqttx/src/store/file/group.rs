@@ -208,7 +208,7 @@ impl Group {
     ) -> bool {
         self.changes.push(record, raw);
         let (written, synced) = match *record {
-            Record::Done { .. } | Record::Forgotten { .. } => (false, false),
+            Record::Done { .. } => (false, false),
             // With QoS 1 nothing waits for more than the id's being written.
             Record::Assign { sequence, .. } => {
                 (true, catalog.position(number, sequence).is_some_and(Position::is_qos2))

@@ -159,12 +159,11 @@ impl LogShared {
     }
 }
 
-/// Nothing waits for what finishes something: `Done` and `Forgotten`.
+/// Nothing waits for a message's being finished.
 fn is_awaited(record: &[u8]) -> bool {
-    !matches!(record.first(), Some(&(DONE | FORGOTTEN)))
+    record.first() != Some(&DONE)
 }
 
 /// The kinds that records begin with; they are part of the format of records.
 pub(super) const ENQUEUE: u8 = 1;
 const DONE: u8 = 4;
-const FORGOTTEN: u8 = 7;

@@ -87,6 +87,10 @@ impl Recovery {
         for name in disk.list().map_err(unreadable)? {
             let Some(id) = parse_file_name(&name) else {
                 if name.ends_with(".new") || name.ends_with(".old") {
+                    // It is removed in the background: meanwhile no new segment may need its name.
+                    let id = name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+                    let next = id.and_then(|id| id.checked_add(1)).unwrap_or_default();
+                    self.out.next_id = self.out.next_id.max(next);
                     self.out.empty.push(name);
                 }
                 continue;

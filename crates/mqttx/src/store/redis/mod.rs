@@ -26,7 +26,8 @@
 //! **No accepted message is ever lost** is therefore true with `appendfsync always`; with `everysec` up to a power cut of
 //! Redis' machine. Replication is asynchronous: a failover, by Sentinel or in a cluster, loses what the new master had not
 //! received. [`wait_replicas`](RedisStore::wait_replicas) has a record count as synced only when so many replicas have it; the
-//! window that is left is a failover to a replica that was not among them. `maxmemory-policy` must be `noeviction`: all others
+//! window that is left is a failover to a replica that was not among them. A master that is cut off from its replicas should
+//! refuse writes (`min-replicas-to-write`), which this store waits for. `maxmemory-policy` must be `noeviction`: all others
 //! delete sessions.
 //!
 //! What Redis had confirmed and lost is **found at the next write** of a session that is open: its positions do not fit. The
@@ -40,6 +41,8 @@
 //!   server answers. Attempts become rarer, up to one in 5 s. With [`OnStoreError::Fail`] it is an error, after one attempt
 //!   more.
 //! - Refused credentials or permissions are an error at once: `store.credentials`.
+//! - A cluster moves the slot of a session: the log says `Unavailable` until all keys are there, since a session is on one node
+//!   or on none.
 //! - Redis has no memory left: the log says [`Update::Full`](super::Update::Full) and looks four times a second. Messages wait.
 //!   What makes room (and what is in front of it in the same session) is written all the same, a little past `maxmemory`: a
 //!   full store must be able to empty itself.
@@ -60,6 +63,7 @@ mod settings;
 mod tools;
 mod worker;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,9 +96,15 @@ pub use settings::OnStoreError;
 /// let options = SessionOptions::quick_connect("plant", "localhost:1883").client_id("plant").storage(store).build()?;
 /// # Ok::<(), mqttx::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedisStore {
     lease: Arc<Lease>,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedisStore").field(&self.lease.shared().settings).finish()
+    }
 }
 
 impl RedisStore {
@@ -225,6 +235,10 @@ impl Store for RedisStore {
 
     fn on_full(&self) -> OnFull {
         self.lease.shared().settings.when_full
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.lease.shared().trouble()
     }
 
     fn close(&self) -> Closing {

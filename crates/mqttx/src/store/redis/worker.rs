@@ -118,6 +118,9 @@ impl Worker {
             Err(fault) => return Err((fault, group.undo())),
         };
         let host = connection.host.clone();
+        if self.told {
+            self.shared.set_trouble(None);
+        }
         let leftover = group.finish(&self.shared, &host, answers);
         if let Some(error) = leftover.away {
             return Err((Fault::Away(error), leftover.requests));
@@ -161,6 +164,7 @@ impl Worker {
                 if !std::mem::replace(&mut self.told, true) {
                     tracing::warn!(%error, "Redis cannot be used: what was submitted waits");
                 }
+                self.shared.set_trouble(Some(error.clone()));
                 self.shared.tell_unavailable(&self.host, &error);
                 tokio::time::sleep(delay(self.failures - 2)).await;
             }
