@@ -96,7 +96,8 @@ impl Options {
             args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)).cloned()
         };
         let quick = args.iter().any(|arg| arg == "--quick");
-        let directory = value("--dir").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+        let directory = value("--dir").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").to_owned());
+        let directory = PathBuf::from(directory);
         Self {
             json: args.iter().any(|arg| arg == "--json"),
             quick,

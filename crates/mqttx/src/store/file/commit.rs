@@ -54,6 +54,8 @@ pub(super) struct Committer {
     flushes: Vec<oneshot::Sender<()>>,
     closes: Vec<oneshot::Sender<()>>,
     stopping: bool,
+    /// Until then whoever closes the store waits for room.
+    patient_until: Option<Instant>,
     group: Group,
     unsynced: sync::Unsynced,
     room: room::Room,
@@ -64,6 +66,9 @@ pub(super) struct Committer {
 
 /// Until then what nothing waits for may lie in memory.
 const LAZY: Duration = Duration::from_millis(20);
+
+/// So long a store without room is not closed: what waits for room was not accepted, and is lost then.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Segments may depend on each other's removal.
 const CLOSING_ROUNDS: usize = 200;
@@ -102,6 +107,7 @@ impl Committer {
             flushes: Vec::new(),
             closes: Vec::new(),
             stopping: false,
+            patient_until: None,
             group: Group::default(),
             unsynced: sync::Unsynced::default(),
             reclaim: reclaim::Reclaim::default(),
@@ -162,7 +168,7 @@ impl Committer {
         loop {
             // What recovery left to do is done before the first request.
             self.turn()?;
-            if self.stopping && self.backlog.is_empty() {
+            if self.stopping && (self.backlog.is_empty() || self.is_out_of_patience()) {
                 return Ok(());
             }
             let until = self.due_at();
@@ -173,7 +179,7 @@ impl Committer {
     fn turn(&mut self) -> Result<(), Error> {
         self.take_arrived()?;
         self.commit()?;
-        self.answer();
+        self.answer()?;
         self.sweep();
         self.on_due()?;
         // Tidying up may have something to say.
@@ -207,10 +213,13 @@ impl Committer {
             Request::Open { name, engine, reply } => {
                 self.opens.push(answer::OpenRequest { name, engine, reply });
             }
-            Request::Flush(reply) => self.flushes.push(reply),
-            Request::Stop => self.stopping = true,
+            Request::Flush(reply) => {
+                self.patient_until = Some(Instant::now() + PATIENCE);
+                self.flushes.push(reply);
+            }
+            Request::Stop => self.stop(),
             Request::Close(reply) => {
-                self.stopping = true;
+                self.stop();
                 self.closes.push(reply);
             }
             Request::Prepared { id, size, made } => self.on_prepared(id, size, made),
@@ -222,6 +231,16 @@ impl Committer {
             Request::Notice(log, notice) => self.on_notice(&log, notice),
         }
         Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.patient_until = Some(Instant::now() + PATIENCE);
+    }
+
+    /// Whether whoever closes the store has waited for room long enough.
+    fn is_out_of_patience(&self) -> bool {
+        self.room.is_full() && self.patient_until.is_some_and(|until| until <= Instant::now())
     }
 
     /// Writes everything that there is, and room for.

@@ -39,6 +39,9 @@ pub(super) struct Unsynced {
     in_background: Option<(u32, u64)>,
 }
 
+/// A larger buffer was for one large message, and is given back.
+const LARGEST_KEPT: usize = 16 << 20;
+
 /// What nothing waits for becomes durable after that time.
 const LAZY_SYNC: Duration = Duration::from_secs(1);
 
@@ -81,7 +84,7 @@ impl Unsynced {
             log.progress(position, position);
         }
         for (_, bytes) in self.groups.drain(..) {
-            if self.memory.len() < 2 {
+            if self.memory.len() < 2 && bytes.capacity() <= LARGEST_KEPT {
                 self.memory.push(bytes);
             }
         }
