@@ -224,8 +224,8 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         .clean_start(connection.clean_start)
         .receive_maximum(connection.receive_maximum.filter(|_| connection.version == Version::V5))
         .subscription_identifiers(false)
-        // What an earlier sub of this id wanted is not a publisher's business.
-        .resume_subscriptions(connection.subscribes)
+        // What an earlier command wanted is not this one's business.
+        .restore_subscriptions(false)
         .auto_reconnect(connection.reconnect.is_some())
         .outbox(outbox(connection));
     if let Some(reconnect) = connection.reconnect {
