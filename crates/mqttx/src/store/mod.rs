@@ -94,6 +94,12 @@ pub trait Store: Send + Sync + fmt::Debug {
         OnFull::Block
     }
 
+    /// Why the store cannot be reached or written now, if so: for whoever waits for [`open`](Self::open), which has no log yet
+    /// to tell it. Default: there is no such reason.
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
+
     /// Waits until everything that was submitted is durable, or has failed. With no log open, the store is left at rest: a
     /// later log opens it anew. Default: there is nothing to wait for.
     fn close(&self) -> Closing {

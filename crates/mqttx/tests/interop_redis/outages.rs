@@ -1,7 +1,7 @@
 //! Redis goes away, comes back, forgets things.
 
-use mqttx::RedisStore;
 use mqttx::store::{OnStoreError, Update};
+use mqttx::{RedisStore, Store};
 use mqttx_test::Redis;
 
 use super::support::{
@@ -91,11 +91,14 @@ async fn a_session_waits_for_a_server_that_is_away() {
         let store = store.clone();
         async move { Session::open(&store, "new").await.queued }
     });
+    // Who waits for the opening can ask for the reason.
+    assert_eq!(store.trouble().expect("it is away").code(), "store.unavailable");
     redis.restart().await;
     session.until(is_available).await;
     idle.until(is_available).await;
     session.synced().await;
     assert_eq!(within(opening).await.expect("it opens"), 0);
+    assert!(store.trouble().is_none());
     assert_eq!(session.payloads().await, ["before", "meanwhile", "meanwhile too"]);
 }
 

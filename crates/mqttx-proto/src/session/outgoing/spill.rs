@@ -134,7 +134,7 @@ impl Outbox {
             if stored.messages > 0 && (starved || low) {
                 spill.fetching = true;
                 let bytes = spill.window.bytes.saturating_sub(self.queued_bytes);
-                let (from, messages) = (stored.next, room.max(1));
+                let (from, messages) = (stored.next, room.max(AT_LEAST));
                 return Some(FetchRequest { priority, from, messages, bytes: bytes.max(1) });
             }
         }
@@ -162,7 +162,7 @@ impl Outbox {
                     Some(encoded) => {
                         self.push_queued(Entry::queued(sequence, encoded, token, 0));
                     }
-                    None => self.lose(cx, token),
+                    None => self.lose(cx, sequence, token),
                 }
             }
         }
@@ -236,7 +236,8 @@ impl Outbox {
     }
 
     /// A message that came back cannot be encoded.
-    fn lose(&mut self, cx: &mut Context, token: Token) {
+    fn lose(&mut self, cx: &mut Context, sequence: Sequence, token: Token) {
+        cx.journal.push(|| Record::Done { sequence });
         self.status.messages -= 1;
         self.unfinished -= 1;
         self.count_drop(cx, DropReason::Damaged);
@@ -244,5 +245,7 @@ impl Outbox {
     }
 }
 
+/// Messages in a fetch, even if those of other priorities fill the window.
+const AT_LEAST: usize = 16;
 /// More messages or bytes than any disk holds: what is above it is damage, and must not overflow.
 const MOST: u64 = 1 << 48;

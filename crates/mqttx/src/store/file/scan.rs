@@ -85,7 +85,7 @@ pub(super) enum Found {
 impl Scan {
     /// From the first frame to `end`.
     pub(super) fn new(file: Arc<dyn DiskFile>, segment: u64, end: u64) -> Self {
-        let window = Window::new(file, READ_AHEAD);
+        let window = Window { limit: end, ..Window::new(file, READ_AHEAD) };
         Self { window, segment, offset: SEGMENT_HEADER, end }
     }
 

@@ -35,6 +35,8 @@ struct State {
     draining: Vec<Arc<Cell>>,
     /// Nobody can open a log any more.
     abandoned: bool,
+    /// Why a server cannot be used.
+    trouble: Option<Error>,
     slots: SlotMap,
     inboxes: HashMap<Host, Arc<Inbox>>,
 }
@@ -130,6 +132,14 @@ impl Shared {
     /// The logs that are open.
     fn cells(&self) -> Vec<Arc<Cell>> {
         self.lock().cells.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(super) fn trouble(&self) -> Option<Error> {
+        self.lock().trouble.clone()
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<Error>) {
+        self.lock().trouble = trouble;
     }
 
     /// Tells all logs whose requests go to `host` that it is away. They ask for it until it is back.
@@ -283,6 +293,7 @@ impl State {
             engine.stop.notify_one();
         }
         self.inboxes.clear();
+        self.trouble = None;
     }
 }
 

@@ -237,6 +237,10 @@ impl Store for RedisStore {
         self.lease.shared().settings.when_full
     }
 
+    fn trouble(&self) -> Option<Error> {
+        self.lease.shared().trouble()
+    }
+
     fn close(&self) -> Closing {
         let lease = Arc::clone(&self.lease);
         Box::pin(async move { lease.shared().close().await })

@@ -125,6 +125,7 @@ impl Worker {
         self.failures = 0;
         if std::mem::take(&mut self.told) {
             tracing::info!(host = %self.host, "Redis can be used again");
+            self.shared.set_trouble(None);
         }
         if leftover.no_script {
             self.connection = None;
@@ -161,6 +162,7 @@ impl Worker {
                 if !std::mem::replace(&mut self.told, true) {
                     tracing::warn!(%error, "Redis cannot be used: what was submitted waits");
                 }
+                self.shared.set_trouble(Some(error.clone()));
                 self.shared.tell_unavailable(&self.host, &error);
                 tokio::time::sleep(delay(self.failures - 2)).await;
             }
