@@ -74,6 +74,7 @@ async fn redis_that_is_away_is_waited_for() {
     let (code, stderr) = end(publish(&broker, &redis.url(), &["-m", "m", "--timeout", "1"])).await;
     assert_eq!(code, Some(1), "{stderr}");
     assert!(started.elapsed() >= Duration::from_secs(1), "{stderr}");
+    assert!(stderr.contains("not in the store"), "{stderr}");
 
     let waiting = publish(&broker, &redis.url(), &["-m", "m"]);
     broker.expect_no_connection(Duration::from_millis(300)).await;
