@@ -9,6 +9,7 @@ use mqttx::{
     Backoff, DropReason, Error, ErrorKind, EventKind, EventStream, Outbox, Session, SessionBuilder,
     SessionManager, SessionOptions, SessionStatus, Will,
 };
+use tokio::time::Instant;
 
 use crate::exit::{Failure, warn};
 use crate::flags::{Connection, WillMessage};
@@ -17,6 +18,9 @@ use crate::wire_log::StderrLog;
 
 /// How long DISCONNECT may take before the command ends without it.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long a store may take to open before that is said.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The session of a command with one session.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) struct Client {
     store: Option<SharedStore>,
     events: EventStream,
     disconnect: mqttx::proto::Properties,
+    /// When it is said that the store is being waited for.
+    store_is_late: Option<Instant>,
 }
 
 /// What a command has to react to.
@@ -63,6 +69,7 @@ impl Client {
             store: connection.store.clone(),
             events,
             disconnect: connection.properties.disconnect.clone(),
+            store_is_late: connection.store.is_some().then(|| Instant::now() + STORE_PATIENCE),
         })
     }
 
@@ -74,9 +81,22 @@ impl Client {
     /// stderr on the way. Cancel safe.
     pub(crate) async fn notice(&mut self) -> Notice {
         loop {
-            let Some(event) = self.events.next().await else {
+            let late = self.store_is_late;
+            let next = tokio::select! {
+                biased;
+                event = self.events.next() => event,
+                () = until(late) => {
+                    self.store_is_late = None;
+                    warn("warning: the store is not there yet; waiting for it");
+                    continue;
+                }
+            };
+            let Some(event) = next else {
                 return Notice::Ended(Failure::runtime("the session was removed"));
             };
+            if matches!(event.kind, EventKind::SessionConnecting { .. }) {
+                self.store_is_late = None;
+            }
             if let Some(notice) = self.judge(&event.kind) {
                 return notice;
             }
@@ -173,6 +193,13 @@ impl Client {
     }
 }
 
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What a person has to know about the store.
 fn say_about_store(event: &EventKind) {
     match event {
@@ -224,8 +251,8 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
         .clean_start(connection.clean_start)
         .receive_maximum(connection.receive_maximum.filter(|_| connection.version == Version::V5))
         .subscription_identifiers(false)
-        // What an earlier sub of this id wanted is not a publisher's business.
-        .resume_subscriptions(connection.subscribes)
+        // What an earlier command wanted is not this one's business.
+        .restore_subscriptions(false)
         .auto_reconnect(connection.reconnect.is_some())
         .outbox(outbox(connection));
     if let Some(reconnect) = connection.reconnect {

@@ -94,6 +94,8 @@ fn read_one(
     };
     options.name.clone_from(&entry.name);
     options.on_refusal = OnRefusal::Retry;
+    // The forwarders of this file say what is wanted, not those of an earlier one.
+    options.restore_subscriptions = false;
     // A server that loses count must not stop a bridge: memory is bounded without its help.
     options.enforce_receive_maximum = false;
     if let Some(path) = &mut options.password_file

@@ -389,3 +389,35 @@ store = 5
         assert!(found.starts_with(expected), "{found}\n{expected}");
     }
 }
+
+#[test]
+fn redis_stores_take_their_keys() {
+    let config = read(
+        "[stores.r]\nkind = 'redis'\nurl = 'redis://h:1/2'\nusername = 'u'\npassword = 'hunter2'\n\
+         database = 3\nprefix = 'p:'\nttl = '30d'\non_error = 'fail'\non_full = 'reject'\n\
+         wait = { replicas = 2, timeout = '2s' }\n[sessions.a]\nbrokers = ['h']\nstore = 'r'\n",
+    )
+    .unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let text = format!("{:?}", config.stores["r"].store);
+    assert!(!text.contains("hunter2"), "{text}");
+    let found = problems(
+        "[stores.a]\nkind = 'redis'\nurl = 'http://user:hunter2@h'\n\
+         [stores.b]\nkind = 'redis'\nurl = 'redis://h'\npath = 'x'\nprefix = 'a{b}'\n\
+         [stores.c]\nkind = 'redis'\nurl = 'redis://h'\nttl = '10ms'\n\
+         [stores.d]\nkind = 'redis'\nurl = 'redis://h'\nwait = { replicas = 0 }\n\
+         [stores.e]\nkind = 'redis'\nurl = 'redis://h'\non_error = 'wait'\n",
+    );
+    let expected = [
+        "3:7: stores.a.url: ",
+        "7:1: 'path' means nothing for a redis store",
+        "8:10: stores.b.prefix: braces",
+        "12:7: stores.c.ttl: at least 1s",
+        "16:8: stores.d.wait: replicas",
+        "20:12: unknown value 'wait'",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}

@@ -37,8 +37,6 @@ pub(crate) struct Connection {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_in_flight: Option<u16>,
     pub(crate) debug: bool,
-    /// Whether the command subscribes.
-    pub(crate) subscribes: bool,
     /// Where the state outlives the process; `None`: nowhere.
     pub(crate) store: Option<SharedStore>,
     /// The topic of the first URL that has one.
@@ -120,7 +118,6 @@ impl Connection {
             timeout: flags.timeout,
             max_in_flight: flags.max_inflight,
             debug: flags.debug,
-            subscribes: packets.contains(&Packet::Subscribe),
             store: flags.store.resolve()?,
             properties,
             will: will(flags)?,

@@ -24,6 +24,8 @@ mod subscribe;
 #[path = "../crash/victim.rs"]
 mod victim;
 
+use std::time::Duration;
+
 use mqttx_test::Redis;
 use scenario::{Scenario, kills};
 
@@ -48,6 +50,27 @@ crashes! {
     killed_daemon_with_redis_forwards_qos_2_once: daemon "311" 2;
     killed_sub_with_redis_prints_every_qos_1_message: subscribe "5" 1;
     killed_sub_with_redis_prints_qos_2_exactly_once: subscribe "311" 2;
+}
+
+/// Redis dies as well, now and then: what it said to have is on its disk.
+#[tokio::test]
+async fn killed_pub_and_killed_redis_lose_nothing() {
+    let durable = Redis::builder().append_only(true).line("appendfsync always");
+    let Some(mut redis) = durable.start().await else { return };
+    let name = "killed_pub_and_killed_redis_lose_nothing";
+    let scenario = Scenario::new(name, "5", 2, &redis.url(), &[]);
+    let mut random = random::Random::new(scenario.seed + 1);
+    let harass = async {
+        loop {
+            tokio::time::sleep(random.up_to(Duration::from_millis(800))).await;
+            redis.kill();
+            redis.restart().await;
+        }
+    };
+    tokio::select! {
+        () = publish::run(&scenario, kills()) => {}
+        () = harass => {}
+    }
 }
 
 #[tokio::test]

@@ -74,15 +74,17 @@ async fn redis_that_is_away_is_waited_for() {
     let (code, stderr) = end(publish(&broker, &redis.url(), &["-m", "m", "--timeout", "1"])).await;
     assert_eq!(code, Some(1), "{stderr}");
     assert!(started.elapsed() >= Duration::from_secs(1), "{stderr}");
+    assert!(stderr.contains("not in the store"), "{stderr}");
 
     let waiting = publish(&broker, &redis.url(), &["-m", "m"]);
-    broker.expect_no_connection(Duration::from_millis(300)).await;
+    broker.expect_no_connection(Duration::from_millis(2300)).await;
     redis.restart().await;
     let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
     peer.expect("32 { <t> 0001 {} 'm' }").await;
     peer.send("40 { 0001 }").await;
     let (code, stderr) = end(waiting).await;
     assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("waiting for it"), "{stderr}");
 }
 
 #[tokio::test]

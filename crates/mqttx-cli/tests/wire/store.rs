@@ -175,6 +175,49 @@ scripts! {
         > 90 { 0001 «{}» 02 }
         bye
         exit 0";
+    both filter_of_an_earlier_command_is_not_subscribed_in_a_new_session:
+        "sub -t a -t c -q 1 -c -i me --store $STORE -E" => "
+        connect
+        < 82 { 0001 «{}» <a> 01 <c> 01 }
+        > 90 { 0001 «{}» 01 01 }
+        bye
+        exit 0
+        again sub -t b -t c -q 1 -c -i me --store $STORE -C 1
+        connect 00
+        < 82 { 0001 «{}» <b> 01 <c> 01 }
+        > 90 { 0001 «{}» 01 01 }
+        close
+        connect 00
+        < 82 { 0002 «{}» <b> 01 <c> 01 }
+        > 90 { 0002 «{}» 01 01 } 32 { <c> 0001 «{}» 'm' }
+        out m
+        < 40 { 0001 }
+        bye
+        exit 0";
+    both filter_without_an_answer_is_not_subscribed_by_another_command:
+        "sub -t a -q 1 -c -i me --store $STORE" => "
+        connect
+        < 82 { 0001 «{}» <a> 01 }
+        kill
+        again sub -t b -q 1 -c -i me --store $STORE -E
+        connect 01
+        < 82 { 0001 «{}» <b> 01 }
+        > 90 { 0001 «{}» 01 }
+        bye
+        exit 0";
+    both clean_start_subscribes_what_is_asked_for_alone:
+        "sub -t a -q 1 -i me --store $STORE -E" => "
+        connect
+        < 82 { 0001 «{}» <a> 01 }
+        > 90 { 0001 «{}» 01 }
+        bye
+        exit 0
+        again sub -t b -q 1 -i me --store $STORE -E
+        connect
+        < 82 { 0001 «{}» <b> 01 }
+        > 90 { 0001 «{}» 01 }
+        bye
+        exit 0";
     both filter_of_a_sub_is_not_subscribed_by_a_pub:
         "sub -t a -q 1 -c -i me --store $STORE -E" => "
         connect

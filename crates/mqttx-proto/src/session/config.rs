@@ -65,6 +65,9 @@ pub struct Config {
     pub shared_session: bool,
     /// Whether filters are asked for again when the server lost the session that had them. Default: true.
     pub resume_subscriptions: bool,
+    /// Whether filters that only the store knows, since nobody asked for them in this life, are asked for when the server does
+    /// not have them. Without it they are given up. Default: true.
+    pub restore_subscriptions: bool,
 }
 
 impl Config {
@@ -97,6 +100,7 @@ impl Config {
             subscribe_batch: 256,
             shared_session: false,
             resume_subscriptions: true,
+            restore_subscriptions: true,
         }
     }
 }

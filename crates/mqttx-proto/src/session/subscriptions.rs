@@ -47,6 +47,8 @@ struct Desired {
     standing: Standing,
     /// Granted in an earlier life of this process, and not asked for in this one.
     inherited: bool,
+    /// It comes from the store, and nobody asked for it in this life.
+    restored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +159,7 @@ impl Subscriptions {
                     properties: Arc::clone(&properties),
                     standing: Standing::Unconfirmed,
                     inherited: false,
+                    restored: false,
                 },
             );
             let filter = filter.to_owned();
@@ -203,6 +206,9 @@ impl Subscriptions {
     pub(crate) fn on_connected(&mut self, cx: &mut Context, resumed: bool, session_kept: bool) {
         self.ready = false;
         self.resuming = resumed;
+        if !cx.config.restore_subscriptions {
+            self.give_up_restored(cx, session_kept);
+        }
         if !session_kept {
             if !resumed && !cx.config.resume_subscriptions {
                 self.desired.retain(|_, desired| desired.standing == Standing::Unconfirmed);

@@ -329,6 +329,13 @@ impl SessionBuilder {
         self
     }
 
+    /// Sets whether filters that only the store knows are subscribed when the server does not have them.
+    #[must_use]
+    pub fn restore_subscriptions(mut self, on: bool) -> Self {
+        self.options.restore_subscriptions = on;
+        self
+    }
+
     /// Sets whether all brokers share one session store.
     #[must_use]
     pub fn shared_session(mut self, shared: bool) -> Self {

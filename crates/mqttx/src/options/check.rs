@@ -276,6 +276,7 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     config.journal = options.store.is_some();
     config.shared_session = options.shared_session;
     config.resume_subscriptions = options.resume_subscriptions;
+    config.restore_subscriptions = options.restore_subscriptions;
     Ok(config)
 }
 

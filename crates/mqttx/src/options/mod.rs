@@ -123,6 +123,9 @@ pub struct SessionOptions {
     pub subscription_identifiers: bool,
     /// Whether filters are subscribed again after a session was lost. Default `true`.
     pub resume_subscriptions: bool,
+    /// Whether filters that only the store knows, since nothing in this process asked for them, are subscribed when the server
+    /// does not have them. Otherwise they are given up. Default `true`.
+    pub restore_subscriptions: bool,
     /// Whether all brokers share one session store, as the nodes of a cluster do. Otherwise a session
     /// counts only at the broker that gave it. Default `false`.
     pub shared_session: bool,
@@ -175,6 +178,7 @@ impl Default for SessionOptions {
             subscriptions: Vec::new(),
             subscription_identifiers: true,
             resume_subscriptions: true,
+            restore_subscriptions: true,
             shared_session: false,
             unrouted_hold: Duration::from_secs(10),
             inbound_buffer: 8 << 20,

@@ -97,6 +97,11 @@ impl Pipeline {
         usize::from(self.handing.is_some())
     }
 
+    /// Messages that the store does not have for certain.
+    pub(super) fn not_stored(&self) -> usize {
+        self.outside() + self.storing.len()
+    }
+
     /// Messages under way, as far as they are known here.
     pub(super) fn len(&self) -> usize {
         self.outside() + self.storing.len() + self.deliveries.len()

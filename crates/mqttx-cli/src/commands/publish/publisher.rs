@@ -217,8 +217,17 @@ impl Publisher {
 
     /// How much is unacknowledged, in words.
     fn left(&self) -> String {
-        let kept = if self.plan.connection.store.is_some() { ", kept in the store" } else { "" };
-        format!("unacknowledged messages to {}: {}{kept}", self.plan.topic, self.unacknowledged())
+        let all = self.unacknowledged();
+        let outside = self.pipeline.not_stored() + self.waiting.len();
+        let kept = match outside {
+            _ if self.plan.connection.store.is_none() || self.plan.qos == QoS::AtMostOnce => {
+                String::new()
+            }
+            0 => ", kept in the store".to_owned(),
+            outside if outside >= all => ", not in the store".to_owned(),
+            outside => format!(", kept in the store but for {outside}"),
+        };
+        format!("unacknowledged messages to {}: {all}{kept}", self.plan.topic)
     }
 
     /// The first failure, and how many more there were.

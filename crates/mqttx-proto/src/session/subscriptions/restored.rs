@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Desired, Item, Kind, Standing, Subscription, Subscriptions};
 use crate::session::Context;
 use crate::session::event::{Event, NO_TOKEN, Outcome};
+use crate::session::record::Record;
 use crate::{Properties, PropertiesRef, ReasonCode, SubscribeOptions};
 
 impl Subscriptions {
@@ -19,8 +20,9 @@ impl Subscriptions {
         let order = self.number();
         let properties = Arc::new(properties.to_owned());
         let standing = Standing::Unconfirmed;
-        let inherited = false;
-        let desired = Desired { order, options, identifier, properties, standing, inherited };
+        let (inherited, restored) = (false, true);
+        let desired =
+            Desired { order, options, identifier, properties, standing, inherited, restored };
         self.desired.insert(filter.to_owned(), desired);
     }
 
@@ -85,8 +87,10 @@ impl Subscriptions {
         identifier: Option<u32>,
         properties: &Arc<Properties>,
     ) -> Option<ReasonCode> {
+        let order = self.number();
         let desired = self.desired.get_mut(filter).filter(|desired| desired.inherited)?;
-        desired.inherited = false;
+        // Its place is among what was asked for in this life.
+        (desired.inherited, desired.restored, desired.order) = (false, false, order);
         let same = desired.options == options
             && desired.identifier == identifier
             && desired.properties == *properties;
@@ -94,6 +98,18 @@ impl Subscriptions {
             Standing::Granted(code) if same => Some(code),
             _ => None,
         }
+    }
+
+    /// Filters that nobody asked for in this life, and that would have to be asked for, are not desired any more.
+    pub(super) fn give_up_restored(&mut self, cx: &mut Context, session_kept: bool) {
+        self.desired.retain(|filter, desired| {
+            let known = session_kept && matches!(desired.standing, Standing::Granted(_));
+            let stays = known || !desired.restored;
+            if !stays {
+                cx.journal.push(|| Record::Unsubscribe { filter });
+            }
+            stays
+        });
     }
 
     /// Answers what a server that kept the session need not be asked; otherwise it is asked.
