@@ -58,7 +58,9 @@ impl FoldedState {
             Record::Assign { sequence, id, order } => {
                 self.change(sequence, |message| message.assigned = Some((order, id)));
             }
-            Record::Release { sequence } => self.change(sequence, |message| message.released = true),
+            Record::Release { sequence } => {
+                self.change(sequence, |message| message.released = true)
+            }
             Record::Requeue { sequence } => self.change(sequence, |message| {
                 message.assigned = None;
                 message.released = false;
@@ -122,7 +124,9 @@ impl FoldedState {
         let mut assigned: Vec<_> = self
             .messages
             .iter()
-            .filter_map(|(&sequence, message)| Some((message.assigned?, sequence, message.released)))
+            .filter_map(|(&sequence, message)| {
+                Some((message.assigned?, sequence, message.released))
+            })
             .collect();
         assigned.sort_unstable_by_key(|((order, _), ..)| *order);
         for ((order, id), sequence, released) in assigned {
