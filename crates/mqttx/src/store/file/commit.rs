@@ -176,8 +176,11 @@ impl Committer {
             if self.stopping && (self.backlog.is_empty() || self.is_out_of_patience()) {
                 return Ok(());
             }
-            let until = self.due_at();
-            self.shared.wait(until, || Instant::now() + LAZY, &mut self.arrived);
+            // A turn that waited for something may have taken in other things.
+            if self.arrived.is_empty() {
+                let until = self.due_at();
+                self.shared.wait(until, || Instant::now() + LAZY, &mut self.arrived);
+            }
         }
     }
 

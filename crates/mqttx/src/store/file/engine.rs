@@ -127,6 +127,12 @@ pub(super) struct Arrived {
     pub(super) requests: Vec<Request>,
 }
 
+impl Arrived {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.requests.is_empty()
+    }
+}
+
 impl Engine {
     /// Opens the store: recovers what is there and starts the threads. `stopped` is called when it is at rest again.
     pub(super) fn open(
