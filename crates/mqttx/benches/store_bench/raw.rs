@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::clock::cpu_us;
+use super::clock::{cpu_us, device_bytes};
 use crate::PAYLOAD;
 
 pub(crate) struct Run {
     pub(crate) rate: f64,
     pub(crate) cpu_us: f64,
+    pub(crate) device_bytes: f64,
 }
 
 /// Bytes of a message: the payload, a topic, and what a packet needs.
@@ -30,7 +31,7 @@ pub(crate) fn run(directory: &Path, in_flight: usize, seconds: f64) -> Run {
     let queue = Mutex::new(Vec::<u8>::new());
     let arrived = Condvar::new();
     let (durable, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (start, cpu) = (Instant::now(), cpu_us());
+    let (start, cpu, device) = (Instant::now(), cpu_us(), device_bytes());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let (mut buffer, mut offset) = (Vec::new(), 0);
@@ -72,8 +73,11 @@ pub(crate) fn run(directory: &Path, in_flight: usize, seconds: f64) -> Run {
         arrived.notify_one();
     });
     let messages = durable.load(Ordering::Relaxed) as f64;
-    let run =
-        Run { rate: messages / start.elapsed().as_secs_f64(), cpu_us: (cpu_us() - cpu) / messages };
+    let run = Run {
+        rate: messages / start.elapsed().as_secs_f64(),
+        cpu_us: (cpu_us() - cpu) / messages,
+        device_bytes: (device_bytes() - device) / messages,
+    };
     drop(std::fs::remove_file(&path));
     run
 }

@@ -14,6 +14,7 @@ mod room;
 mod sync;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -56,6 +57,8 @@ pub(super) struct Committer {
     flushes: Vec<oneshot::Sender<()>>,
     closes: Vec<oneshot::Sender<()>>,
     stopping: bool,
+    /// Until then whoever closes the store waits for room.
+    patient_until: Option<Instant>,
     group: Group,
     unsynced: sync::Unsynced,
     room: room::Room,
@@ -66,6 +69,9 @@ pub(super) struct Committer {
 
 /// Until then what nothing waits for may lie in memory.
 const LAZY: Duration = Duration::from_millis(20);
+
+/// So long a store without room is not closed: what waits for room was not accepted, and is lost then.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Segments may depend on each other's removal.
 const CLOSING_ROUNDS: usize = 200;
@@ -106,6 +112,7 @@ impl Committer {
             flushes: Vec::new(),
             closes: Vec::new(),
             stopping: false,
+            patient_until: None,
             group: Group::default(),
             unsynced: sync::Unsynced::default(),
             reclaim: reclaim::Reclaim::default(),
@@ -125,7 +132,10 @@ impl Committer {
 
     /// Works until the store is closed, or fails. Returns whom to tell when it is at rest, by dropping them.
     pub(super) fn run(mut self) -> Vec<oneshot::Sender<()>> {
-        let served = self.serve();
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        let served = served.unwrap_or_else(|_| {
+            Err(Error::store("the thread of the file store panicked; nothing further is durable"))
+        });
         let error = match served {
             Ok(()) => {
                 self.close();
@@ -163,7 +173,7 @@ impl Committer {
         loop {
             // What recovery left to do is done before the first request.
             self.turn()?;
-            if self.stopping && self.backlog.is_empty() {
+            if self.stopping && (self.backlog.is_empty() || self.is_out_of_patience()) {
                 return Ok(());
             }
             let until = self.due_at();
@@ -174,7 +184,7 @@ impl Committer {
     fn turn(&mut self) -> Result<(), Error> {
         self.take_arrived()?;
         self.commit()?;
-        self.answer();
+        self.answer()?;
         self.sweep();
         self.on_due()?;
         // Tidying up may have something to say.
@@ -208,22 +218,35 @@ impl Committer {
             Request::Open { name, engine, reply } => {
                 self.opens.push(answer::OpenRequest { name, engine, reply });
             }
-            Request::Flush(reply) => self.flushes.push(reply),
-            Request::Stop => self.stopping = true,
+            Request::Flush(reply) => {
+                self.patient_until = Some(Instant::now() + PATIENCE);
+                self.flushes.push(reply);
+            }
+            Request::Stop => self.stop(),
             Request::Close(reply) => {
-                self.stopping = true;
+                self.stop();
                 self.closes.push(reply);
             }
             Request::Prepared { id, size, made } => self.on_prepared(id, size, made),
             Request::Removed { slot, done } => self.on_removed(slot, done),
             Request::Pooled(bytes) => self.room.pooled = bytes,
-            Request::Synced(result) => self.on_background_sync(result)?,
+            Request::Synced { result, active } => self.on_background_sync(result, active)?,
             Request::GroupsSynced(result, logs) => self.on_groups_synced(result, logs)?,
             Request::Candidates(candidates) => self.on_candidates(candidates),
             Request::Compacted(compacted) => self.on_compacted(compacted),
             Request::Notice(log, notice) => self.on_notice(&log, notice),
         }
         Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.patient_until = Some(Instant::now() + PATIENCE);
+    }
+
+    /// Whether whoever closes the store has waited for room long enough.
+    fn is_out_of_patience(&self) -> bool {
+        self.room.is_full() && self.patient_until.is_some_and(|until| until <= Instant::now())
     }
 
     /// Writes everything that there is, and room for.

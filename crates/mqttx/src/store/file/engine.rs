@@ -94,7 +94,10 @@ pub(super) enum Request {
     /// Spare files are kept.
     Pooled(u64),
     /// A sync in the background ended.
-    Synced(std::io::Result<()>),
+    Synced {
+        result: std::io::Result<()>,
+        active: bool,
+    },
     /// A sync of groups ended; its logs were told if it succeeded.
     GroupsSynced(std::io::Result<()>, Vec<(Arc<LogShared>, Lsn)>),
     /// Compaction asks which of these messages are unfinished.

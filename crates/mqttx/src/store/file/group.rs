@@ -12,6 +12,7 @@ use super::format::{
 };
 use super::index::Position;
 use super::log::{ENQUEUE, LogShared};
+use crate::error::Error;
 
 /// Records of one log that are not written.
 #[derive(Debug)]
@@ -99,8 +100,13 @@ impl Group {
             return fit;
         }
         let (mut fit, mut awaited, first) = (Fit::Whole, false, batch.done);
+        let mut too_large = None;
         for raw in batch.records.iter().raw().skip(first) {
             let is_message = raw.first() == Some(&ENQUEUE) && raw.len() > RECORD_PREFIX;
+            if raw.len() > MAX_PAYLOAD {
+                too_large = Some(raw.len());
+                break;
+            }
             let limit = if is_message { limits.messages } else { limits.all };
             let need = MESSAGE_HEADER + raw.len();
             fit = self.fits(need, limit);
@@ -119,6 +125,13 @@ impl Group {
         if batch.done > first {
             let position = batch.before + batch.done as Lsn;
             self.logs.push((Arc::clone(&batch.log), position, awaited));
+        }
+        if let Some(len) = too_large {
+            let text = format!("a record of {len} bytes is larger than the store takes");
+            batch.log.fail(Error::store(text));
+            // The log ends before it.
+            batch.records.clear();
+            batch.done = 0;
         }
         fit
     }

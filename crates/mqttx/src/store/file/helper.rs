@@ -25,8 +25,8 @@ pub(super) enum Work {
         first: Option<Arc<dyn DiskFile>>,
         recycle: u64,
     },
-    /// Make what was written durable, in the background.
-    Sync(Arc<dyn DiskFile>),
+    /// Make what was written durable, in the background. `active`: in the segment that is written.
+    Sync { file: Arc<dyn DiskFile>, active: bool },
     /// Remove a file of which nothing is needed.
     Discard(String),
 }
@@ -113,7 +113,10 @@ impl Helper {
                     .and_then(|()| self.remove(id, file, recycle));
                 self.shared.request(Request::Removed { slot, done });
             }
-            Work::Sync(file) => self.shared.request(Request::Synced(file.sync())),
+            Work::Sync { file, active } => {
+                let result = file.sync();
+                self.shared.request(Request::Synced { result, active });
+            }
             Work::Discard(name) => drop(self.disk.remove(&name)),
         }
     }

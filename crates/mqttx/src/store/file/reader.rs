@@ -118,6 +118,9 @@ impl Reader {
                 }
             }
         }
+        if self.raw.capacity() > READ_AHEAD {
+            self.raw = Vec::new();
+        }
         log.tell(Update::Fetched(Fetched { priority: wanted.priority, records, next }));
     }
 

@@ -54,15 +54,44 @@ impl Window {
         let wanted = len.max(ahead).min(written);
         self.start = offset;
         self.bytes.resize(wanted, 0);
-        let read = read_full_at(&*self.file, &mut self.bytes, offset);
-        self.bytes.truncate(*read.as_ref().unwrap_or(&0));
+        let read = match read_full_at(&*self.file, &mut self.bytes, offset) {
+            Ok(read) => read,
+            Err(error) => self.read_pages(offset, error)?,
+        };
+        self.bytes.truncate(read);
         if wanted > self.chunk * 4 {
             // Only until the next one: a large message does not keep its memory.
             self.bytes.shrink_to(self.bytes.len());
         }
-        read.map(drop)
+        Ok(())
+    }
+
+    /// What the disk cannot read costs itself: it counts as zeros, which are no frame and no payload. Fails when nothing can
+    /// be read.
+    fn read_pages(&mut self, offset: u64, mut error: io::Error) -> io::Result<usize> {
+        let (mut at, mut end, mut any) = (0, 0, false);
+        while at < self.bytes.len() {
+            let place = offset + at as u64;
+            let len = (PAGE - place as usize % PAGE).min(self.bytes.len() - at);
+            let bytes = &mut self.bytes[at..at + len];
+            match read_full_at(&*self.file, bytes, place) {
+                Ok(read) => {
+                    any |= read > 0;
+                    end = if read > 0 { at + read } else { end };
+                }
+                Err(found) => {
+                    bytes.fill(0);
+                    end = at + len;
+                    error = found;
+                }
+            }
+            at += len;
+        }
+        if any { Ok(end) } else { Err(error) }
     }
 }
+
+const PAGE: usize = 4096;
 
 /// Walks through the frames of a segment.
 #[derive(Debug)]

@@ -118,6 +118,9 @@ impl Worker {
             Err(fault) => return Err((fault, group.undo())),
         };
         let host = connection.host.clone();
+        if self.told {
+            self.shared.set_trouble(None);
+        }
         let leftover = group.finish(&self.shared, &host, answers);
         if let Some(error) = leftover.away {
             return Err((Fault::Away(error), leftover.requests));
@@ -125,7 +128,6 @@ impl Worker {
         self.failures = 0;
         if std::mem::take(&mut self.told) {
             tracing::info!(host = %self.host, "Redis can be used again");
-            self.shared.set_trouble(None);
         }
         if leftover.no_script {
             self.connection = None;

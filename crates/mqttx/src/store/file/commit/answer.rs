@@ -23,11 +23,11 @@ pub(super) struct OpenRequest {
 }
 
 impl Committer {
-    pub(super) fn answer(&mut self) {
+    pub(super) fn answer(&mut self) -> Result<(), Error> {
         self.look_for_room();
         if self.stopping {
             // Whoever opens a log now opens the store anew.
-            return;
+            return Ok(());
         }
         for open in std::mem::take(&mut self.opens) {
             // What it submitted before waits for room; until then its state is not complete.
@@ -37,11 +37,13 @@ impl Committer {
                 self.open(open);
             }
         }
-        if !self.flushes.is_empty() && self.backlog.is_empty() {
-            let synced = self.unsynced.is_empty() || self.sync().is_ok();
-            tracing::debug!(target: "mqttx::store", synced, "flushed");
+        if !self.flushes.is_empty() && (self.backlog.is_empty() || self.is_out_of_patience()) {
+            if !self.unsynced.is_empty() {
+                self.sync()?;
+            }
             self.flushes.drain(..).for_each(|reply| reply.send(()).unwrap_or_default());
         }
+        Ok(())
     }
 
     fn open(&mut self, open: OpenRequest) {
@@ -73,8 +75,10 @@ impl Committer {
     /// Everything that was submitted before is written by now, if there was room for it.
     pub(super) fn serve_fetches(&mut self) {
         for (log, wanted) in std::mem::take(&mut self.fetches) {
-            let job = self.fetch(log, wanted);
-            self.reader.send(Job::Fetch(job));
+            let job = self.fetch(Arc::clone(&log), wanted);
+            if !self.reader.send(Job::Fetch(job)) {
+                log.fail(Error::store("the thread that reads the store is gone"));
+            }
         }
     }
 

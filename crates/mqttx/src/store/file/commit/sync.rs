@@ -37,7 +37,8 @@ pub(super) struct Unsynced {
     since: Option<Instant>,
     /// When the last group became durable.
     idle_since: Option<Instant>,
-    in_background: bool,
+    /// A sync that was handed over, of which segment up to where.
+    in_background: Option<(u32, u64)>,
     /// The sync that another thread is at.
     under_way: Option<UnderWay>,
     /// Something waits for what was written since that began.
@@ -79,6 +80,9 @@ const ON_THE_SPOT: u64 = 16 << 10;
 /// Buffers of groups that are kept for the next ones.
 const SPARE_GROUPS: usize = 8;
 
+/// A larger buffer was for one large message, and is given back.
+const LARGEST_KEPT: usize = 16 << 20;
+
 /// What nothing waits for becomes durable after that time.
 const LAZY_SYNC: Duration = Duration::from_secs(1);
 
@@ -110,7 +114,7 @@ impl Unsynced {
                 let mark = self.idle_since.map(|since| since + MARK);
                 lazy.into_iter().chain(mark).min()
             }
-            Fsync::Interval(_) if self.in_background => None,
+            Fsync::Interval(_) if self.in_background.is_some() => None,
             Fsync::Interval(every) => self.since.map(|since| since + every),
             Fsync::Os => None,
         }
@@ -121,6 +125,7 @@ impl Unsynced {
             log.progress(position, position);
         }
         self.drop_groups(self.groups.len());
+        self.bytes = 0;
         self.durable = durable;
         (self.since, self.wanted) = (None, false);
         self.idle_since = Some(Instant::now());
@@ -129,7 +134,7 @@ impl Unsynced {
     fn drop_groups(&mut self, count: usize) {
         for (_, bytes) in self.groups.drain(..count) {
             self.bytes -= bytes.len() as u64;
-            if self.memory.len() < SPARE_GROUPS {
+            if self.memory.len() < SPARE_GROUPS && bytes.capacity() <= LARGEST_KEPT {
                 self.memory.push(bytes);
             }
         }
@@ -244,11 +249,13 @@ impl Committer {
             }
             Fsync::Group => self.mark(),
             Fsync::Interval(_) => {
-                let file = self.active.and_then(|slot| self.catalog.segments.get(slot));
-                if let Some(file) = file.map(|segment| Arc::clone(&segment.file)) {
-                    self.unsynced.in_background = true;
+                if let Some(slot) = self.active
+                    && let Some(segment) = self.catalog.segments.get(slot)
+                {
+                    let file = Arc::clone(&segment.file);
+                    self.unsynced.in_background = Some((slot, segment.used));
                     self.unsynced.since = None;
-                    self.helper.send(Work::Sync(file));
+                    self.helper.send(Work::Sync { file, active: true });
                 }
                 Ok(())
             }
@@ -256,10 +263,22 @@ impl Committer {
         }
     }
 
-    pub(super) fn on_background_sync(&mut self, result: std::io::Result<()>) -> Result<(), Error> {
-        self.unsynced.in_background = false;
+    pub(super) fn on_background_sync(
+        &mut self,
+        result: std::io::Result<()>,
+        active: bool,
+    ) -> Result<(), Error> {
+        result.map_err(|error| failed("made durable", error))?;
         self.shared.counters.groups.fetch_add(1, Ordering::Relaxed);
-        result.map_err(|error| failed("made durable", error))
+        if active
+            && let Some((slot, used)) = self.unsynced.in_background.take()
+            && self.active == Some(slot)
+        {
+            let bytes = used.saturating_sub(self.unsynced.durable);
+            self.shared.counters.synced_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.unsynced.durable = self.unsynced.durable.max(used);
+        }
+        Ok(())
     }
 
     /// Says in the segment what is durable, so that damage there is not taken for a torn end.
@@ -367,7 +386,7 @@ impl Committer {
     /// Hands the sync of a finished segment over, where nothing waits for it.
     pub(super) fn sync_sealed(&mut self, file: &Arc<dyn DiskFile>) {
         if matches!(self.options.fsync, Fsync::Interval(_)) {
-            self.helper.send(Work::Sync(Arc::clone(file)));
+            self.helper.send(Work::Sync { file: Arc::clone(file), active: false });
         }
     }
 }

@@ -6,7 +6,7 @@ use mqttx_proto::Record;
 
 use super::super::disk::Access;
 use super::super::recover::recover;
-use super::disk::FaultDisk;
+use super::disk::{FaultDisk, Faults};
 use super::harness::*;
 
 /// The payloads of the messages of all sessions.
@@ -48,7 +48,10 @@ fn small_store(clean: bool) -> (Vec<(String, Vec<u8>)>, Found) {
 }
 
 fn payload(session: usize, number: u64) -> Vec<u8> {
-    vec![session as u8 + 1; 20 + number as usize]
+    let mut payload = vec![session as u8 + 1; 20 + number as usize];
+    // None is the beginning of another, whatever follows it.
+    payload[0] = 0xc0 + number as u8;
+    payload
 }
 
 /// What a session gets to see, and what is said about damage.
@@ -191,4 +194,23 @@ fn damage_that_a_fetch_finds_is_told_and_costs_one_message() {
     client.until(|client| !client.notices.is_empty());
     assert_eq!(client.notices[0].lost_records, 1);
     assert!(client.notices[0].text.contains("0.2 of session plant"), "{:?}", client.notices);
+}
+
+#[test]
+fn a_bad_sector_costs_what_is_on_it() {
+    let disk = FaultDisk::default();
+    let engine = start(&disk, options(64 << 10));
+    let mut client = open(&engine, "plant");
+    let payload = vec![9; 400];
+    for number in 0..60 {
+        client.store(&[message(seq(number), &payload)]);
+    }
+    drop(client);
+    close(engine);
+    disk.set(Faults { unreadable: Some((8192, 12_288)), ..Faults::default() });
+    let engine = start(&disk, options(64 << 10));
+    let mut client = open(&engine, "plant");
+    assert!(!client.notices.is_empty());
+    let left = client.fetch_all().len();
+    assert!((48..60).contains(&left), "{left}");
 }

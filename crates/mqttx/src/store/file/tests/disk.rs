@@ -38,6 +38,8 @@ pub(super) struct Faults {
     /// Every so manieth write finds no room.
     pub(super) no_room_every: Option<u64>,
     pub(super) writes: u64,
+    /// These bytes of every file cannot be read.
+    pub(super) unreadable: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -234,6 +236,10 @@ impl DiskFile for FaultFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.lock();
         let now = &state.inodes[self.inode].now;
+        let is_bad = |(from, to)| offset < to && offset + bytes.len() as u64 > from;
+        if state.faults.unreadable.is_some_and(is_bad) {
+            return Err(io::Error::other("a bad sector"));
+        }
         let rest = now.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(bytes.len());
         bytes[..len].copy_from_slice(&rest[..len]);

@@ -121,3 +121,19 @@ fn a_full_disk_can_be_opened_and_read() {
     let mut client = open(&engine, "plant");
     assert_eq!(client.state().messages(), 2);
 }
+
+#[test]
+fn a_full_store_can_be_closed_and_keeps_what_was_durable() {
+    let disk = FaultDisk::default();
+    disk.set(Faults { capacity: Some(SEGMENT * 4), ..Faults::default() });
+    let engine = start(&disk, options(SEGMENT));
+    let mut client = open(&engine, "plant");
+    fill(&mut client);
+    client.take_updates();
+    let durable = client.progress.synced;
+    drop(client);
+    close(engine);
+    let engine = start(&disk, options(SEGMENT));
+    let found = open(&engine, "plant").state().messages() as u64;
+    assert!(found >= durable, "{found} of {durable}");
+}
