@@ -20,10 +20,19 @@ pub(crate) fn threads_cpu_us(prefix: &str) -> f64 {
     tasks.flatten().filter_map(of).sum()
 }
 
-/// Bytes that this process had written to devices.
+/// Bytes that were written to all disks, by whomever.
 pub(crate) fn device_bytes() -> f64 {
-    let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
-    number_behind(&io, "write_bytes:")
+    let stats = fs::read_to_string("/proc/diskstats").unwrap_or_default();
+    let written = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let name = fields.get(2)?;
+        // Whole disks: their partitions count the same bytes again.
+        let is_disk = std::path::Path::new("/sys/block").join(name).exists();
+        let sectors: f64 = fields.get(9)?.parse().ok()?;
+        (is_disk && !name.starts_with("loop") && !name.starts_with("dm-"))
+            .then_some(sectors * 512.0)
+    };
+    stats.lines().filter_map(written).sum()
 }
 
 /// Resident memory in bytes.

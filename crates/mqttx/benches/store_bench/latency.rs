@@ -113,7 +113,8 @@ fn store(directory: &Path, seconds: f64) -> Vec<f64> {
     drop(std::fs::remove_dir_all(&path));
     let store = FileStore::new(&path);
     let mut session = runtime.block_on(Session::open(&store, "plant"));
-    let waker = Ready::new().waker(0);
+    let ready = Ready::new();
+    let waker = ready.waker(0);
     let (start, mut next, mut times) = (Instant::now(), Instant::now(), Vec::new());
     let mut sent = std::collections::VecDeque::new();
     let mut number = 0;
@@ -134,9 +135,7 @@ fn store(directory: &Path, seconds: f64) -> Vec<f64> {
         for _ in before..session.durable {
             times.extend(sent.pop_front().map(|at| at.elapsed().as_secs_f64() * 1e6));
         }
-        if !session.is_synced() || Instant::now() < next {
-            std::thread::park_timeout(Duration::from_micros(20));
-        }
+        ready.wait_until(next);
     }
     drop(session);
     runtime.block_on(store.close());

@@ -90,10 +90,6 @@ impl Session {
         self.fetched.take()
     }
 
-    pub(crate) fn is_synced(&self) -> bool {
-        self.progress.synced == self.position
-    }
-
     pub(crate) fn is_written(&self) -> bool {
         self.progress.written == self.position
     }
@@ -170,6 +166,15 @@ impl Ready {
 
     pub(crate) fn waker(self: &Arc<Self>, at: usize) -> Waker {
         Waker::from(Arc::new(SessionWaker { at, ready: Arc::clone(self) }))
+    }
+
+    /// Waits until somebody has news, or for the time.
+    pub(crate) fn wait_until(&self, until: std::time::Instant) {
+        let news = std::mem::take(&mut *self.list.lock().expect("the list"));
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        if news.is_empty() && !left.is_zero() {
+            std::thread::park_timeout(left);
+        }
     }
 
     /// Waits until somebody has news.

@@ -206,6 +206,10 @@ impl Committer {
                 self.backlog.push_back(Batch { log, records, before, done: 0, looked: 0 });
             }
         }
+        // Before anything that may wait for it.
+        for (result, logs) in sync::take_synced(&mut arrived) {
+            self.on_groups_synced(result, logs)?;
+        }
         for request in arrived.requests.drain(..) {
             self.take_request(request)?;
         }

@@ -8,7 +8,7 @@ use mqttx_proto::{Lsn, Sequence};
 
 use super::super::Fsync;
 use super::super::disk::{DiskFile, write_all_at};
-use super::super::engine::{Request, Shared};
+use super::super::engine::{Arrived, Request, Shared};
 use super::super::format::{
     FrameHeader, GROUP_FRAME, GroupInfo, Kind, SEGMENT_HEADER, fill_group, move_frame, put_frame,
 };
@@ -60,6 +60,9 @@ pub(super) struct SyncJob {
     file: Arc<dyn DiskFile>,
     logs: Vec<(Arc<LogShared>, Lsn)>,
 }
+
+/// Logs, and how far they are durable.
+pub(super) type SyncedLogs = Vec<(Arc<LogShared>, Lsn)>;
 
 /// Starts the thread that syncs while the commit thread writes. It ends when the sender goes.
 pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Worker<SyncJob>> {
@@ -203,14 +206,13 @@ impl Committer {
         self.unsynced.wanted = false;
         while self.unsynced.under_way.is_some() {
             let mut arrived = std::mem::take(&mut self.arrived);
-            self.shared.wait(Some(Instant::now() + LAZY_SYNC), Instant::now, &mut arrived);
-            let is_it = |request: &mut Request| matches!(request, Request::GroupsSynced(..));
-            let synced: Vec<_> = arrived.requests.extract_if(.., is_it).collect();
+            let synced = take_synced(&mut arrived);
+            if synced.is_empty() {
+                self.shared.wait(Some(Instant::now() + LAZY_SYNC), Instant::now, &mut arrived);
+            }
             self.arrived = arrived;
-            for request in synced {
-                if let Request::GroupsSynced(result, logs) = request {
-                    self.on_groups_synced(result, logs)?;
-                }
+            for (result, logs) in synced {
+                self.on_groups_synced(result, logs)?;
             }
         }
         Ok(())
@@ -389,6 +391,17 @@ impl Committer {
             self.helper.send(Work::Sync { file: Arc::clone(file), active: false });
         }
     }
+}
+
+/// What the thread that syncs has done.
+pub(super) fn take_synced(arrived: &mut Arrived) -> Vec<(std::io::Result<()>, SyncedLogs)> {
+    let is_it = |request: &mut Request| matches!(request, Request::GroupsSynced(..));
+    let synced = arrived.requests.extract_if(.., is_it);
+    let parts = synced.filter_map(|request| match request {
+        Request::GroupsSynced(result, logs) => Some((result, logs)),
+        _ => None,
+    });
+    parts.collect()
 }
 
 /// The frames of groups: header, where it stood, and bytes.

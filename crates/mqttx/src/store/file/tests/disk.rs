@@ -53,6 +53,7 @@ struct Inode {
 #[derive(Clone, Debug)]
 enum Change {
     Add(String, usize),
+    Rename(String, String, usize),
     Remove(String),
 }
 
@@ -96,10 +97,10 @@ impl FaultDisk {
         let state = self.lock();
         let mut names = state.durable_names.clone();
         for change in &state.changes {
-            if !keeps() {
-                break;
+            // In any order: only a sync of the directory is one.
+            if keeps() {
+                change.apply(&mut names);
             }
-            change.apply(&mut names);
         }
         let files: Vec<_> = names
             .into_iter()
@@ -142,6 +143,10 @@ impl Change {
     fn apply(&self, names: &mut BTreeMap<String, usize>) {
         match self {
             Self::Add(name, inode) => drop(names.insert(name.clone(), *inode)),
+            Self::Rename(from, to, inode) => {
+                names.remove(from);
+                names.insert(to.clone(), *inode);
+            }
             Self::Remove(name) => drop(names.remove(name)),
         }
     }
@@ -193,8 +198,7 @@ impl Disk for FaultDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
         let inode = state.inode(from)?;
-        state.change(Change::Remove(from.to_owned()));
-        state.change(Change::Add(to.to_owned(), inode));
+        state.change(Change::Rename(from.to_owned(), to.to_owned(), inode));
         Ok(())
     }
 

@@ -110,6 +110,37 @@ fn copies_of_finished_messages_do_not_come_back_after_a_kill_at_any_time() {
 }
 
 #[test]
+fn what_was_finished_stays_finished_when_the_power_goes() {
+    let mut seed = 99u64;
+    let mut keeps = || {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        seed >> 63 == 0
+    };
+    for options in [recycling(), options(SEGMENT)] {
+        let disk = FaultDisk::default();
+        let engine = start(&disk, options.clone());
+        let mut client = open(&engine, "plant");
+        let mut left: Vec<u64> = Vec::new();
+        for round in 0..40u64 {
+            churn(&engine, &mut client, round * 200..(round + 1) * 200, 50);
+            left.extend((round * 200..(round + 1) * 200).step_by(50));
+            for _ in 0..2 {
+                let number = left.remove(left.len() / 3);
+                client.submit(&[Record::Done { sequence: seq(number) }]);
+            }
+            // Something waits for this, and so all before it is durable.
+            client.store(&[Record::Received { id: id(1) }]);
+            for _ in 0..3 {
+                let crashed = start(&disk.crash(&mut keeps), options.clone());
+                let mut again = open(&crashed, "plant");
+                let state = again.state();
+                assert_eq!(state.messages(), left.len(), "round {round}: {:?}", again.notices);
+            }
+        }
+    }
+}
+
+#[test]
 fn stale_bytes_of_recycled_segments_are_no_records() {
     let disk = FaultDisk::default();
     let engine = start(&disk, recycling());
