@@ -119,7 +119,9 @@ impl Inbound {
             return Err(format!("{what}: its acknowledgement was reported long before the kill"));
         }
         let flow = self.flows.get(&id);
-        let again = flow.is_some_and(|flow| flow.number == number);
+        // What is forwarded again may get its old id again, by chance.
+        let by_chance = |flow: &Flow| self.forwarded && !dup && flow.stage == Stage::Finished;
+        let again = flow.is_some_and(|flow| flow.number == number && !by_chance(flow));
         match flow {
             Some(flow) if again && !dup => {
                 return Err(format!("{what}: sent again as new, {flow:?}"));

@@ -1,6 +1,6 @@
 //! Where the payloads of `pub` come from.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
@@ -15,8 +15,11 @@ use crate::exit::Failure;
 /// What fits into a packet: the largest remaining length, in bytes.
 const LARGEST: u64 = 268_435_455;
 
-/// Lines read ahead of the one that is published.
-const LINES_AHEAD: usize = 256;
+/// Lines that are handed over at once, if they are there.
+const BATCH: usize = 256;
+
+/// Bytes read ahead.
+const READ_AHEAD: usize = 64 << 10;
 
 /// The payloads, one after the other.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub(super) enum Source {
     /// One payload several times.
     Repeated { payload: Bytes, left: u64, delay: Duration, next: Instant },
     /// The lines of standard input, read by a thread of their own: reading blocks.
-    Lines(mpsc::Receiver<io::Result<Bytes>>),
+    Lines { batches: mpsc::Receiver<io::Result<Vec<Bytes>>>, next: std::vec::IntoIter<Bytes> },
 }
 
 impl Source {
@@ -34,7 +37,7 @@ impl Source {
     /// A file or standard input that cannot be read, or is larger than any packet.
     pub(super) fn open(payload: Payload, repeat: u64, delay: Duration) -> Result<Self, Failure> {
         let payload = if payload.stdin_line {
-            return Ok(Self::Lines(read_lines()));
+            return Ok(Self::Lines { batches: read_lines(), next: Vec::new().into_iter() });
         } else if let Some(message) = payload.message {
             message.into_vec()
         } else if let Some(path) = payload.file {
@@ -50,7 +53,7 @@ impl Source {
 
     /// Whether it is as long as somebody writes lines.
     pub(super) fn is_lines(&self) -> bool {
-        matches!(self, Self::Lines(_))
+        matches!(self, Self::Lines { .. })
     }
 
     /// The next payload, in its time; `None` after the last. Cancelling loses nothing.
@@ -66,12 +69,19 @@ impl Source {
                 *next += *delay;
                 Some(Ok(payload.clone()))
             }
-            Self::Lines(lines) => Some(
-                lines
-                    .recv()
-                    .await?
-                    .map_err(|error| Failure::runtime(format_args!("standard input: {error}"))),
-            ),
+            Self::Lines { batches, next } => loop {
+                if let Some(line) = next.next() {
+                    return Some(Ok(line));
+                }
+                match batches.recv().await? {
+                    Ok(lines) => *next = lines.into_iter(),
+                    Err(error) => {
+                        return Some(Err(Failure::runtime(format_args!(
+                            "standard input: {error}"
+                        ))));
+                    }
+                }
+            },
         }
     }
 }
@@ -96,18 +106,32 @@ fn read_all(input: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn read_lines() -> mpsc::Receiver<io::Result<Bytes>> {
-    let (send, receive) = mpsc::channel(LINES_AHEAD);
+fn read_lines() -> mpsc::Receiver<io::Result<Vec<Bytes>>> {
+    let (send, receive) = mpsc::channel(1);
     std::thread::spawn(move || {
-        let mut input = io::stdin().lock();
-        while let Some(line) = next_line(&mut input) {
-            let failed = line.is_err();
-            if send.blocking_send(line).is_err() || failed {
+        let mut input = BufReader::with_capacity(READ_AHEAD, io::stdin().lock());
+        while let Some(batch) = next_batch(&mut input) {
+            let failed = batch.is_err();
+            if send.blocking_send(batch).is_err() || failed {
                 break;
             }
         }
     });
     receive
+}
+
+/// Waits for a line, and takes those with it that are there already.
+fn next_batch(input: &mut BufReader<impl Read>) -> Option<io::Result<Vec<Bytes>>> {
+    let first = match next_line(input)? {
+        Ok(line) => line,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut lines = vec![first];
+    while lines.len() < BATCH && input.buffer().contains(&b'\n') {
+        // Whole lines of the buffer are read without an error.
+        lines.extend(next_line(input)?.ok());
+    }
+    Some(Ok(lines))
 }
 
 /// A line without its line feed; the last one may have none.
@@ -128,10 +152,20 @@ fn next_line(input: &mut impl BufRead) -> Option<io::Result<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use super::next_line;
+    use super::*;
 
     fn lines(mut input: &[u8]) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| next_line(&mut input)).map(|line| line.unwrap().to_vec()).collect()
+    }
+
+    #[test]
+    fn lines_that_are_there_come_together() {
+        let text = "x\n".repeat(BATCH + 3) + "last";
+        let mut input = BufReader::with_capacity(READ_AHEAD, text.as_bytes());
+        let sizes: Vec<_> = std::iter::from_fn(|| next_batch(&mut input))
+            .map(|batch| batch.unwrap().len())
+            .collect();
+        assert_eq!(sizes, [BATCH, 3, 1]);
     }
 
     #[test]
