@@ -33,6 +33,7 @@ struct Inner {
     fetch: Option<Fetch>,
     waker: Option<Waker>,
     opened: usize,
+    trouble: Option<Error>,
 }
 
 impl ManualStore {
@@ -89,6 +90,11 @@ impl ManualStore {
         self.change(|inner| inner.failure = Some(error));
     }
 
+    /// Why it does not open.
+    pub(crate) fn set_trouble(&self, error: Error) {
+        self.lock().trouble = Some(error);
+    }
+
     /// How many records it was given.
     pub(crate) fn submitted(&self) -> u64 {
         self.lock().submitted
@@ -137,6 +143,10 @@ impl Store for ManualStore {
 
     fn on_full(&self) -> OnFull {
         self.on_full
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.lock().trouble.clone()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mqttx::{
-    Error, ErrorKind, EventName, OnFull, Publish, QoS, Session, SessionManager, SessionOptions,
-    SessionStatus,
+    Error, ErrorKind, EventFilter, EventName, OnFull, Publish, QoS, Session, SessionManager,
+    SessionOptions, SessionStatus,
 };
 use mqttx_test::ScriptedBroker;
 
@@ -48,6 +48,24 @@ async fn nothing_is_begun_before_the_store_is_open() {
     accepted.await.expect("no panic").expect("accepted");
     peer.expect("32 { <t> 0002 {} 'first' }").await;
     drop(route);
+}
+
+#[tokio::test]
+async fn why_a_store_does_not_open_is_told_once() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::closed());
+    let names = EventFilter::none().and(EventName::StoreUnavailable);
+    let mut events = manager.events_matching(names.and(EventName::StoreAvailable));
+    let session = session(&manager, &broker, &store);
+    store.set_trouble(Error::store("nobody answers"));
+    let event = events.next().await.expect("told");
+    assert_eq!(event.kind.name(), EventName::StoreUnavailable);
+    assert!(session.last_error().expect("the reason").to_string().contains("nobody answers"));
+    store.open_now();
+    let event = events.next().await.expect("told, and nothing twice");
+    assert_eq!(event.kind.name(), EventName::StoreAvailable);
+    let (_peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    session.wait_ready(LONG).await.expect("it goes on");
 }
 
 #[tokio::test]

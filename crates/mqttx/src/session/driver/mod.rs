@@ -29,7 +29,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mqttx_proto::{Event, PropertiesRef, ReasonCode, SendTotals};
 
@@ -49,6 +49,9 @@ use plan::Plan;
 use tally::Tally;
 use timer::Timer;
 
+/// How often a store that is being opened is asked what it waits for.
+const OPENING_LOOK: Duration = Duration::from_millis(250);
+
 /// Turns after which other tasks get their chance.
 const TURNS: u32 = 64;
 
@@ -67,6 +70,8 @@ pub(crate) struct Driver {
     held: Held,
     /// The store is being opened: nothing is begun before.
     opening: Option<Opening>,
+    /// It was told why that takes so long.
+    told_waiting: bool,
     /// Where records go; `None` without a store.
     log: Option<Box<dyn Log>>,
     /// Why there is no log any more; the session fails with it once its connection is closed.
@@ -107,6 +112,7 @@ impl Driver {
             timer: Timer::default(),
             held: Held::default(),
             opening,
+            told_waiting: false,
             log: None,
             store_error: None,
             tally: Tally::default(),
@@ -309,6 +315,10 @@ impl Driver {
     fn sleep(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut alarm = [self.held.deadline(), self.tally.deadline()].into_iter().flatten().min();
         let mut socket_full = false;
+        if self.opening.is_some() && !self.told_waiting {
+            // Perhaps the store knows by then what it waits for.
+            alarm = alarm.into_iter().chain([now + OPENING_LOOK]).min();
+        }
         match &self.phase {
             Phase::Waiting { until, .. } => {
                 alarm = alarm.into_iter().chain([*until]).min();

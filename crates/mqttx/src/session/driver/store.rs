@@ -24,9 +24,15 @@ impl Driver {
     ) -> bool {
         if let Some(opening) = &mut self.opening {
             return match opening.as_mut().poll(cx) {
-                Poll::Pending => false,
+                Poll::Pending => {
+                    self.tell_why_it_waits();
+                    false
+                }
                 Poll::Ready(outcome) => {
                     self.opening = None;
+                    if std::mem::take(&mut self.told_waiting) && outcome.is_ok() {
+                        self.shared.emit(EventKind::StoreAvailable);
+                    }
                     match outcome {
                         Ok(opened) => self.on_opened(opened),
                         Err(error) => self.on_store_error(error),
@@ -55,6 +61,19 @@ impl Driver {
         }
         self.shared.fire(&mut desk.wakes);
         news
+    }
+
+    /// A store that cannot be reached has no log yet that could say so.
+    fn tell_why_it_waits(&mut self) {
+        let Some(store) = self.shared.options.store.as_ref().filter(|_| !self.told_waiting) else {
+            return;
+        };
+        if let Some(error) = store.trouble() {
+            self.told_waiting = true;
+            self.shared.origin.counters.record_error();
+            self.shared.lock().last_error = Some(error.clone());
+            self.shared.emit(EventKind::StoreUnavailable { error });
+        }
     }
 
     fn on_update(&mut self, now: Instant, update: Update, desk: &mut Desk) {
