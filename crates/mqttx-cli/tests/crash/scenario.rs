@@ -30,7 +30,7 @@ pub(crate) fn long() -> bool {
 
 /// How many times a test kills its process.
 pub(crate) fn kills() -> usize {
-    if long() { 200 } else { 50 }
+    if long() { 200 } else { 60 }
 }
 
 impl Scenario {
