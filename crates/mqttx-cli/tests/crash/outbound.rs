@@ -10,7 +10,7 @@ use super::random::payload;
 const WINDOW: usize = 8;
 
 /// A store writes what nothing waits for within 50 ms; the rest is for a busy machine.
-pub(crate) const CERTAINLY_WRITTEN: Duration = Duration::from_secs(1);
+pub(crate) const CERTAINLY_WRITTEN: Duration = Duration::from_millis(200);
 
 /// The server's half of a subscription, over all lives of the client.
 #[derive(Debug)]
