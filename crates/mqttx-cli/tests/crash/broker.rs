@@ -233,6 +233,7 @@ impl State {
     /// The client is being killed by somebody else.
     pub(crate) fn fall_silent(&mut self) {
         (self.dead, self.silent, self.fuse) = (true, true, None);
+        self.outbound.severed();
     }
 
     fn connection_begins(&mut self) {
@@ -352,6 +353,7 @@ impl State {
         steps.push(Step::Send(bytes));
         if cut {
             self.silent = true;
+            self.outbound.severed();
             steps.push(if self.random.chance(50) { Step::Close } else { Step::Reset });
         }
         self.burn(steps);
@@ -377,6 +379,7 @@ impl State {
             && let Some((_, killer)) = self.fuse.take()
         {
             (self.dead, self.silent) = (true, true);
+            self.outbound.severed();
             steps.push(Step::Kill(killer));
         }
     }

@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
             }
         }
         input.abort();
-        let died = Instant::now();
+        let killed = killer.killed();
         let end = victim.end().await;
         if timeout(PATIENCE, self.broker.drained()).await.is_err() {
             self.scenario.fail(self.life, "the connection stays after the end of the process");
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
             }
             self.all_delivered();
         }
-        self.note_finished(died, end.was_killed());
+        self.note_finished(killed.filter(|_| end.was_killed()));
     }
 
     /// Writes lines to the process, and perhaps the end of the input.
@@ -178,14 +178,14 @@ impl<'a> Run<'a> {
     }
 
     /// What was acknowledged so long ago that it is on record must not be sent again.
-    fn note_finished(&mut self, died: Instant, killed: bool) {
+    fn note_finished(&mut self, killed: Option<Instant>) {
         let mut state = self.broker.state();
         self.acknowledged.retain(|&number, reported| {
-            let finished = !killed || *reported + CERTAINLY_WRITTEN < died;
+            let finished = killed.is_none_or(|at| *reported + CERTAINLY_WRITTEN < at);
             if finished {
                 state.inbound.finished_for_good(number);
             }
-            !finished && !killed
+            !finished && killed.is_none()
         });
     }
 

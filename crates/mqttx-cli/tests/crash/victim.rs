@@ -2,6 +2,7 @@
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -16,8 +17,13 @@ pub(crate) struct Victim {
 }
 
 /// Kills it, from wherever.
-#[derive(Clone, Default)]
-pub(crate) struct Killer(Arc<Mutex<Option<Child>>>);
+#[derive(Clone)]
+pub(crate) struct Killer(Arc<Mutex<Target>>);
+
+struct Target {
+    child: Option<Child>,
+    killed: Option<Instant>,
+}
 
 /// How it ended.
 pub(crate) struct End {
@@ -43,7 +49,7 @@ impl Victim {
             let _ = pipe.read_to_string(&mut text).await;
             text
         });
-        let killer = Killer(Arc::new(Mutex::new(Some(child))));
+        let killer = Killer(Arc::new(Mutex::new(Target { child: Some(child), killed: None })));
         Self { killer, stdin, stdout, stderr }
     }
 
@@ -58,14 +64,14 @@ impl Victim {
 
     /// Asks it to stop.
     pub(crate) async fn terminate(&self) {
-        let id = self.killer.lock().as_ref().and_then(Child::id).expect("a running command");
+        let id = self.killer.lock().child.as_ref().and_then(Child::id).expect("a running command");
         let sent = Command::new("kill").args(["-s", "TERM", &id.to_string()]).status().await;
         assert!(sent.expect("kill starts").success());
     }
 
     /// Its end, after the last line of stdout.
     pub(crate) async fn end(self) -> End {
-        let child = self.killer.lock().take();
+        let child = self.killer.lock().child.take();
         let mut child = child.expect("the end is waited for once");
         let status = child.wait().await.expect("a status");
         End { status, stderr: self.stderr.await.expect("stderr") }
@@ -75,12 +81,19 @@ impl Victim {
 impl Killer {
     /// `kill -9`. Nothing happens to a process that has ended.
     pub(crate) fn kill(&self) {
-        if let Some(child) = self.lock().as_mut() {
+        let target = &mut *self.lock();
+        if let Some(child) = &mut target.child {
+            target.killed.get_or_insert_with(Instant::now);
             let _ = child.start_kill();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
+    /// When it was killed first.
+    pub(crate) fn killed(&self) -> Option<Instant> {
+        self.lock().killed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Target> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,8 @@ use super::victim::Victim;
 /// Messages of one life.
 const BATCH: u64 = 20;
 
-/// Messages that Mosquitto has under way to the subscriber.
+/// Messages that Mosquitto may have under way to the subscriber: more than these the subscriber never has printed
+/// without having said so.
 const WINDOW: usize = 20;
 
 #[tokio::test]
@@ -43,7 +44,9 @@ async fn run(name: &'static str, version: &str, qos: u8) {
     // From now on the server keeps what is published.
     let first = [args("sub", "reader"), vec!["-E".to_owned()]].concat();
     assert!(Victim::start(&first).end().await.status.success());
-    let (publisher, subscriber) = (args("pub", "writer"), args("sub", "reader"));
+    let (publisher, mut subscriber) = (args("pub", "writer"), args("sub", "reader"));
+    // In 5.0 Mosquitto takes its window from CONNECT, and `sub` refuses what is beyond a window that was asked for.
+    subscriber.extend(["--receive-maximum".to_owned(), WINDOW.to_string()]);
     while run.lives < kills() / 2 {
         run.lives += 1;
         let (first, second) = (random.up_to(LIFE), random.up_to(LIFE));
