@@ -233,7 +233,7 @@ impl State {
     /// The client is being killed by somebody else.
     pub(crate) fn fall_silent(&mut self) {
         (self.dead, self.silent, self.fuse) = (true, true, None);
-        self.outbound.severed();
+        self.outbound.doomed();
     }
 
     fn connection_begins(&mut self) {
@@ -379,7 +379,7 @@ impl State {
             && let Some((_, killer)) = self.fuse.take()
         {
             (self.dead, self.silent) = (true, true);
-            self.outbound.severed();
+            self.outbound.doomed();
             steps.push(Step::Kill(killer));
         }
     }

@@ -23,8 +23,8 @@ pub(crate) struct Outbound {
     /// CONNACK left then, in this life. A client that does not know how the server answered its last CONNECT cannot know whose
     /// session that began.
     accepted: Option<Instant>,
-    /// The client, or its connection, was given its end then: what it did not know it may never learn.
-    severed: Option<Instant>,
+    /// The client was given its end then.
+    doomed: Option<Instant>,
     /// All records of what the client saw so far on this connection are durable.
     recorded: bool,
     /// The last message before that CONNACK or SUBACK.
@@ -55,7 +55,7 @@ impl Outbound {
             subscribed: false,
             granted: None,
             accepted: None,
-            severed: None,
+            doomed: None,
             recorded: false,
             before: 0,
             grant_known: false,
@@ -92,28 +92,33 @@ impl Outbound {
         flights.map(|flight| flight.number).collect()
     }
 
-    /// Nothing arrives any more, and soon the client will be dead or connect again.
-    pub(crate) fn severed(&mut self) {
-        self.severed.get_or_insert_with(Instant::now);
+    /// The client is given its end: what it does not know by now it may never learn.
+    pub(crate) fn doomed(&mut self) {
+        self.doomed.get_or_insert_with(Instant::now);
     }
 
-    /// The client was killed.
+    /// The client was killed. Without a connection it may have begun a new one, and does not know whose session that has.
     pub(crate) fn killed(&mut self) {
         self.grant_known = self.is_known(self.granted) && self.is_known(self.accepted);
-        (self.accepted, self.severed, self.recorded) = (None, None, false);
+        (self.accepted, self.doomed, self.recorded) = (None, None, false);
+    }
+
+    /// The connection ends in the middle, and what left last may not arrive.
+    pub(crate) fn severed(&mut self) {
+        self.grant_known &= self.is_known(self.accepted);
+        self.granted = self.granted.filter(|_| self.is_known(self.granted));
+        (self.accepted, self.recorded) = (None, false);
     }
 
     /// CONNACK leaves.
     pub(crate) fn accepted(&mut self) {
         self.grant_known &= self.accepted.is_none() || self.is_known(self.accepted);
-        self.granted = self.granted.filter(|_| self.is_known(self.granted));
-        (self.severed, self.recorded, self.before) = (None, false, self.last);
-        self.accepted = Some(Instant::now());
+        (self.accepted, self.recorded, self.before) = (Some(Instant::now()), false, self.last);
     }
 
     /// What left then has arrived, and is on record.
     fn is_known(&self, left: Option<Instant>) -> bool {
-        let end = self.severed.unwrap_or_else(Instant::now);
+        let end = self.doomed.unwrap_or_else(Instant::now);
         left.is_some_and(|at| self.recorded || end.duration_since(at) > CERTAINLY_WRITTEN)
     }
 
