@@ -2,7 +2,7 @@
 //! store with group commit, beside the raw limit of the disk: append and fdatasync, in the same run.
 //!
 //! `cargo bench -p mqttx --bench durable [-- [--json] [--rounds N] [--only memory|file]]`; medians of interleaved rounds. With
-//! `--only` just that is run, for a profiler.
+//! `--only` just that is run, for a profiler; with `--one`, too, only the single session.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement may fail, and prints")]
 
 use std::fs::File;
@@ -28,7 +28,7 @@ struct Workload {
 }
 
 const WORKLOADS: [Workload; 2] = [
-    Workload { name: "1 session x 1000", sessions: 1, in_flight: 1000, messages: 400_000 },
+    Workload { name: "1 session x 1000", sessions: 1, in_flight: 1000, messages: 800_000 },
     Workload { name: "1000 sessions x 16", sessions: 1000, in_flight: 16, messages: 600_000 },
 ];
 
@@ -41,7 +41,8 @@ fn main() {
     let only = only.and_then(|at| arguments.get(at + 1)).cloned();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     if let Some(only) = only {
-        for workload in WORKLOADS {
+        let one = arguments.iter().any(|argument| argument == "--one");
+        for workload in WORKLOADS.into_iter().take(if one { 1 } else { WORKLOADS.len() }) {
             let directory = (only == "file").then(|| TempDir::new("durable"));
             let path = directory.as_ref().map(TempDir::path);
             let (rate, _) = runtime.block_on(publish(workload, path));

@@ -76,6 +76,9 @@ impl Session {
     }
 
     pub(crate) fn submit(&mut self) {
+        if let Some(&(position, _)) = self.accepting.back() {
+            self.log.hurry(position);
+        }
         if !self.batch.is_empty() {
             self.log.submit(&mut self.batch);
         }

@@ -44,7 +44,7 @@ impl Session {
             ttl: None,
             priority: Priority::LOWEST,
         };
-        let outcome = match self.accept(&message).await {
+        let outcome = match self.accept(&message, Awaited::END).await {
             Ok((waiting, _)) => published(waiting.await, &self.shared.name),
             Err(error) => Err(error),
         };
@@ -56,7 +56,7 @@ impl Session {
     /// # Errors
     /// As for [`publish`](Self::publish).
     pub async fn publish_message(&self, message: Publish) -> Result<Published, PublishError> {
-        let outcome = match self.accept(&Draft::of(&message)).await {
+        let outcome = match self.accept(&Draft::of(&message), Awaited::END).await {
             Ok((waiting, _)) => published(waiting.await, &self.shared.name),
             Err(error) => Err(error),
         };
@@ -76,7 +76,7 @@ impl Session {
     /// The message cannot be sent as it is, the outbox or the store is full and does not block, the store failed, or the
     /// session was removed. The message is handed back.
     pub async fn enqueue(&self, message: Publish) -> Result<Delivery, PublishError> {
-        let accepted = match self.accept(&Draft::of(&message)).await {
+        let accepted = match self.accept(&Draft::of(&message), Awaited::BOTH).await {
             Ok((waiting, lsn)) => self.stored(lsn).await.map(|()| waiting),
             Err(error) => Err(error),
         };
@@ -96,7 +96,8 @@ impl Session {
     pub async fn submit(&self, message: Publish) -> Result<(), PublishError> {
         let draft = Draft::of(&message);
         let mut place = Place::new(&self.shared);
-        let accepted = poll_fn(|cx| self.shared.poll_accept(cx, &draft, false, &mut place)).await;
+        let accepted =
+            poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::STORED, &mut place)).await;
         let accepted = match accepted {
             Ok((_, lsn)) => self.stored(lsn).await,
             Err(error) => Err(error),
@@ -110,7 +111,7 @@ impl Session {
     /// # Errors
     /// As for [`enqueue`](Self::enqueue), except for what the store says later.
     pub async fn begin_enqueue(&self, message: Publish) -> Result<Accepting, PublishError> {
-        match self.accept(&Draft::of(&message)).await {
+        match self.accept(&Draft::of(&message), Awaited::END).await {
             Ok((waiting, lsn)) => {
                 Ok(Accepting { session: self.clone(), lsn, waiting: Some(waiting) })
             }
@@ -125,7 +126,9 @@ impl Session {
     pub async fn begin_submit(&self, message: Publish) -> Result<Accepting, PublishError> {
         let draft = Draft::of(&message);
         let mut place = Place::new(&self.shared);
-        match poll_fn(|cx| self.shared.poll_accept(cx, &draft, false, &mut place)).await {
+        let accepted =
+            poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::NOTHING, &mut place)).await;
+        match accepted {
             Ok((_, lsn)) => Ok(Accepting { session: self.clone(), lsn, waiting: None }),
             Err(error) => {
                 drop(place);
@@ -182,9 +185,9 @@ impl Session {
     }
 
     /// Waits for room as the options say, and hands the message over.
-    async fn accept(&self, message: &Draft<'_>) -> Result<(Waiting, Lsn), Error> {
+    async fn accept(&self, message: &Draft<'_>, awaited: Awaited) -> Result<(Waiting, Lsn), Error> {
         let mut place = Place::new(&self.shared);
-        poll_fn(|cx| self.shared.poll_accept(cx, message, true, &mut place)).await
+        poll_fn(|cx| self.shared.poll_accept(cx, message, awaited, &mut place)).await
     }
 }
 
@@ -252,6 +255,22 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// What a publisher waits for once the session has its message.
+#[derive(Clone, Copy)]
+struct Awaited {
+    /// Its end.
+    end: bool,
+    /// At once, that the store has it.
+    stored: bool,
+}
+
+impl Awaited {
+    const NOTHING: Self = Self { end: false, stored: false };
+    const END: Self = Self { end: true, stored: false };
+    const STORED: Self = Self { end: false, stored: true };
+    const BOTH: Self = Self { end: true, stored: true };
+}
+
 /// A place in the queue for room; left when the publisher got in or gives up.
 struct Place<'a> {
     shared: &'a Shared,
@@ -277,16 +296,16 @@ impl Drop for Place<'_> {
 }
 
 impl Shared {
-    /// Hands the message over, or leaves the waker until there is room. `awaited`: somebody wants to know its end.
+    /// Hands the message over, or leaves the waker until there is room.
     fn poll_accept(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
         message: &Draft<'_>,
-        awaited: bool,
+        awaited: Awaited,
         place: &mut Place<'_>,
     ) -> Poll<Result<(Waiting, Lsn), Error>> {
         let mut state = self.lock();
-        let token = if awaited { state.waiters.insert_task() } else { NO_TOKEN };
+        let token = if awaited.end { state.waiters.insert_task() } else { NO_TOKEN };
         let mut wakes = Vec::new();
         let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
         let waits = match &outcome {
@@ -298,6 +317,11 @@ impl Shared {
         if waits {
             state.room.wait(&mut place.ticket, cx.waker());
             return Poll::Pending;
+        }
+        if awaited.stored
+            && let Ok(lsn) = outcome
+        {
+            state.storage.want(lsn);
         }
         self.unlock_and_wake(state);
         self.fire(&mut wakes);

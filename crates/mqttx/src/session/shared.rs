@@ -222,7 +222,8 @@ impl State {
         let needed = self.wish_changed
             || self.routes_added
             || (self.core.has_transmit() && !self.socket_full)
-            || (self.core.has_records() && matches!(self.storage.condition, Condition::Open))
+            || ((self.core.has_records() || self.storage.hurries())
+                && matches!(self.storage.condition, Condition::Open))
             || self.core.poll_timeout().is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
         if needed { self.asleep.take() } else { None }
     }

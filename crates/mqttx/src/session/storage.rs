@@ -19,6 +19,10 @@ pub(crate) struct Storage {
     pub(crate) full: bool,
     /// Who waits until the record at that position is durable, the lowest first.
     stored: VecDeque<(Lsn, Wake)>,
+    /// Somebody waits for everything up to here, or will at once.
+    wanted: Lsn,
+    /// The store was told of it.
+    hurried: Lsn,
 }
 
 /// Whether anything can be kept.
@@ -42,6 +46,30 @@ impl Storage {
     pub(crate) fn wait(&mut self, lsn: Lsn, wake: Wake) {
         let index = self.stored.partition_point(|(other, _)| *other <= lsn);
         self.stored.insert(index, (lsn, wake));
+        self.want(lsn);
+    }
+
+    /// Somebody is about to wait for the record.
+    pub(crate) fn want(&mut self, lsn: Lsn) {
+        self.wanted = self.wanted.max(lsn);
+    }
+
+    /// Whether the store has to be told that somebody waits.
+    pub(crate) fn hurries(&self) -> bool {
+        self.hurried < self.wanted
+    }
+
+    /// What to tell the store.
+    pub(crate) fn take_wanted(&mut self) -> Option<Lsn> {
+        let news = self.hurries().then_some(self.wanted);
+        self.hurried = self.wanted;
+        news
+    }
+
+    /// Positions begin again with another log.
+    pub(crate) fn opened(&mut self) {
+        (self.condition, self.full) = (Condition::Open, false);
+        (self.wanted, self.hurried) = (0, 0);
     }
 
     /// Who waited for what is durable now.
@@ -110,6 +138,7 @@ impl Session {
             if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 waker = Some(cx.waker().clone());
                 state.storage.wait(lsn, Wake::Task(cx.waker().clone()));
+                self.shared.unlock_and_wake(state);
             }
             Poll::Pending
         })

@@ -205,6 +205,7 @@ impl FileStore {
             smallest: SMALLEST_SEGMENT,
             largest: LARGEST_SEGMENT,
             ahead: PREPARED_AHEAD,
+            pace: PACE,
         };
         let (reply, opened) = oneshot::channel();
         let directory = self.directory.clone();
@@ -248,6 +249,9 @@ impl FileStore {
 const SMALLEST_SEGMENT: u64 = 256 << 10;
 const LARGEST_SEGMENT: u64 = 64 << 20;
 const PREPARED_AHEAD: u64 = 1 << 20;
+
+/// Messages whose acceptance nobody waits for become durable together, in groups of that time.
+const PACE: Duration = Duration::from_millis(5);
 
 /// The code of the error of a store that came to rest.
 const CLOSED: &str = "store.closed";

@@ -16,7 +16,9 @@
 //! - **Groups.** Records of all sessions that arrive while the store is busy become durable together. A record that nothing
 //!   waits for (`Done`) need not start a group of its own, but is written within 50 ms: a killed process must not
 //!   send a finished message again.
-//! - **Never blocking.** `submit`, `fetch` and `poll_update` are called on a driver's turn: they hand over and look, nothing
+//! - **Haste.** A queued message with QoS 1 whose acceptance nobody waits for may become durable a little later than written (the
+//!   file store: 5 ms) and so with many others. [`Log::hurry`] says that somebody waits.
+//! - **Never blocking.** `submit`, `hurry`, `fetch` and `poll_update` are called on a driver's turn: they hand over and look, nothing
 //!   else. What blocks belongs on a thread or task of the store's own; that is also where `open` does its work.
 //! - **Ending.** A log that is dropped has handed everything over: what was submitted is still made durable.
 //!   [`Store::close`] waits for that.
@@ -131,6 +133,12 @@ pub struct Opened {
 pub trait Log: Send + fmt::Debug {
     /// Takes all of `records`, without blocking, and leaves it empty. It may leave other memory in it.
     fn submit(&mut self, records: &mut RecordBatch);
+
+    /// Somebody waits until the records up to `position` are as durable as the store promises; some of them may be submitted
+    /// right after. Default: nothing; the store makes everything durable as soon as it can.
+    fn hurry(&mut self, position: Lsn) {
+        let _ = position;
+    }
 
     /// The next news, once there are any; else the waker is told when there are.
     ///

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use mqttx_proto::{AckTicket, Event, FetchRequest, Inbound, RecordBatch, SendTotals};
+use mqttx_proto::{AckTicket, Event, FetchRequest, Inbound, Lsn, RecordBatch, SendTotals};
 
 use crate::options::Performance;
 use crate::router::Scratch;
@@ -24,6 +24,8 @@ pub(super) struct Desk {
     pub(super) wakes: Vec<Wake>,
     pub(super) events: Vec<Event>,
     pub(super) records: RecordBatch,
+    /// Somebody waits until the store has these.
+    pub(super) wanted: Option<Lsn>,
     /// Queued messages that are wanted back from the store.
     pub(super) fetch: Option<FetchRequest>,
     pub(super) wish: Option<Wish>,
@@ -55,6 +57,7 @@ impl Desk {
             && self.wakes.is_empty()
             && self.events.is_empty()
             && self.records.is_empty()
+            && self.wanted.is_none()
             && self.fetch.is_none()
             && self.wish.is_none()
     }

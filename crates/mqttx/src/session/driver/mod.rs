@@ -197,6 +197,7 @@ impl Driver {
         if self.log.is_some() {
             state.core.poll_store(&mut desk.records);
             desk.fetch = state.core.poll_fetch();
+            desk.wanted = state.storage.take_wanted();
         }
         while let Some(event) = state.core.poll_event() {
             desk.events.push(event);

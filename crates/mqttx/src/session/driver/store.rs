@@ -42,6 +42,9 @@ impl Driver {
             };
         }
         let Some(log) = &mut self.log else { return false };
+        if let Some(position) = desk.wanted.take() {
+            log.hurry(position);
+        }
         if !desk.records.is_empty() {
             log.submit(&mut desk.records);
         }
@@ -109,8 +112,7 @@ impl Driver {
         let mut wakes = Vec::new();
         let mut state = self.shared.lock();
         state.core.restore_state(now(), &records, &lanes);
-        state.storage.condition = Condition::Open;
-        state.storage.full = false;
+        state.storage.opened();
         state.collect_completions(&mut wakes);
         state.offer_room(&mut wakes);
         drop(state);

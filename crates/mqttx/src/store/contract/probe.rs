@@ -80,6 +80,7 @@ impl<'a> Probe<'a> {
     }
 
     pub(super) async fn synced(&mut self) {
+        self.log.hurry(self.submitted);
         while self.progress.synced < self.submitted {
             self.progress().await;
         }

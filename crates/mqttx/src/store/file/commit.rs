@@ -206,7 +206,10 @@ impl Committer {
             self.fetches.extend(taken.fetch.map(|fetch| (Arc::clone(&log), fetch)));
             let (records, before) = (taken.records, taken.before);
             if !records.is_empty() {
-                self.backlog.push_back(Batch { log, records, before, done: 0, looked: 0 });
+                let hurry = taken.hurry;
+                self.backlog.push_back(Batch { log, records, before, hurry, done: 0, looked: 0 });
+            } else if taken.hurry {
+                self.unsynced.hurry();
             }
         }
         // Before anything that may wait for it.
@@ -275,7 +278,7 @@ impl Committer {
             }
         }
         self.serve_fetches();
-        Ok(())
+        if self.unsynced.hurries() { self.have_synced() } else { Ok(()) }
     }
 
     fn build(&mut self, slot: u32) -> Fit {
@@ -338,7 +341,10 @@ impl Committer {
         self.put_group()?;
         self.shared.counters.records.fetch_add(self.group.records, Ordering::Relaxed);
         let syncs_groups = self.syncs_groups();
-        let at_once = self.group.sync && syncs_groups;
+        let now = Instant::now();
+        let at_once = syncs_groups
+            && (self.group.sync
+                || (self.group.soon && self.unsynced.is_time(now, self.options.pace)));
         for (log, position, awaited) in self.group.logs.drain(..) {
             if awaited || !at_once {
                 log.progress(position, if syncs_groups { 0 } else { position });
@@ -347,11 +353,9 @@ impl Committer {
                 self.unsynced.add(log, position);
             }
         }
+        self.unsynced.written(now, self.group.soon);
         if at_once {
-            self.serve_fetches();
-            self.have_synced()?;
-        } else {
-            self.unsynced.written(Instant::now());
+            self.unsynced.hurry();
         }
         self.room.used(&self.options);
         Ok(())
@@ -418,8 +422,7 @@ impl Committer {
 
     /// When something has to be done that nobody asks for.
     fn due_at(&self) -> Option<Instant> {
-        let dues =
-            [self.unsynced.due_at(self.options.fsync), self.room.probe_at, self.room.shrink_at];
+        let dues = [self.unsynced.due_at(&self.options), self.room.probe_at, self.room.shrink_at];
         dues.into_iter().flatten().min()
     }
 
@@ -429,7 +432,7 @@ impl Committer {
             self.probe();
             self.commit()?;
         }
-        if self.unsynced.due_at(self.options.fsync).is_some_and(|at| at <= now) {
+        if self.unsynced.due_at(&self.options).is_some_and(|at| at <= now) {
             self.sync_lazily()?;
         }
         if self.room.shrink_at.is_some_and(|at| at <= now) {

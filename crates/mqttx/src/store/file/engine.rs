@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mqttx_proto::Lsn;
 use tokio::sync::oneshot;
@@ -35,6 +35,8 @@ pub(super) struct Options {
     pub(super) largest: u64,
     /// Segments from this size on are prepared ahead.
     pub(super) ahead: u64,
+    /// Messages that nobody waits for become durable together, in groups of that time.
+    pub(super) pace: Duration,
 }
 
 /// What the commit thread shares with everybody.

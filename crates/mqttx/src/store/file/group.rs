@@ -21,6 +21,8 @@ pub(super) struct Batch {
     pub(super) records: RecordBatch,
     /// The position before the first of them.
     pub(super) before: Lsn,
+    /// Somebody waits until they, or earlier ones, are durable.
+    pub(super) hurry: bool,
     /// How many of them are in groups.
     pub(super) done: usize,
     /// How many of them were looked through for what may go ahead while there is no room.
@@ -41,6 +43,8 @@ pub(super) struct Group {
     pub(super) records: u64,
     /// Whether something waits for it to be durable.
     pub(super) sync: bool,
+    /// Whether it has messages that nobody waits for.
+    pub(super) soon: bool,
     changes: Changes,
     /// Sessions whose names stand at its beginning, and again at its end: without a name a session is lost.
     named: Vec<u32>,
@@ -68,8 +72,8 @@ pub(super) enum Fit {
     SegmentFull(u64),
 }
 
-/// A group this large does not grow: nobody waits for ever.
-const GROUP_CAP: usize = 8 << 20;
+/// A group this large does not grow: who waits for it can go on while the rest is written.
+const GROUP_CAP: usize = 96 << 10;
 
 impl Group {
     pub(super) fn begin(&mut self, slot: u32, segment: u64, base: u64) {
@@ -78,7 +82,8 @@ impl Group {
         (self.slot, self.segment, self.base) = (slot, segment, base);
         self.logs.clear();
         self.named.clear();
-        (self.named_bytes, self.records, self.sync) = (0, 0, false);
+        (self.named_bytes, self.records) = (0, 0);
+        (self.sync, self.soon) = (false, false);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -123,6 +128,7 @@ impl Group {
         self.end_changes(number);
         self.records += (batch.done - first) as u64;
         if batch.done > first {
+            self.sync |= batch.hurry;
             let position = batch.before + batch.done as Lsn;
             self.logs.push((Arc::clone(&batch.log), position, awaited));
         }
@@ -208,7 +214,8 @@ impl Group {
         let len = MESSAGE_HEADER + raw.len() - RECORD_PREFIX;
         put_message(&mut self.bytes, (self.segment, self.base), number, raw);
         catalog.enqueue(number, sequence, Position::new(self.slot, at, len, qos2));
-        self.sync = true;
+        self.sync |= qos2;
+        self.soon = true;
     }
 
     /// Returns whether something waits for the record to be written.

@@ -33,6 +33,8 @@ struct LogState {
     /// Whether the commit thread has it on its list.
     listed: bool,
     fetch: Option<Fetch>,
+    /// Somebody waits for the records up to here.
+    wanted: Lsn,
     /// The position of the last record that the commit thread took.
     taken: Lsn,
     progress: Progress,
@@ -48,6 +50,8 @@ pub(super) struct Taken {
     pub(super) records: RecordBatch,
     /// The position before the first of them.
     pub(super) before: Lsn,
+    /// Somebody waits for some of these, or of earlier ones.
+    pub(super) hurry: bool,
     pub(super) fetch: Option<Fetch>,
 }
 
@@ -73,6 +77,19 @@ impl Log for FileLog {
         let list = !std::mem::replace(&mut state.listed, true);
         drop(state);
         self.engine.ready(list.then_some(&self.shared), urgent);
+    }
+
+    fn hurry(&mut self, position: Lsn) {
+        let mut state = self.shared.lock();
+        state.wanted = state.wanted.max(position);
+        let submitted = state.taken + state.pending.len() as Lsn;
+        // What is not submitted yet hurries when it is.
+        if state.error.is_some() || position > submitted || position <= state.progress.synced {
+            return;
+        }
+        let list = !std::mem::replace(&mut state.listed, true);
+        drop(state);
+        self.engine.ready(list.then_some(&self.shared), true);
     }
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Result<Update, Error>> {
@@ -123,7 +140,8 @@ impl LogShared {
         let records = std::mem::replace(&mut state.pending, memory);
         let before = state.taken;
         state.taken += records.len() as Lsn;
-        Taken { records, before, fetch: state.fetch.take() }
+        let hurry = state.wanted > state.progress.synced;
+        Taken { records, before, hurry, fetch: state.fetch.take() }
     }
 
     /// Records up to there reached the next stage.

@@ -8,7 +8,7 @@ use mqttx_proto::{Lsn, Sequence};
 
 use super::super::Fsync;
 use super::super::disk::{DiskFile, write_all_at};
-use super::super::engine::{Arrived, Request, Shared};
+use super::super::engine::{Arrived, Options, Request, Shared};
 use super::super::format::{
     FrameHeader, GROUP_FRAME, GroupInfo, Kind, SEGMENT_HEADER, fill_group, move_frame, put_frame,
 };
@@ -28,6 +28,7 @@ pub(super) struct Unsynced {
     /// The groups, and where they stand: should the sync fail, they are written again elsewhere.
     groups: Vec<(u64, Vec<u8>)>,
     memory: Vec<Vec<u8>>,
+    spare_bytes: usize,
     bytes: u64,
     /// Everything below this offset of the active segment is durable.
     pub(super) durable: u64,
@@ -35,6 +36,12 @@ pub(super) struct Unsynced {
     pub(super) named: u64,
     /// When the first of it was written.
     since: Option<Instant>,
+    /// It has messages.
+    soon: bool,
+    /// Somebody waits for some of it.
+    hurry: bool,
+    /// When the last sync began.
+    begun: Option<Instant>,
     /// When the last group became durable.
     idle_since: Option<Instant>,
     /// A sync that was handed over, of which segment up to where.
@@ -80,11 +87,12 @@ pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Worker<SyncJob>> {
 /// Up to so many bytes a sync on the spot is sooner done than handed over.
 const ON_THE_SPOT: u64 = 16 << 10;
 
-/// Buffers of groups that are kept for the next ones.
-const SPARE_GROUPS: usize = 8;
+/// Buffers of groups that are kept for the next ones, and so many bytes.
+const SPARE_GROUPS: usize = 64;
+const SPARE_BYTES: usize = 16 << 20;
 
-/// A larger buffer was for one large message, and is given back.
-const LARGEST_KEPT: usize = 16 << 20;
+/// Messages that nobody waits for become durable once there are so many bytes of them, whatever the pace.
+const PACE_BYTES: u64 = 2 << 20;
 
 /// What nothing waits for becomes durable after that time.
 const LAZY_SYNC: Duration = Duration::from_secs(1);
@@ -103,19 +111,38 @@ impl Unsynced {
     pub(super) fn keep(&mut self, base: u64, bytes: &mut Vec<u8>) {
         self.bytes += bytes.len() as u64;
         let memory = self.memory.pop().unwrap_or_default();
+        self.spare_bytes -= memory.capacity();
         self.groups.push((base, std::mem::replace(bytes, memory)));
     }
 
-    pub(super) fn written(&mut self, now: Instant) {
+    /// A group was written that nothing waits for; `soon`: with messages.
+    pub(super) fn written(&mut self, now: Instant, soon: bool) {
         self.since.get_or_insert(now);
+        self.soon |= soon;
     }
 
-    pub(super) fn due_at(&self, fsync: Fsync) -> Option<Instant> {
-        match fsync {
+    /// Somebody waits for what was written.
+    pub(super) fn hurry(&mut self) {
+        self.hurry = true;
+    }
+
+    pub(super) fn hurries(&self) -> bool {
+        self.hurry
+    }
+
+    /// Whether messages that nobody waits for have waited long enough for others.
+    pub(super) fn is_time(&self, now: Instant, pace: Duration) -> bool {
+        self.bytes >= PACE_BYTES || self.begun.is_none_or(|begun| begun + pace <= now)
+    }
+
+    pub(super) fn due_at(&self, options: &Options) -> Option<Instant> {
+        match options.fsync {
             Fsync::Group => {
                 let lazy = self.since.map(|since| since + LAZY_SYNC);
                 let mark = self.idle_since.map(|since| since + MARK);
-                lazy.into_iter().chain(mark).min()
+                let waits = self.soon && self.under_way.is_none();
+                let soon = self.begun.filter(|_| waits).map(|begun| begun + options.pace);
+                lazy.into_iter().chain(mark).chain(soon).min()
             }
             Fsync::Interval(_) if self.in_background.is_some() => None,
             Fsync::Interval(every) => self.since.map(|since| since + every),
@@ -130,14 +157,24 @@ impl Unsynced {
         self.drop_groups(self.groups.len());
         self.bytes = 0;
         self.durable = durable;
-        (self.since, self.wanted) = (None, false);
+        self.begins(None);
+        self.wanted = false;
         self.idle_since = Some(Instant::now());
+    }
+
+    /// A sync begins, or ended with everything: what is written from now on waits for the next.
+    fn begins(&mut self, now: Option<Instant>) {
+        self.begun = now.or(self.begun);
+        self.since = None;
+        (self.soon, self.hurry) = (false, false);
     }
 
     fn drop_groups(&mut self, count: usize) {
         for (_, bytes) in self.groups.drain(..count) {
             self.bytes -= bytes.len() as u64;
-            if self.memory.len() < SPARE_GROUPS && bytes.capacity() <= LARGEST_KEPT {
+            let spare = self.spare_bytes + bytes.capacity();
+            if self.memory.len() < SPARE_GROUPS && spare <= SPARE_BYTES {
+                self.spare_bytes = spare;
                 self.memory.push(bytes);
             }
         }
@@ -156,6 +193,10 @@ impl Unsynced {
 impl Committer {
     /// Sees to it that everything that was written becomes durable: here and now, or by the thread for it.
     pub(super) fn have_synced(&mut self) -> Result<(), Error> {
+        self.unsynced.hurry = false;
+        if self.unsynced.is_empty() {
+            return Ok(());
+        }
         if self.unsynced.under_way.is_some() {
             self.unsynced.wanted = true;
             return Ok(());
@@ -170,7 +211,8 @@ impl Committer {
         let job = SyncJob { file: Arc::clone(&segment.file), logs };
         let (up_to, groups) = (segment.used, self.unsynced.groups.len());
         self.unsynced.under_way = Some(UnderWay { up_to, groups });
-        (self.unsynced.since, self.unsynced.wanted) = (None, false);
+        self.unsynced.begins(Some(Instant::now()));
+        self.unsynced.wanted = false;
         self.syncer.send(job);
         Ok(())
     }
@@ -225,6 +267,7 @@ impl Committer {
             return Ok(());
         };
         let (file, used) = (Arc::clone(&segment.file), segment.used);
+        self.unsynced.begins(Some(Instant::now()));
         match file.sync() {
             Ok(()) => {
                 self.synced(used);
@@ -248,6 +291,9 @@ impl Committer {
         match self.options.fsync {
             Fsync::Group if self.unsynced.since.is_some_and(|since| since + LAZY_SYNC <= now) => {
                 self.sync()
+            }
+            Fsync::Group if self.unsynced.soon && self.unsynced.is_time(now, self.options.pace) => {
+                self.have_synced()
             }
             Fsync::Group => self.mark(),
             Fsync::Interval(_) => {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mqttx_proto::{PropertiesRef, QoS, ReasonCode, Record, SubscribeOptions};
 
 use super::super::Fsync;
+use super::super::engine::Options;
 use super::disk::FaultDisk;
 use super::harness::*;
 use crate::store::{Fetch, FoldedState};
@@ -51,6 +52,54 @@ fn the_state_comes_back_after_a_close_and_after_a_kill() {
     let mut again = open(&closed, "plant");
     assert_eq!(again.notices, []);
     assert_eq!(shown(&again.state()), shown(&expected));
+}
+
+#[test]
+fn messages_that_nobody_waits_for_become_durable_with_those_that_somebody_waits_for() {
+    let options = Options { pace: Duration::from_secs(3600), ..options(256 << 10) };
+    let engine = start(&FaultDisk::default(), options);
+    let (mut a, mut b) = (open(&engine, "a"), open(&engine, "b"));
+    a.store(&[message(seq(0), b"the first")]);
+    a.submit(&[message(seq(1), b"no haste")]);
+    a.until_written();
+    assert_eq!(a.progress.synced, 1, "it waits for others");
+    // A position that is only about to be submitted.
+    b.hurry(2);
+    b.submit(&[message(seq(0), b"no haste either"), message(seq(1), b"awaited")]);
+    b.until(|b| b.progress.synced == 2);
+    a.until(|a| a.progress.synced == 2);
+    // What is written already.
+    a.submit(&[message(seq(2), b"awaited later")]);
+    a.until_written();
+    assert_eq!(a.progress.synced, 2);
+    a.until_synced();
+    // With QoS 2 the message itself waits.
+    a.submit(&[message_with(seq(3), b"twice is once too often", QoS::ExactlyOnce)]);
+    a.until(|a| a.progress.synced == 4);
+}
+
+#[test]
+fn messages_that_nobody_waits_for_become_durable_by_themselves() {
+    let options = Options { pace: Duration::from_millis(1), ..options(256 << 10) };
+    let engine = start(&FaultDisk::default(), options);
+    let mut client = open(&engine, "plant");
+    for number in 0..20 {
+        client.submit(&[message(seq(number), b"no haste")]);
+        client.until(|client| client.progress.synced == number + 1);
+    }
+}
+
+#[test]
+fn many_bytes_wait_for_nobody() {
+    let options = Options { pace: Duration::from_secs(3600), ..options(16 << 20) };
+    let engine = start(&FaultDisk::default(), options);
+    let mut client = open(&engine, "plant");
+    client.store(&[message(seq(0), b"the first")]);
+    for number in 1..=3 {
+        client.submit(&[message(seq(number), &vec![7; 1 << 20])]);
+        client.until_written();
+    }
+    client.until(|client| client.progress.synced > 1);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is there after the power went, or the disk failed.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -157,7 +159,7 @@ fn run(steps: &[Step], options: &Options, short: Option<usize>) {
         match step {
             Step::Enqueue(sizes) => model.enqueue(&mut client, sizes),
             Step::Change(changes) => model.change(&mut client, changes),
-            Step::Sync => client.until(|client| client.progress.synced == client.submitted),
+            Step::Sync => client.until_synced(),
             Step::Reopen => {
                 drop(client);
                 close(engine);
@@ -207,6 +209,13 @@ proptest! {
     #[test]
     fn recycled_segments_change_nothing(steps in prop::collection::vec(step(), 1..60)) {
         run(&steps, &Options { ahead: 0, ..options(4 << 10) }, None);
+    }
+
+    #[test]
+    fn messages_that_nobody_waits_for_change_nothing(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        run(&steps, &Options { pace: Duration::from_secs(3600), ..options(8 << 10) }, None);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(super) fn options(segment: u64) -> Options {
         smallest: segment,
         largest: segment,
         ahead: u64::MAX,
+        pace: Duration::ZERO,
     }
 }
 
@@ -84,7 +85,17 @@ impl Client {
     /// Submits, and waits until it is durable.
     pub(super) fn store(&mut self, records: &[Record<'_>]) {
         self.submit(records);
+        self.until_synced();
+    }
+
+    /// Says that it waits, and waits until everything is durable.
+    pub(super) fn until_synced(&mut self) {
+        self.hurry(self.submitted);
         self.until(|client| client.progress.synced == client.submitted);
+    }
+
+    pub(super) fn hurry(&mut self, position: u64) {
+        self.log.hurry(position);
     }
 
     pub(super) fn until(&mut self, done: impl Fn(&Self) -> bool) {
@@ -177,10 +188,14 @@ pub(super) fn id(id: u16) -> PacketId {
 }
 
 pub(super) fn message(sequence: Sequence, payload: &[u8]) -> Record<'_> {
+    message_with(sequence, payload, QoS::AtLeastOnce)
+}
+
+pub(super) fn message_with(sequence: Sequence, payload: &[u8], qos: QoS) -> Record<'_> {
     let message = StoredMessage {
         topic: "a/b",
         payload,
-        qos: QoS::AtLeastOnce,
+        qos,
         retain: false,
         properties: PropertiesRef::EMPTY,
         expires_at: None,
