@@ -14,7 +14,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let [mosquitto, redis] = step("system packages", "cargo xtask test", || {
         system::components(root)?;
         let found = [system::MOSQUITTO, system::REDIS].map(|server| {
-            let path = system::server(root, server)?;
+            let path = system::installed(root, server)?;
             println!("{}: {}", server.name, path.display());
             Ok::<_, String>(path)
         });

@@ -2,6 +2,7 @@
 //!
 //! It has no dependencies on purpose: the checks of a fresh checkout start at once.
 
+mod bench;
 mod checks;
 mod fuzz;
 mod process;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         ["test"] => checks::run(&root),
         ["tidy"] => tidy::run(&root),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
+        ["bench", rest @ ..] => bench::run(&root, rest),
         ["help" | "--help"] => {
             print!("{HELP}");
             Ok(())
@@ -50,5 +52,11 @@ cargo xtask COMMAND
   tidy                           layers, version matches, file sizes, specification ids
   fuzz [TARGET] [--seconds N]    run one fuzz target, or all in turn, 60 seconds each
                                  (needs a nightly toolchain and cargo-fuzz)
+  bench [OPTIONS]                mqttx beside its peers and the raw socket, in one run
+      --quick                    short runs, for a first look
+      --rounds N                 default 5, with --quick 2; medians count
+      --only NAME[,NAME]         beginnings of the names of workloads, names of contestants
+      --json FILE                every figure of every round, and the machine
+      --list                     workloads and contestants
   help                           this text
 ";

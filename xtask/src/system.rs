@@ -3,30 +3,41 @@
 use crate::process::Task;
 use std::path::{Path, PathBuf};
 
-/// A server that the tests start.
+/// A program of the system: a server that the tests start, or a tool that a build needs.
 #[derive(Clone, Copy)]
-pub(crate) struct Server {
-    /// Its program, and its package.
+pub(crate) struct Program {
     pub(crate) name: &'static str,
+    package: &'static str,
     by_hand: &'static str,
 }
 
-pub(crate) const MOSQUITTO: Server = Server {
+pub(crate) const MOSQUITTO: Program = Program {
     name: "mosquitto",
+    package: "mosquitto",
     by_hand: "install the broker `mosquitto` (2.0 or later) and run this again",
 };
 
-pub(crate) const REDIS: Server = Server {
+pub(crate) const REDIS: Program = Program {
     name: "redis-server",
+    package: "redis-server",
     by_hand: "install Redis (`redis-server`, 7.0 or later) and run this again",
 };
 
-/// Where a server is, installed first when it is not there.
+pub(crate) const CMAKE: Program =
+    Program { name: "cmake", package: "cmake", by_hand: "install `cmake` and run this again" };
+
+pub(crate) const C_COMPILER: Program = Program {
+    name: "cc",
+    package: "build-essential",
+    by_hand: "install a C compiler (`cc`) and `make`, and run this again",
+};
+
+/// Where a program is, installed first when it is not there.
 ///
 /// # Errors
 /// A sentence that says what to install by hand.
-pub(crate) fn server(root: &Path, server: Server) -> Result<PathBuf, String> {
-    let Server { name, by_hand } = server;
+pub(crate) fn installed(root: &Path, program: Program) -> Result<PathBuf, String> {
+    let Program { name, package, by_hand } = program;
     if let Some(found) = find_program(name) {
         return Ok(found);
     }
@@ -40,7 +51,7 @@ pub(crate) fn server(root: &Path, server: Server) -> Result<PathBuf, String> {
         ));
     };
     let apt = apt.to_string_lossy();
-    for step in [&["update"][..], &["install", "-y", "--no-install-recommends", name]] {
+    for step in [&["update"][..], &["install", "-y", "--no-install-recommends", package]] {
         let mut line = prefix.clone();
         line.extend(["env", "DEBIAN_FRONTEND=noninteractive", &apt]);
         line.extend(step);

@@ -1,0 +1,65 @@
+//! mqttx, through its public interface only.
+
+mod forward;
+mod publish;
+mod receive;
+
+use std::sync::Arc;
+
+use mqttx::{QoS, Session, SessionBuilder, SessionManager, SessionOptions, Version};
+
+use crate::child::{LONG, Task};
+use crate::contestant::{self, Variant};
+use crate::workload::Work;
+
+pub(super) fn run(task: Task) -> Result<(), String> {
+    // The plain rows run on what `#[tokio::main]` gives: a worker for each core.
+    let runtime = match task.contestant.variant {
+        Variant::CurrentThread => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()
+        }
+        _ => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+    };
+    let task = Arc::new(task);
+    let work = async move {
+        match task.case.work {
+            Work::Publish => publish::run(&task).await,
+            Work::Receive => receive::run(&task).await,
+            Work::Forward => forward::run(&task).await,
+        }
+        .map_err(|error| format!("mqttx: {error}"))
+    };
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// A manager with the connected sessions of the task.
+async fn connected(
+    task: &Task,
+    sessions: usize,
+) -> Result<(SessionManager, Vec<Session>), mqttx::Error> {
+    let manager = SessionManager::builder().connect_rate(0).build();
+    let sessions = (0..sessions)
+        .map(|number| manager.add_session(options(task, number).build()?))
+        .collect::<Result<Vec<_>, _>>()?;
+    manager.wait_for_all_sessions(LONG).await?;
+    Ok((manager, sessions))
+}
+
+/// The options of a session: the version and the window of the task, everything else by default.
+fn options(task: &Task, number: usize) -> SessionBuilder {
+    let version = match task.contestant.version {
+        contestant::Version::V311 => Version::V311,
+        contestant::Version::V5 => Version::V5,
+    };
+    SessionOptions::quick_connect(format!("s{number}"), format!("mqtt://{}", task.peer))
+        .protocol(version)
+        .max_in_flight(task.case.window)
+}
+
+fn qos(task: &Task) -> QoS {
+    match task.case.qos {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}

@@ -1,0 +1,64 @@
+//! Publishing: handed over one after the other, finished when the session has nothing unacknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use mqttx::{Error, Publish, Session};
+
+use super::{connected, qos};
+use crate::child::{LONG, Task};
+use crate::contestant::Variant;
+use crate::workload::TOPIC;
+
+pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
+    let (_manager, sessions) = connected(task, task.case.sessions).await?;
+    task.released().await;
+    let parts = sessions.len();
+    let publishing: Vec<_> = sessions
+        .into_iter()
+        .enumerate()
+        .map(|(number, session)| {
+            let task = Arc::clone(task);
+            tokio::spawn(async move {
+                let messages = task.share(number, parts);
+                match task.contestant.variant {
+                    Variant::Awaited => awaited(&task, &session, messages).await,
+                    _ => submitted(&task, &session, messages).await,
+                }
+            })
+        })
+        .collect();
+    for one in publishing {
+        one.await.expect("no panic")?;
+    }
+    task.done();
+    std::future::pending().await
+}
+
+/// Nobody waits for the acknowledgement of a message: the session does, for all.
+async fn submitted(task: &Task, session: &Session, messages: u64) -> Result<(), Error> {
+    let message = Publish::new(TOPIC, task.payload()).qos(qos(task));
+    for _ in 0..messages {
+        session.submit(message.clone()).await?;
+    }
+    session.flush(LONG).await
+}
+
+/// The application waits for each acknowledgement, a window of messages behind.
+async fn awaited(task: &Task, session: &Session, messages: u64) -> Result<(), Error> {
+    let window = usize::from(task.case.window);
+    let message = Publish::new(TOPIC, task.payload()).qos(qos(task));
+    let mut flight = VecDeque::with_capacity(window);
+    for _ in 0..messages {
+        if flight.len() == window
+            && let Some(oldest) = flight.pop_front()
+        {
+            oldest.await?;
+        }
+        flight.push_back(session.enqueue(message.clone()).await?);
+    }
+    for delivery in flight {
+        delivery.await?;
+    }
+    Ok(())
+}
