@@ -1,5 +1,6 @@
 //! Messages received ([`Message`], [`MessageRef`]) and messages to send ([`Publish`]).
 
+mod body;
 mod publish;
 
 pub use publish::Publish;
@@ -13,30 +14,18 @@ use bytes::Bytes;
 use mqttx_proto::packet;
 use mqttx_proto::{PacketId, PropertiesRef, PropertyContext, QoS};
 
+use body::{Body, Payload};
+
 use crate::router::{Acker, InboundMeta, Origin};
 
 /// A message that arrived.
 ///
-/// Topic, properties and payload share one allocation of exactly their size, so a kept message
-/// never pins a read buffer; a clone copies no bytes.
+/// Topic, properties and payload share one allocation of about their size, so a kept message never pins a read buffer; a
+/// clone copies no bytes.
 #[derive(Clone)]
 pub struct Message {
-    body: Bytes,
-    topic_len: usize,
-    payload_at: usize,
-    meta: Meta,
-    origin: Arc<Origin>,
+    body: Body,
     acker: Option<Acker>,
-}
-
-/// What is known of a message besides its bytes.
-#[derive(Clone, Copy)]
-struct Meta {
-    qos: QoS,
-    retain: bool,
-    dup: bool,
-    packet_id: Option<PacketId>,
-    received_at: Instant,
 }
 
 impl Message {
@@ -45,26 +34,27 @@ impl Message {
         inbound: &InboundMeta,
         origin: &Arc<Origin>,
     ) -> Self {
-        let properties = publish.properties.as_bytes();
-        let payload_at = publish.topic.len() + properties.len();
-        let mut body = Vec::with_capacity(payload_at + publish.payload.len());
-        body.extend_from_slice(publish.topic.as_bytes());
-        body.extend_from_slice(properties);
-        body.extend_from_slice(publish.payload);
-        Self {
-            body: Bytes::from(body),
-            topic_len: publish.topic.len(),
-            payload_at,
-            meta: Meta {
-                qos: publish.qos,
-                retain: publish.retain,
-                dup: publish.dup,
-                packet_id: publish.packet_id,
-                received_at: inbound.received_at,
-            },
-            origin: Arc::clone(origin),
-            acker: None,
+        Self { body: Body::new(publish, inbound, origin), acker: None }
+    }
+
+    /// [`new`](Self::new) in the memory of a message that nobody needs any more, if it has room.
+    pub(crate) fn renew(
+        mut self,
+        publish: &packet::Publish<'_>,
+        inbound: &InboundMeta,
+        origin: &Arc<Origin>,
+    ) -> Self {
+        if !self.body.refill(publish, inbound, origin) {
+            return Self::new(publish, inbound, origin);
         }
+        self.acker = None;
+        self
+    }
+
+    /// Whether nobody else has this message, so that its memory may serve another.
+    pub(crate) fn is_spent(&mut self) -> bool {
+        self.acker = None;
+        self.body.is_reusable()
     }
 
     pub(crate) fn with_acker(mut self, acker: Option<Acker>) -> Self {
@@ -74,19 +64,20 @@ impl Message {
 
     /// The message as the packet that it came in.
     pub(crate) fn as_packet(&self) -> packet::Publish<'_> {
+        let meta = self.body.meta();
         packet::Publish {
-            dup: self.meta.dup,
-            qos: self.meta.qos,
-            retain: self.meta.retain,
+            dup: meta.dup,
+            qos: meta.qos,
+            retain: meta.retain,
             topic: self.topic(),
-            packet_id: self.meta.packet_id,
+            packet_id: meta.packet_id,
             properties: self.properties(),
             payload: self.payload(),
         }
     }
 
     pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
+        self.body.origin()
     }
 
     /// Bytes of topic, properties and payload together.
@@ -98,19 +89,19 @@ impl Message {
     #[must_use]
     pub fn topic(&self) -> &str {
         // Valid since decoding; checked again only because the crate forbids `unsafe`.
-        self.body.get(..self.topic_len).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or("")
+        std::str::from_utf8(self.body.topic()).unwrap_or("")
     }
 
     /// The payload; may be empty.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.body.get(self.payload_at..).unwrap_or(&[])
+        self.body.payload()
     }
 
     /// The payload as a cheap handle to the same bytes.
     #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
-        self.body.slice(self.payload_at.min(self.body.len())..)
+        Bytes::from_owner(Payload(self.body.clone()))
     }
 
     /// The payload as text.
@@ -124,32 +115,32 @@ impl Message {
     /// The level at which the server delivered the message.
     #[must_use]
     pub fn qos(&self) -> QoS {
-        self.meta.qos
+        self.body.meta().qos
     }
 
     /// The retain flag: a stored message sent at subscription, unless Retain As Published was
     /// asked for (MQTT 5, section 3.3.1.3).
     #[must_use]
     pub fn retain(&self) -> bool {
-        self.meta.retain
+        self.body.meta().retain
     }
 
     /// The server may have sent this message before.
     #[must_use]
     pub fn dup(&self) -> bool {
-        self.meta.dup
+        self.body.meta().dup
     }
 
     /// The packet identifier; `None` at QoS 0.
     #[must_use]
     pub fn packet_id(&self) -> Option<PacketId> {
-        self.meta.packet_id
+        self.body.meta().packet_id
     }
 
     /// The properties of the message; empty in MQTT 3.1.1.
     #[must_use]
     pub fn properties(&self) -> PropertiesRef<'_> {
-        let raw = self.body.get(self.topic_len..self.payload_at).unwrap_or(&[]);
+        let raw = self.body.properties();
         if raw.is_empty() {
             return PropertiesRef::EMPTY;
         }
@@ -160,13 +151,13 @@ impl Message {
     /// The name of the session that received the message.
     #[must_use]
     pub fn session(&self) -> &str {
-        &self.origin.name
+        &self.body.origin().name
     }
 
     /// When the driver read the message from the socket (all messages of one read share a time).
     #[must_use]
     pub fn received_at(&self) -> Instant {
-        self.meta.received_at
+        self.body.meta().received_at
     }
 
     /// [`received_at`](Self::received_at) as wall-clock time, computed from the age of the
@@ -174,7 +165,7 @@ impl Message {
     #[must_use]
     pub fn received_system(&self) -> SystemTime {
         let now = SystemTime::now();
-        now.checked_sub(self.meta.received_at.elapsed()).unwrap_or(now)
+        now.checked_sub(self.body.meta().received_at.elapsed()).unwrap_or(now)
     }
 
     /// Says that this route is done with the message; the server gets its acknowledgement once
@@ -203,10 +194,10 @@ impl fmt::Debug for Message {
         f.debug_struct("Message")
             .field("topic", &self.topic())
             .field("payload_len", &self.payload().len())
-            .field("qos", &self.meta.qos)
-            .field("retain", &self.meta.retain)
-            .field("dup", &self.meta.dup)
-            .field("session", &self.origin.name)
+            .field("qos", &self.body.meta().qos)
+            .field("retain", &self.body.meta().retain)
+            .field("dup", &self.body.meta().dup)
+            .field("session", &self.body.origin().name)
             .finish_non_exhaustive()
     }
 }

@@ -12,6 +12,8 @@ use mqttx_proto::QoS;
 use tokio::runtime::Handle;
 
 use super::done::{Acker, Completion, Slot};
+use super::scratch::SPARE;
+use super::subscription::{Item, Unparks};
 use super::target::{Phase, State, Target};
 use crate::event::{EventKind, EventName};
 use crate::message::{Message, MessageRef};
@@ -57,9 +59,16 @@ impl Target {
     /// Handles messages until none is left or one fails; the one job of the route.
     fn run_blocking(self: Arc<Self>) {
         let Consumer::Blocking { handler, runtime } = &self.consumer else { return };
-        while let Some(taken) = self.take() {
+        let mut spent = None;
+        while let Some(taken) = self.take(spent.take()) {
             let result = catch_unwind(AssertUnwindSafe(|| handler(&taken.message)));
-            let Some(backoff) = self.finish(taken, result) else { continue };
+            let backoff = match self.finish(taken, result) {
+                Finished::Done(message) => {
+                    spent = Some(message);
+                    continue;
+                }
+                Finished::Again(backoff) => backoff,
+            };
             let (target, blocking) = (Arc::clone(&self), runtime.clone());
             // The wait costs a timer, not a thread of the pool.
             runtime.spawn(async move {
@@ -70,37 +79,63 @@ impl Target {
         }
     }
 
-    /// The next message; when there is none, the job is over.
-    fn take(self: &Arc<Self>) -> Option<Taken> {
+    /// The next message; when there is none, the job is over. `spent` is the one before.
+    fn take(self: &Arc<Self>, spent: Option<Message>) -> Option<Taken> {
+        self.next(spent, |state| state.running = false)
+    }
+
+    pub(super) fn poll_take(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        spent: Option<Message>,
+    ) -> Poll<Option<Taken>> {
+        let mut open = false;
+        let next = self.next(spent, |state| {
+            open = state.phase == Phase::Open;
+            if open && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.waker = Some(cx.waker().clone());
+            }
+        });
+        if next.is_none() && open { Poll::Pending } else { Poll::Ready(next) }
+    }
+
+    /// The next message. `nothing` is called under the lock if there is none.
+    fn next(
+        self: &Arc<Self>,
+        spent: Option<Message>,
+        nothing: impl FnOnce(&mut State),
+    ) -> Option<Taken> {
+        let mut front = self.front();
+        front.spent.extend(spent.and_then(|mut spent| spent.is_spent().then_some(spent)));
+        if let Some(taken) = front.taken.pop_front() {
+            return Some(taken);
+        }
+        let mut unparks = Unparks::default();
         let mut state = self.state();
-        let next = self.next(&mut state);
+        if state.spare.len() < SPARE {
+            state.spare.append(&mut front.spent);
+        }
+        front.spent.clear();
+        let handful = if self.options().manual_ack { 1 } else { state.queue.handful() };
+        for _ in 0..handful {
+            let Some((item, unpark)) = state.queue.pop() else { break };
+            unparks.add(unpark);
+            front.taken.push_back(self.hold(&mut state, item));
+        }
+        let told = state.drops.due_now();
+        let next = front.taken.pop_front();
         if next.is_none() {
-            state.running = false;
+            nothing(&mut state);
         }
-        drop(state);
-        next.map(|next| self.taken(next))
+        drop((state, front));
+        // Outside the locks: what taking messages brings with it.
+        unparks.tell();
+        self.tell_of_drops(told, None);
+        next
     }
 
-    pub(super) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
-        let mut state = self.state();
-        if let Some(next) = self.next(&mut state) {
-            drop(state);
-            return Poll::Ready(Some(self.taken(next)));
-        }
-        if state.phase != Phase::Open {
-            return Poll::Ready(None);
-        }
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    fn next(self: &Arc<Self>, state: &mut State) -> Option<Next> {
-        if let Some(taken) = state.retry.take() {
-            return Some(Next { taken, unpark: None, told: None });
-        }
-        let (item, unpark) = state.queue.pop()?;
+    /// A message leaves the queue. A manual route holds what is owed for it.
+    fn hold(self: &Arc<Self>, state: &mut State, item: Item) -> Taken {
         let (mut message, mut completion, mut slot) = (item.message, item.completion, None);
         if self.options().manual_ack && !completion.is_nothing() {
             let held = std::mem::replace(&mut completion, Completion::Nothing);
@@ -108,44 +143,33 @@ impl Target {
             message = message.with_acker(Some(Acker::new(self, place)));
             slot = Some(place);
         }
-        let taken = Taken { message, attempts: 0, completion, slot };
-        Some(Next { taken, unpark, told: state.drops.due_now() })
+        Taken { message, attempts: 0, completion, slot }
     }
 
-    /// Outside the lock: the rest of what taking a message brings with it.
-    fn taken(&self, next: Next) -> Taken {
-        if let Some(unpark) = next.unpark {
-            unpark.tell();
-        }
-        self.tell_of_drops(next.told, None);
-        next.taken
-    }
-
-    /// The handler returned or panicked; `Some`: the message is to be taken again after that
-    /// time.
-    fn finish(&self, mut taken: Taken, result: Result<(), Panic>) -> Option<Duration> {
+    /// The handler returned or panicked.
+    fn finish(&self, mut taken: Taken, result: Result<(), Panic>) -> Finished {
         let Err(panic) = result else {
             self.counts.handled.fetch_add(1, Relaxed);
             taken.completion.finish();
-            return None;
+            return Finished::Done(taken.message);
         };
         taken.attempts += 1;
         if taken.attempts > self.options().retries {
             self.report_failure(&taken.message, taken.attempts, &*panic);
             taken.message.ack();
             taken.completion.finish();
-            return None;
+            return Finished::Done(taken.message);
         }
         let answered = taken.slot.is_some_and(|slot| !self.is_unacked(slot));
         let backoff = FIRST_BACKOFF.saturating_mul(1 << (taken.attempts - 1).min(16));
-        let mut state = self.state();
-        if state.phase == Phase::Stopped || answered {
-            drop(state);
+        let mut front = self.front();
+        if self.state().phase == Phase::Stopped || answered {
+            drop(front);
             taken.completion.finish();
-            return None;
+            return Finished::Done(taken.message);
         }
-        state.retry = Some(taken);
-        Some(backoff)
+        front.taken.push_front(taken);
+        Finished::Again(backoff)
     }
 
     pub(super) fn report_failure(&self, message: &Message, attempts: u32, panic: &dyn Any) {
@@ -170,10 +194,11 @@ impl Target {
     }
 }
 
-struct Next {
-    taken: Taken,
-    unpark: Option<super::subscription::Unpark>,
-    told: Option<(crate::metrics::DropReason, u64)>,
+/// What became of a message that a handler had.
+enum Finished {
+    Done(Message),
+    /// It is the next one again, after that time.
+    Again(Duration),
 }
 
 /// The task of a route with an async handler.
@@ -182,10 +207,12 @@ where
     F: Fn(Message) -> Fut + Send + Sync,
     Fut: Future<Output = ()> + Send,
 {
-    while let Some(taken) = std::future::poll_fn(|cx| target.poll_take(cx)).await {
+    let mut spent = None;
+    while let Some(taken) = std::future::poll_fn(|cx| target.poll_take(cx, spent.take())).await {
         let result = call_async(&handler, taken.message.clone()).await;
-        if let Some(backoff) = target.finish(taken, result) {
-            tokio::time::sleep(backoff).await;
+        match target.finish(taken, result) {
+            Finished::Done(message) => spent = Some(message),
+            Finished::Again(backoff) => tokio::time::sleep(backoff).await,
         }
     }
 }

@@ -26,6 +26,7 @@ mod consumer;
 mod done;
 mod options;
 mod route;
+mod scratch;
 mod stream;
 mod subscription;
 mod target;
@@ -36,9 +37,11 @@ pub use route::{Route, RouteStats};
 pub use stream::MessageStream;
 
 pub(crate) use done::Acker;
+pub(crate) use scratch::Scratch;
 pub(crate) use target::Target;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -52,6 +55,7 @@ use crate::message::{Message, MessageRef};
 use crate::metrics::SessionCounters;
 
 use done::{Countdown, Owed};
+use scratch::Outbox;
 use trie::Trie;
 
 /// The session that a message came from, as far as routes need it.
@@ -123,12 +127,8 @@ pub(crate) enum Dispatched {
 #[derive(Default)]
 pub(crate) struct Router {
     table: RwLock<Table>,
-}
-
-/// Reused by a driver from message to message, so that matching allocates nothing.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    entries: Vec<Entry>,
+    /// Changes of the table.
+    changes: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -154,16 +154,23 @@ impl Router {
     /// Adds a route; `subscription` is the identifier under which its filter is, or will be,
     /// subscribed, or 0. A server that sends no identifiers needs no change here.
     pub(crate) fn add(&self, target: &Arc<Target>, subscription: u32) {
-        let mut table = self.write();
-        table.add(Entry { target: Arc::clone(target), subscription });
+        self.write().add(Entry { target: Arc::clone(target), subscription });
+        self.changed();
     }
 
     /// `false` if the route is not here.
     pub(crate) fn remove(&self, target: &Target) -> bool {
-        self.write().remove(target).is_some()
+        let removed = self.write().remove(target).is_some();
+        self.changed();
+        removed
     }
 
-    /// Hands a message to every route that wants it; see the module's contract.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Hands a message to every route that wants it; see the module's contract. Queues may get theirs only with
+    /// [`Scratch::finish`].
     pub(crate) fn dispatch(
         &self,
         publish: &Publish<'_>,
@@ -171,19 +178,20 @@ impl Router {
         source: &Arc<dyn MessageSource>,
         scratch: &mut Scratch,
     ) -> Dispatched {
-        scratch.entries.clear();
-        self.find(publish, &mut scratch.entries);
+        let Scratch { entries, memo, outbox } = scratch;
         let arrival = Arrival { publish, inbound, source };
-        let outcome = match scratch.entries.as_slice() {
-            [] => Dispatched::Unrouted,
-            [only] => {
-                let owed = inbound.ticket.map_or(Owed::Nothing, Owed::One);
-                Dispatched::of(only.target.deliver(&arrival, owed, None))
-            }
-            many => arrival.deliver_to_many(many),
-        };
+        let stamp = (std::ptr::from_ref(self).addr(), self.changes.load(Ordering::Acquire));
+        let place = memo.place(stamp, publish);
+        if let Some(known) = place.as_ref().and_then(|place| memo.get(place, publish.topic)) {
+            return arrival.deliver(known, outbox);
+        }
+        self.find(publish, entries);
+        let outcome = arrival.deliver(entries, outbox);
+        if let Some(place) = place.filter(|_| !entries.is_empty()) {
+            memo.put(&place, publish.topic, entries);
+        }
         // The table lock is not held here: this may drop the last handle of a stopped route.
-        scratch.entries.clear();
+        entries.clear();
         outcome
     }
 
@@ -200,6 +208,7 @@ impl Router {
     pub(crate) fn close(&self) {
         let targets = self.targets();
         *self.write() = Table::default();
+        self.changed();
         for target in targets {
             if target.session().is_some() {
                 target.end();
@@ -295,7 +304,18 @@ impl Arrival<'_> {
         MessageRef::new(self.publish, self.inbound, self.source.origin(), acker)
     }
 
-    fn deliver_to_many(&self, entries: &[Entry]) -> Dispatched {
+    fn deliver(&self, entries: &[Entry], outbox: &mut Outbox) -> Dispatched {
+        match entries {
+            [] => Dispatched::Unrouted,
+            [only] => {
+                let owed = self.inbound.ticket.map_or(Owed::Nothing, Owed::One);
+                Dispatched::of(only.target.deliver(self, owed, None, outbox))
+            }
+            many => self.deliver_to_many(many, outbox),
+        }
+    }
+
+    fn deliver_to_many(&self, entries: &[Entry], outbox: &mut Outbox) -> Dispatched {
         let countdown = self.inbound.ticket.map(|ticket| Countdown::new(self.source, ticket));
         let owed = countdown.as_ref().map_or(Owed::Nothing, Owed::Shared);
         let mut owned: Option<Message> = None;
@@ -303,8 +323,8 @@ impl Arrival<'_> {
             let copy = entry
                 .target
                 .keeps_messages()
-                .then(|| owned.get_or_insert_with(|| self.to_message()).clone());
-            entry.target.deliver(self, owed, copy);
+                .then(|| owned.get_or_insert_with(|| outbox.message(self)).clone());
+            entry.target.deliver(self, owed, copy, outbox);
         }
         Dispatched::of(countdown.is_none_or(|countdown| countdown.release()))
     }

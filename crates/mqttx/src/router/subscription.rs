@@ -62,6 +62,37 @@ impl Unpark {
     pub(super) fn tell(self) {
         self.source.unpark(self.bytes);
     }
+
+    /// Adds `other` if that is for the same source; else gives it back.
+    fn merge(&mut self, other: Self) -> Option<Self> {
+        if !Arc::ptr_eq(&self.source, &other.source) {
+            return Some(other);
+        }
+        self.bytes += other.bytes;
+        None
+    }
+}
+
+/// Several, most of them for one source.
+#[derive(Default)]
+#[must_use]
+pub(super) struct Unparks {
+    last: Option<Unpark>,
+    others: Vec<Unpark>,
+}
+
+impl Unparks {
+    pub(super) fn add(&mut self, unpark: Option<Unpark>) {
+        let Some(unpark) = unpark else { return };
+        match &mut self.last {
+            Some(last) => self.others.extend(last.merge(unpark)),
+            none => *none = Some(unpark),
+        }
+    }
+
+    pub(super) fn tell(self) {
+        self.last.into_iter().chain(self.others).for_each(Unpark::tell);
+    }
 }
 
 impl Queue {
@@ -90,10 +121,28 @@ impl Queue {
                 Overflow::Block => {}
             }
         }
-        source.park(item.cost());
         item.parked = Some(Arc::clone(source));
+        source.park(item.cost());
         self.items.push_back(item);
         Pushed::Queued
+    }
+
+    /// [`push`](Self::push) where nothing is dropped.
+    pub(super) fn push_or_park(&mut self, mut item: Item, source: &Arc<dyn MessageSource>) {
+        if self.items.len() >= self.capacity {
+            source.park(item.cost());
+            item.parked = Some(Arc::clone(source));
+        }
+        self.items.push_back(item);
+    }
+
+    /// How many may be taken together: few enough that the capacity still means something, one where the policy needs to see
+    /// all that are not handled.
+    pub(super) fn handful(&self) -> usize {
+        match self.overflow {
+            Overflow::Block => (self.capacity / 8).clamp(1, 64),
+            _ => 1,
+        }
     }
 
     /// The next message to handle.

@@ -1,5 +1,6 @@
 //! A route's inner side: the queue that dispatch fills and a consumer empties.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -11,8 +12,9 @@ use mqttx_proto::QoS;
 
 use super::consumer::{Consumer, InlineHandler, Taken};
 use super::done::{Acker, Completion, Owed, Slot, Unacked};
+use super::scratch::{Outbox, SPARE};
 use super::subscription::{Item, Pushed, Queue};
-use super::{Arrival, MessageSource, RouteOptions, RouteStats};
+use super::{Arrival, MessageSource, Overflow, RouteOptions, RouteStats};
 use crate::event::{EventBus, EventKind, EventName};
 use crate::message::Message;
 use crate::metrics::DropReason;
@@ -35,13 +37,23 @@ pub(crate) struct Target {
     pub(super) counts: Counts,
     /// The phase is `Open`: an inline route looks at nothing else.
     open: AtomicBool,
+    /// What the consumer works on, taken from the queue in one go. Locked before `state`, never after it.
+    front: Mutex<Front>,
     state: Mutex<State>,
+}
+
+/// The messages that come before those in the queue.
+#[derive(Default)]
+pub(super) struct Front {
+    pub(super) taken: VecDeque<Taken>,
+    /// Handled messages that nobody else has.
+    pub(super) spent: Vec<Message>,
 }
 
 pub(super) struct State {
     pub(super) queue: Queue,
-    /// The message whose handler panicked, waiting to be handed over again.
-    pub(super) retry: Option<Taken>,
+    /// Messages that were handled, and whose memory the next ones may have.
+    pub(super) spare: Vec<Message>,
     pub(super) unacked: Unacked,
     pub(super) phase: Phase,
     /// A blocking job is running or scheduled.
@@ -123,9 +135,10 @@ impl Target {
             events,
             counts: Counts::default(),
             open: AtomicBool::new(true),
+            front: Mutex::default(),
             state: Mutex::new(State {
                 queue,
-                retry: None,
+                spare: Vec::new(),
                 unacked: Unacked::default(),
                 phase: Phase::Open,
                 running: false,
@@ -158,8 +171,9 @@ impl Target {
 
     pub(super) fn stats(&self) -> RouteStats {
         let (queued, unacked) = {
+            let taken = self.front().taken.len();
             let state = self.state();
-            (state.queue.len() + usize::from(state.retry.is_some()), state.unacked.len())
+            (taken + state.queue.len(), state.unacked.len())
         };
         RouteStats {
             received: self.counts.received.load(Relaxed),
@@ -183,14 +197,46 @@ impl Target {
         arrival: &Arrival<'_>,
         owed: Owed<'_>,
         copy: Option<Message>,
+        outbox: &mut Outbox,
     ) -> bool {
         self.counts.received.fetch_add(1, Relaxed);
         if let Consumer::Inline(handler) = &self.consumer {
             return self.call_inline(handler, arrival, owed);
         }
-        let message = copy.unwrap_or_else(|| arrival.to_message());
+        let message = copy.unwrap_or_else(|| outbox.message(arrival));
         let item = Item::new(message, owed.keep(arrival.source), arrival.inbound);
+        // What the queue may drop is decided message by message.
+        if self.options.overflow == Overflow::Block && !arrival.inbound.shed {
+            outbox.push(self, item, arrival.source);
+            return false;
+        }
         self.enqueue(item, arrival)
+    }
+
+    /// Takes messages that its queue does not drop. In return `spare` gets messages whose memory nobody needs.
+    pub(super) fn enqueue_all(
+        self: &Arc<Self>,
+        items: &mut Vec<Item>,
+        source: &Arc<dyn MessageSource>,
+        spare: &mut Vec<Message>,
+    ) {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            drop(state);
+            // The dispatch said that an acknowledgement would come.
+            items.drain(..).for_each(|item| item.completion.finish());
+            return;
+        }
+        for item in items.drain(..) {
+            state.queue.push_or_park(item, source);
+        }
+        if spare.len() < SPARE {
+            spare.append(&mut state.spare);
+        }
+        let start = !std::mem::replace(&mut state.running, true);
+        let waker = state.waker.take();
+        drop(state);
+        self.wake_consumer(start, waker);
     }
 
     fn enqueue(self: &Arc<Self>, item: Item, arrival: &Arrival<'_>) -> bool {
@@ -310,7 +356,7 @@ impl Target {
     /// Hands out nothing more and counts everything held as done; `false` if it was stopped
     /// before.
     pub(super) fn stop(&self) -> bool {
-        let (waiting, retry, unacked, waker, told) = {
+        let (waiting, unacked, waker, told) = {
             let mut state = self.state();
             if state.phase == Phase::Stopped {
                 return false;
@@ -319,7 +365,6 @@ impl Target {
             self.open.store(false, Release);
             (
                 state.queue.drain(),
-                state.retry.take(),
                 state.unacked.take_where(|_, _| true),
                 state.waker.take(),
                 state.drops.rest(),
@@ -331,9 +376,8 @@ impl Target {
             }
             item.completion.finish();
         }
-        if let Some(taken) = retry {
-            taken.completion.finish();
-        }
+        let front = std::mem::take(&mut *self.front());
+        front.taken.into_iter().for_each(|taken| taken.completion.finish());
         unacked.into_iter().for_each(Completion::finish);
         self.tell_of_drops(told, None);
         if let Some(waker) = waker {
@@ -344,14 +388,15 @@ impl Target {
 
     /// Forgets everything held, so that nothing of it is ever acknowledged.
     pub(super) fn abandon(&self) {
-        let (waiting, retry, unacked) = {
+        let (waiting, unacked) = {
             let mut state = self.state();
             state.phase = Phase::Stopped;
             self.open.store(false, Release);
-            (state.queue.drain(), state.retry.take(), state.unacked.take_where(|_, _| true))
+            (state.queue.drain(), state.unacked.take_where(|_, _| true))
         };
         waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());
-        drop((retry, unacked));
+        let front = std::mem::take(&mut *self.front());
+        drop((front, unacked));
     }
 
     pub(super) fn finish_unacked(&self, slot: Slot) {
@@ -372,6 +417,10 @@ impl Target {
             .unacked
             .take_where(|completion, sent_again| sent_again && completion.is_owed_to(source));
         drop(forgotten);
+    }
+
+    pub(super) fn front(&self) -> MutexGuard<'_, Front> {
+        self.front.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -4,6 +4,7 @@
 //! task ([`driver`]) moves bytes. Publishing is in [`publish`], subscriptions and routes in
 //! [`subscribe`], futures in [`delivery`].
 
+mod acked;
 mod backoff;
 mod delivery;
 mod driver;

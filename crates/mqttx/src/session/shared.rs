@@ -14,6 +14,7 @@ use mqttx_proto::{Properties, ReasonCode};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::acked::Acked;
 use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Somebody who waits for a status or for the outbox to drain looks again.
     pub(crate) changed: Notify,
+    /// Messages that were acknowledged since the driver looked.
+    pub(crate) acked: Acked,
     /// Bytes of received messages beyond the capacity of their routes, or without a route.
     pub(crate) parked: AtomicUsize,
     /// The driver does not read, or not connect, until `parked` is at most half of the limit.
@@ -144,6 +147,7 @@ impl Shared {
             router: Router::new(),
             state: Mutex::new(state),
             changed: Notify::new(),
+            acked: Acked::default(),
             parked: AtomicUsize::new(0),
             throttled: AtomicBool::new(false),
             unhandled: AtomicUsize::new(0),
@@ -239,14 +243,13 @@ impl State {
         waker: &Waker,
         alarm: Option<Instant>,
         socket_full: bool,
+        acked: &Acked,
     ) -> bool {
         self.alarm = alarm;
         self.socket_full = socket_full;
         self.asleep = Some(waker.clone());
-        if self.driver_to_wake().is_some() {
-            return false;
-        }
-        true
+        // Whoever acknowledges after this look finds a driver that sleeps.
+        acked.is_empty() && self.driver_to_wake().is_none()
     }
 
     /// The driver runs, in a turn that began at `now`: nobody needs to wake it.
@@ -292,15 +295,11 @@ impl MessageSource for Shared {
     }
 
     fn ack(&self, ticket: AckTicket) {
-        let mut state = self.lock();
-        state.core.ack(ticket);
-        if state.drain_watchers == 0 {
-            return self.unlock_and_wake(state);
-        }
-        let driver = state.driver();
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
+        if self.acked.push(ticket) {
+            let driver = self.lock().driver();
+            if let Some(driver) = driver {
+                driver.wake();
+            }
         }
     }
 

@@ -4,6 +4,7 @@ mod acks;
 mod consumers;
 mod dispatch;
 mod overflow;
+mod reads;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -137,8 +138,24 @@ impl Bench {
         self.host.events.subscribe(EventFilter::all())
     }
 
-    /// A PUBLISH arrives; its ticket unless QoS 0.
+    /// A PUBLISH arrives alone; its ticket unless QoS 0.
     fn arrives(&mut self, topic: &str, payload: &str, qos: QoS) -> (Dispatched, Option<AckTicket>) {
+        let outcome = self.arrives_with_others(topic, payload, qos);
+        self.read_ends();
+        outcome
+    }
+
+    fn read_ends(&mut self) {
+        self.scratch.finish(&self.as_source);
+    }
+
+    /// A PUBLISH arrives in the middle of a read; its ticket unless QoS 0.
+    fn arrives_with_others(
+        &mut self,
+        topic: &str,
+        payload: &str,
+        qos: QoS,
+    ) -> (Dispatched, Option<AckTicket>) {
         self.next += 1;
         let packet_id = PacketId::new(self.next).filter(|_| qos > QoS::AtMostOnce);
         let publish = Publish {

@@ -159,6 +159,7 @@ impl Driver {
     fn drive_core(&mut self, now: Instant, desk: &mut Desk) {
         let mut state = self.shared.lock();
         state.awake(now);
+        self.shared.acked.take(&mut desk.done);
         if let Phase::Open(link) = &mut self.phase
             && link.written > 0
         {
@@ -171,6 +172,7 @@ impl Driver {
             state.core.handle_timeout(now);
             // A timer of the core means a quiet session: the memory of the last burst is given back.
             state.waiters.shrink();
+            self.shared.acked.shrink();
             if let Phase::Open(link) = &mut self.phase {
                 link.transmit.shrink();
             }
@@ -339,7 +341,7 @@ impl Driver {
         if self.over && !self.shared.throttled.load(Ordering::Acquire) {
             return false;
         }
-        state.fall_asleep(cx.waker(), alarm, socket_full)
+        state.fall_asleep(cx.waker(), alarm, socket_full, &self.shared.acked)
     }
 
     /// Whether the inbound buffer is over its limit; once it is, until it is half empty.

@@ -1,0 +1,196 @@
+//! What a driver keeps for a read's worth of messages: matches that it found, and messages that their routes do not have yet.
+
+use std::sync::Arc;
+
+use mqttx_proto::packet::Publish;
+
+use super::subscription::Item;
+use super::target::Target;
+use super::{Arrival, Entry, MessageSource};
+use crate::message::Message;
+
+/// Reused by a driver from read to read, so that matching and keeping messages allocates nothing.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(super) entries: Vec<Entry>,
+    pub(super) memo: Memo,
+    pub(super) outbox: Outbox,
+}
+
+impl Scratch {
+    /// The read is through: routes get the rest of their messages. What was found is forgotten, since it keeps routes alive.
+    pub(crate) fn finish(&mut self, source: &Arc<dyn MessageSource>) {
+        self.outbox.flush(source);
+        self.memo.clear();
+    }
+}
+
+/// The routes of the topics that came in this read.
+#[derive(Default)]
+pub(super) struct Memo {
+    /// Of which router, and how often that had changed.
+    stamp: (usize, u64),
+    slots: Vec<Slot>,
+    used: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Slot {
+    topic: Vec<u8>,
+    /// The subscription identifier that came with it, or 0.
+    subscription: u32,
+    entries: Vec<Entry>,
+}
+
+/// Topics that are remembered, at most.
+const SLOTS: usize = 64;
+
+/// Longer topics are looked up each time.
+const LONGEST: usize = 256;
+
+impl Memo {
+    /// The slot of the message's topic; `None` where remembering does not help.
+    pub(super) fn place(&mut self, stamp: (usize, u64), publish: &Publish<'_>) -> Option<Place> {
+        if self.stamp != stamp {
+            self.clear();
+            self.stamp = stamp;
+        }
+        let mut ids = publish.properties.subscription_identifiers();
+        let subscription = ids.next().unwrap_or(0);
+        if ids.next().is_some() || publish.topic.len() > LONGEST {
+            return None;
+        }
+        if self.slots.is_empty() {
+            self.slots.resize_with(SLOTS, Slot::default);
+        }
+        Some(Place { index: index_of(publish.topic.as_bytes()), subscription })
+    }
+
+    /// The routes, if the place has this topic.
+    pub(super) fn get(&self, place: &Place, topic: &str) -> Option<&[Entry]> {
+        let slot = self.slots.get(usize::from(place.index))?;
+        let known = !slot.entries.is_empty()
+            && slot.subscription == place.subscription
+            && slot.topic == topic.as_bytes();
+        known.then_some(&slot.entries)
+    }
+
+    pub(super) fn put(&mut self, place: &Place, topic: &str, entries: &mut Vec<Entry>) {
+        let Some(slot) = self.slots.get_mut(usize::from(place.index)) else { return };
+        if slot.entries.is_empty() {
+            self.used.push(place.index);
+        }
+        slot.topic.clear();
+        slot.topic.extend_from_slice(topic.as_bytes());
+        slot.subscription = place.subscription;
+        std::mem::swap(&mut slot.entries, entries);
+    }
+
+    fn clear(&mut self) {
+        for index in self.used.drain(..) {
+            if let Some(slot) = self.slots.get_mut(usize::from(index)) {
+                slot.entries.clear();
+            }
+        }
+    }
+}
+
+/// Where a topic is remembered, if it is.
+pub(super) struct Place {
+    index: u8,
+    subscription: u32,
+}
+
+/// The end of a topic tells topics apart better than its beginning.
+fn index_of(topic: &[u8]) -> u8 {
+    let mut last = [0; 8];
+    let from = topic.len().saturating_sub(8);
+    for (to, from) in last.iter_mut().zip(topic.get(from..).unwrap_or_default()) {
+        *to = *from;
+    }
+    let mixed = (u64::from_le_bytes(last) ^ topic.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 58) as u8
+}
+
+/// Messages that routes get together: one lock and one wake-up for many.
+#[derive(Default)]
+pub(super) struct Outbox {
+    lots: Vec<Lot>,
+    /// Messages whose memory serves the next ones.
+    spare: Vec<Message>,
+}
+
+#[derive(Default)]
+struct Lot {
+    target: Option<Arc<Target>>,
+    items: Vec<Item>,
+}
+
+/// Routes that are collected for at a time.
+const LOTS: usize = 8;
+
+/// Messages of a route that are collected before it gets them: its consumer works while more are read.
+const LOT: usize = 64;
+
+/// Messages whose memory is kept.
+pub(super) const SPARE: usize = 256;
+
+impl Outbox {
+    /// A message in the memory of an old one.
+    pub(super) fn message(&mut self, arrival: &Arrival<'_>) -> Message {
+        match self.spare.pop() {
+            Some(old) => old.renew(arrival.publish, arrival.inbound, arrival.source.origin()),
+            None => arrival.to_message(),
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        target: &Arc<Target>,
+        item: Item,
+        source: &Arc<dyn MessageSource>,
+    ) {
+        let is_its = |lot: &Lot| lot.target.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
+        let index = match self.lots.iter().position(is_its) {
+            Some(index) => index,
+            None => self.begin(target, source),
+        };
+        if let Some(lot) = self.lots.get_mut(index) {
+            lot.items.push(item);
+            if lot.items.len() >= LOT {
+                target.enqueue_all(&mut lot.items, source, &mut self.spare);
+            }
+        }
+    }
+
+    /// A lot for another route.
+    fn begin(&mut self, target: &Arc<Target>, source: &Arc<dyn MessageSource>) -> usize {
+        if let Some(free) = self.lots.iter().position(|lot| lot.target.is_none()) {
+            self.lots[free].target = Some(Arc::clone(target));
+            return free;
+        }
+        if self.lots.len() == LOTS {
+            self.flush(source);
+        }
+        match self.lots.first_mut() {
+            Some(lot) if lot.target.is_none() => {
+                lot.target = Some(Arc::clone(target));
+                0
+            }
+            _ => {
+                self.lots.push(Lot { target: Some(Arc::clone(target)), items: Vec::new() });
+                self.lots.len() - 1
+            }
+        }
+    }
+
+    fn flush(&mut self, source: &Arc<dyn MessageSource>) {
+        for lot in &mut self.lots {
+            if let Some(target) = lot.target.take()
+                && !lot.items.is_empty()
+            {
+                target.enqueue_all(&mut lot.items, source, &mut self.spare);
+            }
+        }
+    }
+}

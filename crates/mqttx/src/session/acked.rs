@@ -1,0 +1,39 @@
+//! Messages that their routes are done with, on the way to the driver.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mqttx_proto::AckTicket;
+
+/// A list beside the session's state, so that handlers and driver do not wait for each other's work.
+#[derive(Debug, Default)]
+pub(crate) struct Acked(Mutex<Vec<AckTicket>>);
+
+/// Room for tickets that is kept while there are none.
+const KEEP: usize = 16;
+
+impl Acked {
+    /// `true` for the first since the driver looked: it has to be woken.
+    pub(crate) fn push(&self, ticket: AckTicket) -> bool {
+        let mut tickets = self.lock();
+        tickets.push(ticket);
+        tickets.len() == 1
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Appends all to `out`.
+    pub(crate) fn take(&self, out: &mut Vec<AckTicket>) {
+        out.append(&mut self.lock());
+    }
+
+    /// Gives memory back, for a quiet session.
+    pub(crate) fn shrink(&self) {
+        self.lock().shrink_to(KEEP);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<AckTicket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
