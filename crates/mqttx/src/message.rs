@@ -57,6 +57,16 @@ impl Message {
         self.body.is_reusable()
     }
 
+    /// Whether its memory may serve another message later.
+    pub(crate) fn is_small(&self) -> bool {
+        self.body.is_small()
+    }
+
+    /// Another handle to the same bytes, without the right to acknowledge.
+    pub(crate) fn share(&self) -> Self {
+        Self { body: self.body.clone(), acker: None }
+    }
+
     pub(crate) fn with_acker(mut self, acker: Option<Acker>) -> Self {
         self.acker = acker;
         self

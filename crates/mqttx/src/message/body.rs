@@ -89,6 +89,10 @@ impl Body {
         Arc::get_mut(&mut self.0).is_some_and(|inner| !inner.small.is_empty())
     }
 
+    pub(super) fn is_small(&self) -> bool {
+        !self.0.small.is_empty()
+    }
+
     pub(super) fn meta(&self) -> &Meta {
         &self.0.meta
     }

@@ -18,11 +18,13 @@ use crate::message::Message;
 pub struct MessageStream {
     route: Route,
     current: Option<Completion>,
+    /// The message handed out last, if it is small: when its consumer has dropped it, its memory serves another.
+    last: Option<Message>,
 }
 
 impl MessageStream {
     pub(super) fn new(route: Route) -> Self {
-        Self { route, current: None }
+        Self { route, current: None, last: None }
     }
 
     /// The next message; `None` once the session is removed. Cancel safe: a message is never
@@ -45,9 +47,10 @@ impl MessageStream {
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.done();
-        self.route.target().poll_take(cx, None).map(|taken| {
+        self.route.target().poll_take(cx, self.last.take()).map(|taken| {
             let taken = taken?;
             self.current = Some(taken.completion);
+            self.last = taken.message.is_small().then(|| taken.message.share());
             Some(taken.message)
         })
     }

@@ -45,7 +45,7 @@ impl Session {
             priority: Priority::LOWEST,
         };
         let outcome = match self.accept(&message, Awaited::END).await {
-            Ok((waiting, _)) => published(waiting.await, &self.shared.name),
+            Ok(accepted) => published(self.shared.waiting(accepted.token).await, &self.shared.name),
             Err(error) => Err(error),
         };
         outcome.map_err(|error| PublishError::new(error.with_topic(topic), message.to_publish()))
@@ -57,7 +57,7 @@ impl Session {
     /// As for [`publish`](Self::publish).
     pub async fn publish_message(&self, message: Publish) -> Result<Published, PublishError> {
         let outcome = match self.accept(&Draft::of(&message), Awaited::END).await {
-            Ok((waiting, _)) => published(waiting.await, &self.shared.name),
+            Ok(accepted) => published(self.shared.waiting(accepted.token).await, &self.shared.name),
             Err(error) => Err(error),
         };
         match outcome {
@@ -77,7 +77,7 @@ impl Session {
     /// session was removed. The message is handed back.
     pub async fn enqueue(&self, message: Publish) -> Result<Delivery, PublishError> {
         let accepted = match self.accept(&Draft::of(&message), Awaited::BOTH).await {
-            Ok((waiting, lsn)) => self.stored(lsn).await.map(|()| waiting),
+            Ok(accepted) => self.when_stored(accepted).await,
             Err(error) => Err(error),
         };
         match accepted {
@@ -99,10 +99,21 @@ impl Session {
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::STORED, &mut place)).await;
         let accepted = match accepted {
-            Ok((_, lsn)) => self.stored(lsn).await,
+            Ok(Accepted { stored: true, .. }) => Ok(()),
+            Ok(Accepted { lsn, .. }) => self.stored(lsn).await,
             Err(error) => Err(error),
         };
         accepted.map_err(|error| PublishError::new(error.with_topic(&*message.topic), message))
+    }
+
+    /// [`submit`](Self::submit) without waiting, for code that cannot wait or sends one message again and again: it takes
+    /// nothing but what it encodes. With a store the message counts as accepted once that has it; [`flush`](Self::flush) tells.
+    ///
+    /// # Errors
+    /// As for [`try_publish`](Self::try_publish).
+    pub fn try_submit(&self, message: &Publish) -> Result<(), Error> {
+        let outcome = self.shared.offer(self.shared.lock(), &Draft::of(message), NO_TOKEN);
+        outcome.map(|_| ()).map_err(|error| error.with_topic(&*message.topic))
     }
 
     /// The first half of [`enqueue`](Self::enqueue): returns as soon as the session has the message, in the order of the
@@ -112,8 +123,9 @@ impl Session {
     /// As for [`enqueue`](Self::enqueue), except for what the store says later.
     pub async fn begin_enqueue(&self, message: Publish) -> Result<Accepting, PublishError> {
         match self.accept(&Draft::of(&message), Awaited::END).await {
-            Ok((waiting, lsn)) => {
-                Ok(Accepting { session: self.clone(), lsn, waiting: Some(waiting) })
+            Ok(Accepted { token, lsn, .. }) => {
+                let waiting = Some(self.shared.waiting(token));
+                Ok(Accepting { session: self.clone(), lsn, waiting })
             }
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
         }
@@ -129,7 +141,7 @@ impl Session {
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::NOTHING, &mut place)).await;
         match accepted {
-            Ok((_, lsn)) => Ok(Accepting { session: self.clone(), lsn, waiting: None }),
+            Ok(Accepted { lsn, .. }) => Ok(Accepting { session: self.clone(), lsn, waiting: None }),
             Err(error) => {
                 drop(place);
                 Err(PublishError::new(error.with_topic(&*message.topic), message))
@@ -185,9 +197,19 @@ impl Session {
     }
 
     /// Waits for room as the options say, and hands the message over.
-    async fn accept(&self, message: &Draft<'_>, awaited: Awaited) -> Result<(Waiting, Lsn), Error> {
+    async fn accept(&self, message: &Draft<'_>, awaited: Awaited) -> Result<Accepted, Error> {
         let mut place = Place::new(&self.shared);
         poll_fn(|cx| self.shared.poll_accept(cx, message, awaited, &mut place)).await
+    }
+
+    /// Who waits for the end of a message, once the store has it.
+    async fn when_stored(&self, accepted: Accepted) -> Result<Waiting, Error> {
+        // From now on nobody forgets it.
+        let waiting = self.shared.waiting(accepted.token);
+        if !accepted.stored {
+            self.stored(accepted.lsn).await?;
+        }
+        Ok(waiting)
     }
 }
 
@@ -255,6 +277,16 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// A message that the session has.
+#[derive(Clone, Copy)]
+struct Accepted {
+    /// Whoever waits for its end.
+    token: Token,
+    lsn: Lsn,
+    /// Nothing has to be waited for until it counts as accepted.
+    stored: bool,
+}
+
 /// What a publisher waits for once the session has its message.
 #[derive(Clone, Copy)]
 struct Awaited {
@@ -296,14 +328,19 @@ impl Drop for Place<'_> {
 }
 
 impl Shared {
+    /// Who waits for the end of an accepted message.
+    fn waiting(self: &Arc<Self>, token: Token) -> Waiting {
+        Waiting::new(Arc::clone(self), token)
+    }
+
     /// Hands the message over, or leaves the waker until there is room.
     fn poll_accept(
-        self: &Arc<Self>,
+        &self,
         cx: &mut Context<'_>,
         message: &Draft<'_>,
         awaited: Awaited,
         place: &mut Place<'_>,
-    ) -> Poll<Result<(Waiting, Lsn), Error>> {
+    ) -> Poll<Result<Accepted, Error>> {
         let mut state = self.lock();
         let token = if awaited.end { state.waiters.insert_task() } else { NO_TOKEN };
         let mut wakes = Vec::new();
@@ -318,17 +355,16 @@ impl Shared {
             state.room.wait(&mut place.ticket, cx.waker());
             return Poll::Pending;
         }
-        if awaited.stored
-            && let Ok(lsn) = outcome
-        {
-            state.storage.want(lsn);
-        }
+        let accepted = outcome.map(|lsn| {
+            let stored = state.core.is_stored(lsn);
+            if awaited.stored && !stored {
+                state.storage.want(lsn);
+            }
+            Accepted { token, lsn, stored }
+        });
         self.unlock_and_wake(state);
         self.fire(&mut wakes);
-        Poll::Ready(match outcome {
-            Ok(lsn) => Ok((Waiting::new(Arc::clone(self), token), lsn)),
-            Err(refused) => Err(self.error_of(refused)),
-        })
+        Poll::Ready(accepted.map_err(|refused| self.error_of(refused)))
     }
 
     /// Hands the message over, or says why not. On success the waiter of `token` stays.

@@ -2,17 +2,20 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use mqttx::proto::validate_topic;
-use mqttx::{Delivery, Error, ErrorKind, Publish, QoS, Session};
+use mqttx::{
+    Delivery, Error, ErrorKind, EventKind, EventName, EventStream, Publish, PublishError, QoS,
+    Session,
+};
 
 use super::PublishArgs;
 use super::clients::{Clients, progress};
@@ -46,6 +49,7 @@ pub(super) fn run(args: PublishArgs) -> Outcome {
                 .print(args.clients.json)?;
             return Err(failure);
         }
+        let refused = clients.manager.events_matching(EventName::MessageRefused);
         let tasks: Vec<_> = clients
             .sessions
             .iter()
@@ -53,9 +57,9 @@ pub(super) fn run(args: PublishArgs) -> Outcome {
             .map(|(n, session)| tokio::spawn(Client::new(&load, session, n).run()))
             .collect();
         let end = tokio::select! {
-            () = load.finished(tasks) => load.verdict(),
+            () = load.finished(tasks) => Ok(()),
             () = signals.next() => match clients.unacknowledged() {
-                0 => load.verdict(),
+                0 => Ok(()),
                 left => Err(Failure::runtime(format_args!(
                     "stopped by a signal; unacknowledged messages: {left}"
                 ))),
@@ -63,10 +67,11 @@ pub(super) fn run(args: PublishArgs) -> Outcome {
             failure = clients.failed() => Err(failure),
         };
         let mut result = load.result(start.elapsed(), before);
-        if end.is_err() {
-            result.errors = result.errors.max(1);
-        }
         clients.stop().await;
+        // By now everything is told.
+        load.note_refused(refused);
+        let end = end.and_then(|()| load.verdict());
+        result.errors = load.errors.load(Ordering::Relaxed).max(u64::from(end.is_err()));
         result.print(args.clients.json)?;
         end.map(|()| ExitCode::SUCCESS)
     })
@@ -115,6 +120,22 @@ impl Load {
         bar.finish_and_clear();
     }
 
+    /// What nobody waits for may have been refused, too.
+    fn note_refused(&self, mut refused: EventStream) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(event)) = pin!(refused.next()).poll(&mut cx) {
+            match &event.kind {
+                EventKind::MessageRefused { topic, reason, .. } => {
+                    self.fail(Error::refused(&format!("a message to {topic}"), *reason, None));
+                }
+                EventKind::EventsLagged { missed } => {
+                    self.errors.fetch_add(*missed, Ordering::Relaxed);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn fail(&self, error: Error) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -151,8 +172,23 @@ struct Client {
     message: Publish,
     sent: u64,
     start: Instant,
-    flight: VecDeque<(Instant, Delivery)>,
+    flight: VecDeque<(Sent, Delivery)>,
+    /// Sent since the last message whose end is awaited.
+    unwaited: u64,
 }
+
+/// A message whose end is awaited.
+struct Sent {
+    at: Instant,
+    /// So many went before it that nobody waits for.
+    before: u64,
+}
+
+/// One message of so many is awaited, as long as there is no rate to keep.
+const SAMPLE: u64 = 16;
+
+/// Longer than anything takes: a signal ends the wait.
+const LONG: Duration = Duration::from_secs(24 * 3600);
 
 impl Client {
     fn new(load: &Arc<Load>, session: &Session, n: usize) -> Self {
@@ -165,12 +201,22 @@ impl Client {
             sent: 0,
             start: Instant::now(),
             flight: VecDeque::new(),
+            unwaited: 0,
         }
     }
 
     async fn run(mut self) {
         loop {
             self.fill();
+            if self.flight.is_empty() && self.unwaited > 0 {
+                // Nobody waits for these: they are through once nothing is left.
+                if let Err(error) = self.session.flush(LONG).await {
+                    return self.load.fail(error);
+                }
+                let count = std::mem::take(&mut self.unwaited);
+                self.load.finished.fetch_add(count, Ordering::Relaxed);
+                continue;
+            }
             if self.flight.is_empty() && self.sent == self.load.messages {
                 return;
             }
@@ -187,13 +233,28 @@ impl Client {
     /// Publishes until the outbox is full, everything is sent, or the next one is not due.
     fn fill(&mut self) {
         while self.sent < self.load.messages && self.is_due() {
-            match self.session.try_publish(self.message.clone()) {
-                Ok(delivery) => self.flight.push_back((Instant::now(), delivery)),
-                Err(refused) if refused.error().kind() == ErrorKind::Full => return,
-                Err(refused) => self.load.fail(refused.into_error()),
+            // Of what is sent as fast as it goes a sample tells the latency, and how far the others are.
+            let awaited = self.load.interval.is_some() || self.sent.is_multiple_of(SAMPLE);
+            match self.publish(awaited) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Full => return,
+                Err(error) => self.load.fail(error),
             }
             self.sent += 1;
         }
+    }
+
+    fn publish(&mut self, awaited: bool) -> Result<(), Error> {
+        if !awaited {
+            self.session.try_submit(&self.message)?;
+            self.unwaited += 1;
+            return Ok(());
+        }
+        let delivery = self.session.try_publish(self.message.clone());
+        let delivery = delivery.map_err(PublishError::into_error)?;
+        let sent = Sent { at: Instant::now(), before: std::mem::take(&mut self.unwaited) };
+        self.flight.push_back((sent, delivery));
+        Ok(())
     }
 
     fn is_due(&self) -> bool {
@@ -217,11 +278,11 @@ impl Client {
                     .get_or_insert_with(|| {
                         self.load.latency.lock().unwrap_or_else(PoisonError::into_inner)
                     })
-                    .saturating_record(sent.elapsed().as_micros() as u64),
+                    .saturating_record(sent.at.elapsed().as_micros() as u64),
                 Err(error) => self.load.fail(error),
             }
+            count += 1 + sent.before;
             self.flight.pop_front();
-            count += 1;
         }
         drop(latency);
         self.load.finished.fetch_add(count, Ordering::Relaxed);
