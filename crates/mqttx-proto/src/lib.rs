@@ -4,6 +4,7 @@ mod error;
 pub mod packet;
 mod property;
 mod reason;
+mod scan;
 mod session;
 mod topic;
 mod types;
