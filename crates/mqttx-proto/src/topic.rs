@@ -261,7 +261,7 @@ fn walk<'t>(filter: &str, topic: &'t str, mut capture: impl FnMut(&'t str)) -> b
 /// The first level, and the rest if there is one. Levels are short: a loop over bytes finds the end of one sooner than a search
 /// that first aligns itself.
 #[inline]
-fn split_level(text: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_level(text: &str) -> (&str, Option<&str>) {
     let Some(at) = text.bytes().position(|byte| byte == b'/') else { return (text, None) };
     (text.get(..at).unwrap_or_default(), text.get(at + 1..))
 }

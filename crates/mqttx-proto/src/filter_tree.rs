@@ -3,14 +3,31 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Filters and their values; a filter may have several.
+use crate::topic::{split_level, split_shared};
+
+/// Topic filters with a value each; a filter may have several.
 ///
 /// A match visits only the branches that the topic can take: at each level the literal child,
-/// the `+` child and the `#` values. It allocates nothing besides what it appends to `out`.
-pub(crate) struct Trie<T> {
+/// the `+` child and the `#` values. So it costs about the same with a hundred thousand filters as
+/// with ten, and allocates nothing besides what it appends.
+///
+/// ```
+/// use mqttx_proto::FilterTree;
+///
+/// let mut tree = FilterTree::new();
+/// tree.insert("sensors/+/temperature", 1);
+/// tree.insert("sensors/#", 2);
+/// tree.insert("alarms", 3);
+/// let mut found = Vec::new();
+/// tree.matches("sensors/7/temperature", &mut found);
+/// assert_eq!(found, [2, 1]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct FilterTree<T> {
     root: Node<T>,
 }
 
+#[derive(Clone, Debug)]
 struct Node<T> {
     literal: HashMap<Box<str>, Self, BuildHasherDefault<LevelHasher>>,
     plus: Option<Box<Self>>,
@@ -20,7 +37,7 @@ struct Node<T> {
     here: Vec<T>,
 }
 
-impl<T> Default for Trie<T> {
+impl<T> Default for FilterTree<T> {
     fn default() -> Self {
         Self { root: Node::default() }
     }
@@ -32,13 +49,19 @@ impl<T> Default for Node<T> {
     }
 }
 
-impl<T> Trie<T> {
-    /// Levels of the longest filter that may be inserted; bounds the recursion.
-    pub(crate) const MAX_LEVELS: usize = 1024;
+impl<T> FilterTree<T> {
+    /// Levels of the longest filter that may be inserted: the tree is walked recursively.
+    pub const MAX_LEVELS: usize = 1024;
 
-    /// Adds a value under a valid filter. The `$share/{name}/` prefix does not count: the server
+    /// Without filters.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value under a valid filter of at most [`MAX_LEVELS`](Self::MAX_LEVELS). The `$share/{name}/` prefix does not count: the server
     /// sends what matches the rest of it (MQTT 5, section 4.8.2).
-    pub(crate) fn insert(&mut self, filter: &str, value: T) {
+    pub fn insert(&mut self, filter: &str, value: T) {
         let mut node = &mut self.root;
         for level in unshared(filter).split('/') {
             match level {
@@ -57,20 +80,20 @@ impl<T> Trie<T> {
     }
 
     /// Takes out the first value under `filter` for which `which` holds.
-    pub(crate) fn remove(&mut self, filter: &str, which: impl Fn(&T) -> bool) -> Option<T> {
+    pub fn remove(&mut self, filter: &str, which: impl Fn(&T) -> bool) -> Option<T> {
         self.root.remove(unshared(filter), &which)
     }
 
     /// Calls `visit` with every value.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
+    pub fn for_each(&self, mut visit: impl FnMut(&T)) {
         self.root.for_each(&mut visit);
     }
 }
 
-impl<T: Clone> Trie<T> {
+impl<T: Clone> FilterTree<T> {
     /// Appends the values of all filters that match the topic name. A wildcard at the first
     /// level does not match a topic that starts with `$` `[MQTT-4.7.2-1]`.
-    pub(crate) fn matches(&self, topic: &str, out: &mut Vec<T>) {
+    pub fn matches(&self, topic: &str, out: &mut Vec<T>) {
         if topic.starts_with('$') {
             let (first, rest) = split_level(topic);
             if let Some(next) = self.root.literal.get(first) {
@@ -147,16 +170,8 @@ fn take<T>(values: &mut Vec<T>, which: &impl Fn(&T) -> bool) -> Option<T> {
     Some(values.remove(at))
 }
 
-/// The first level, and the rest if there is one.
-fn split_level(topic: &str) -> (&str, Option<&str>) {
-    match topic.split_once('/') {
-        Some((level, rest)) => (level, Some(rest)),
-        None => (topic, None),
-    }
-}
-
 fn unshared(filter: &str) -> &str {
-    mqttx_proto::split_shared(filter).map_or(filter, |shared| shared.filter)
+    split_shared(filter).map_or(filter, |shared| shared.filter)
 }
 
 /// A multiplicative hash of eight bytes at a time. Only the application inserts levels, so a
@@ -195,5 +210,5 @@ impl Hasher for LevelHasher {
 }
 
 #[cfg(test)]
-#[path = "trie_tests.rs"]
+#[path = "filter_tree_tests.rs"]
 mod tests;

@@ -1,69 +1,69 @@
 use super::*;
 use proptest::prelude::*;
 
-fn found(trie: &Trie<&'static str>, topic: &str) -> Vec<&'static str> {
+fn found(tree: &FilterTree<&'static str>, topic: &str) -> Vec<&'static str> {
     let mut out = Vec::new();
-    trie.matches(topic, &mut out);
+    tree.matches(topic, &mut out);
     out.sort_unstable();
     out
 }
 
-fn trie(filters: &[&'static str]) -> Trie<&'static str> {
-    let mut trie = Trie::default();
+fn tree(filters: &[&'static str]) -> FilterTree<&'static str> {
+    let mut tree = FilterTree::default();
     for filter in filters {
-        trie.insert(filter, *filter);
+        tree.insert(filter, *filter);
     }
-    trie
+    tree
 }
 
 #[test]
 fn wildcards_match_as_the_specification_says() {
-    let trie = trie(&["#", "+", "a/#", "a/+", "a/b", "+/b", "/+", "+/+", "a/b/c", "a//c"]);
-    assert_eq!(found(&trie, "a"), ["#", "+", "a/#"]);
-    assert_eq!(found(&trie, "a/b"), ["#", "+/+", "+/b", "a/#", "a/+", "a/b"]);
-    assert_eq!(found(&trie, "a/b/c"), ["#", "a/#", "a/b/c"]);
-    assert_eq!(found(&trie, "a//c"), ["#", "a/#", "a//c"]);
-    assert_eq!(found(&trie, "/finance"), ["#", "+/+", "/+"]);
-    assert_eq!(found(&trie, "a/"), ["#", "+/+", "a/#", "a/+"]);
+    let tree = tree(&["#", "+", "a/#", "a/+", "a/b", "+/b", "/+", "+/+", "a/b/c", "a//c"]);
+    assert_eq!(found(&tree, "a"), ["#", "+", "a/#"]);
+    assert_eq!(found(&tree, "a/b"), ["#", "+/+", "+/b", "a/#", "a/+", "a/b"]);
+    assert_eq!(found(&tree, "a/b/c"), ["#", "a/#", "a/b/c"]);
+    assert_eq!(found(&tree, "a//c"), ["#", "a/#", "a//c"]);
+    assert_eq!(found(&tree, "/finance"), ["#", "+/+", "/+"]);
+    assert_eq!(found(&tree, "a/"), ["#", "+/+", "a/#", "a/+"]);
 }
 
 #[test]
 fn leading_wildcards_do_not_match_dollar_topics() {
-    let trie = trie(&["#", "+/monitor", "$SYS/#", "$SYS/monitor", "$SYS/+"]);
-    assert_eq!(found(&trie, "$SYS/monitor"), ["$SYS/#", "$SYS/+", "$SYS/monitor"]);
-    assert_eq!(found(&trie, "$SYS"), ["$SYS/#"]);
-    assert_eq!(found(&trie, "a/$SYS"), ["#"]);
+    let tree = tree(&["#", "+/monitor", "$SYS/#", "$SYS/monitor", "$SYS/+"]);
+    assert_eq!(found(&tree, "$SYS/monitor"), ["$SYS/#", "$SYS/+", "$SYS/monitor"]);
+    assert_eq!(found(&tree, "$SYS"), ["$SYS/#"]);
+    assert_eq!(found(&tree, "a/$SYS"), ["#"]);
 }
 
 #[test]
 fn shared_filter_matches_what_its_inner_filter_matches() {
-    let mut trie = trie(&["$share/workers/jobs/+", "jobs/1"]);
-    assert_eq!(found(&trie, "jobs/1"), ["$share/workers/jobs/+", "jobs/1"]);
-    assert!(trie.remove("$share/workers/jobs/+", |_| true).is_some());
-    assert_eq!(found(&trie, "jobs/1"), ["jobs/1"]);
+    let mut tree = tree(&["$share/workers/jobs/+", "jobs/1"]);
+    assert_eq!(found(&tree, "jobs/1"), ["$share/workers/jobs/+", "jobs/1"]);
+    assert!(tree.remove("$share/workers/jobs/+", |_| true).is_some());
+    assert_eq!(found(&tree, "jobs/1"), ["jobs/1"]);
 }
 
 #[test]
 fn removing_the_last_filter_leaves_no_nodes() {
-    let mut trie = trie(&["a/b/c", "a/+/c", "a/#", "a/b"]);
+    let mut tree = tree(&["a/b/c", "a/+/c", "a/#", "a/b"]);
     for filter in ["a/b/c", "a/+/c", "a/#"] {
-        assert_eq!(trie.remove(filter, |v| *v == filter), Some(filter));
-        assert_eq!(trie.remove(filter, |_| true), None, "{filter} is removed once");
+        assert_eq!(tree.remove(filter, |v| *v == filter), Some(filter));
+        assert_eq!(tree.remove(filter, |_| true), None, "{filter} is removed once");
     }
-    assert_eq!(found(&trie, "a/b"), ["a/b"]);
-    assert_eq!(trie.remove("a/b", |_| true), Some("a/b"));
-    assert!(trie.root.is_empty());
+    assert_eq!(found(&tree, "a/b"), ["a/b"]);
+    assert_eq!(tree.remove("a/b", |_| true), Some("a/b"));
+    assert!(tree.root.is_empty());
 }
 
 #[test]
 fn values_of_one_filter_are_kept_apart() {
-    let mut trie = Trie::default();
-    trie.insert("a", 1);
-    trie.insert("a", 2);
-    trie.insert("a", 3);
-    assert_eq!(trie.remove("a", |v| *v == 2), Some(2));
+    let mut tree = FilterTree::default();
+    tree.insert("a", 1);
+    tree.insert("a", 2);
+    tree.insert("a", 3);
+    assert_eq!(tree.remove("a", |v| *v == 2), Some(2));
     let mut out = Vec::new();
-    trie.matches("a", &mut out);
+    tree.matches("a", &mut out);
     assert_eq!(out, [1, 3]);
 }
 
@@ -80,7 +80,7 @@ fn filters() -> impl Strategy<Value = String> {
     })
 }
 
-/// The definition, level by level, sharing nothing with the trie.
+/// The definition, level by level, sharing nothing with the tree.
 fn naive(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#')) {
         return false;
@@ -106,23 +106,23 @@ proptest! {
         gone in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         topics in prop::collection::vec(levels(false), 1..20),
     ) {
-        let mut trie = Trie::default();
+        let mut tree = FilterTree::default();
         let mut kept: Vec<(usize, String)> = all.into_iter().enumerate().collect();
         for (value, filter) in &kept {
-            trie.insert(filter, *value);
+            tree.insert(filter, *value);
         }
         for index in gone {
             if !kept.is_empty() {
                 let (value, filter) = kept.swap_remove(index.index(kept.len()));
-                prop_assert_eq!(trie.remove(&filter, |v| *v == value), Some(value));
+                prop_assert_eq!(tree.remove(&filter, |v| *v == value), Some(value));
             }
         }
         let mut values = 0;
-        trie.for_each(|_| values += 1);
+        tree.for_each(|_| values += 1);
         prop_assert_eq!(values, kept.len());
         for topic in topics.iter().filter(|t| !t.is_empty()) {
             let mut found = Vec::new();
-            trie.matches(topic, &mut found);
+            tree.matches(topic, &mut found);
             found.sort_unstable();
             let mut expected: Vec<usize> =
                 kept.iter().filter(|(_, f)| naive(f, topic)).map(|(value, _)| *value).collect();
