@@ -24,28 +24,55 @@ use crate::topic::{split_level, split_shared};
 /// ```
 #[derive(Clone, Debug)]
 pub struct FilterTree<T> {
-    root: Node<T>,
+    /// The first is the root; there is none without filters. Nodes that are in `free` are empty.
+    nodes: Vec<Node<T>>,
+    free: Vec<u32>,
+    /// The children under a name, of all nodes in one table: a step down is one look into it, and compares numbers.
+    children: HashMap<Edge, u32, BuildHasherDefault<NumberHasher>>,
+    names: Names,
 }
 
 #[derive(Clone, Debug)]
 struct Node<T> {
-    literal: HashMap<Box<str>, Self, BuildHasherDefault<LevelHasher>>,
-    plus: Option<Box<Self>>,
+    /// The child under `+`, or [`NONE`].
+    plus: u32,
+    /// Children under a name.
+    named: u32,
     /// Filters that end with `#` below this node.
-    rest: Vec<T>,
+    rest: Values<T>,
     /// Filters that end at this node.
-    here: Vec<T>,
+    here: Values<T>,
 }
+
+/// Nearly always one, which needs no memory of its own then.
+#[derive(Clone, Debug)]
+enum Values<T> {
+    None,
+    One(T),
+    Several(Vec<T>),
+}
+
+/// A node and the number of a name.
+type Edge = (u32, u32);
+
+const ROOT: u32 = 0;
+/// No node: the root is nobody's child.
+const NONE: u32 = ROOT;
 
 impl<T> Default for FilterTree<T> {
     fn default() -> Self {
-        Self { root: Node::default() }
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            children: HashMap::default(),
+            names: Names::default(),
+        }
     }
 }
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { literal: HashMap::default(), plus: None, rest: Vec::new(), here: Vec::new() }
+        Self { plus: NONE, named: 0, rest: Values::None, here: Values::None }
     }
 }
 
@@ -59,34 +86,51 @@ impl<T> FilterTree<T> {
         Self::default()
     }
 
-    /// Adds a value under a valid filter of at most [`MAX_LEVELS`](Self::MAX_LEVELS). The `$share/{name}/` prefix does not count: the server
-    /// sends what matches the rest of it (MQTT 5, section 4.8.2).
+    /// Whether there is no filter.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Adds a value under a valid filter of at most [`MAX_LEVELS`](Self::MAX_LEVELS). The `$share/{name}/` prefix does not count:
+    /// the server sends what matches the rest of it (MQTT 5, section 4.8.2).
     pub fn insert(&mut self, filter: &str, value: T) {
-        let mut node = &mut self.root;
-        for level in unshared(filter).split('/') {
-            match level {
-                "#" => return node.rest.push(value),
-                "+" => node = node.plus.get_or_insert_default(),
-                name => {
-                    if !node.literal.contains_key(name) {
-                        node.literal.insert(name.into(), Node::default());
-                    }
-                    let Some(next) = node.literal.get_mut(name) else { return };
-                    node = next;
-                }
-            }
+        if self.nodes.is_empty() {
+            self.nodes.push(Node::default());
         }
-        node.here.push(value);
+        let mut at = ROOT;
+        for level in unshared(filter).split('/') {
+            at = match level {
+                "#" => {
+                    if let Some(node) = self.node_mut(at) {
+                        node.rest.push(value);
+                    }
+                    return;
+                }
+                "+" => self.plus_of(at),
+                name => self.child_of(at, name),
+            };
+        }
+        if let Some(node) = self.node_mut(at) {
+            node.here.push(value);
+        }
     }
 
     /// Takes out the first value under `filter` for which `which` holds.
     pub fn remove(&mut self, filter: &str, which: impl Fn(&T) -> bool) -> Option<T> {
-        self.root.remove(unshared(filter), &which)
+        let removed = self.remove_below(ROOT, unshared(filter), &which);
+        if self.node(ROOT).is_some_and(Node::is_empty) {
+            *self = Self::default();
+        }
+        removed
     }
 
-    /// Calls `visit` with every value.
+    /// Calls `visit` with every value, in no particular order.
     pub fn for_each(&self, mut visit: impl FnMut(&T)) {
-        self.root.for_each(&mut visit);
+        self.nodes
+            .iter()
+            .flat_map(|node| node.rest.as_slice().iter().chain(node.here.as_slice()))
+            .for_each(&mut visit);
     }
 }
 
@@ -94,109 +138,306 @@ impl<T: Clone> FilterTree<T> {
     /// Appends the values of all filters that match the topic name. A wildcard at the first
     /// level does not match a topic that starts with `$` `[MQTT-4.7.2-1]`.
     pub fn matches(&self, topic: &str, out: &mut Vec<T>) {
+        let Some(root) = self.node(ROOT) else { return };
+        let mut levels = Levels::of(topic);
         if topic.starts_with('$') {
-            let (first, rest) = split_level(topic);
-            if let Some(next) = self.root.literal.get(first) {
-                next.collect(rest, out);
+            let level = levels.at(0, Some(0), &self.names);
+            if let Some(next) = level.and_then(|level| self.child(ROOT, level.name)) {
+                self.collect(next, 1, level.and_then(|level| level.next), &mut levels, out);
             }
         } else {
-            self.root.collect(Some(topic), out);
+            root.rest.append_to(out);
+            self.descend((ROOT, root), 0, Some(0), &mut levels, out);
         }
     }
-}
 
-impl<T: Clone> Node<T> {
-    /// `topic`: the levels below this node; `None` after the last one.
-    fn collect(&self, topic: Option<&str>, out: &mut Vec<T>) {
+    /// The node is so deep; `from`: where the level below it begins, `None` after the last one.
+    fn collect(
+        &self,
+        at: u32,
+        depth: usize,
+        from: Option<usize>,
+        levels: &mut Levels<'_>,
+        out: &mut Vec<T>,
+    ) {
+        let Some(node) = self.node(at) else { return };
         // `a/#` matches `a` too `[MQTT-4.7.1.2]`.
-        out.extend_from_slice(&self.rest);
-        let Some(topic) = topic else {
-            out.extend_from_slice(&self.here);
-            return;
-        };
-        if self.literal.is_empty() && self.plus.is_none() {
-            return;
+        node.rest.append_to(out);
+        if from.is_none() {
+            node.here.append_to(out);
+        } else if node.named > 0 || node.plus != NONE {
+            self.descend((at, node), depth, from, levels, out);
         }
-        let (level, rest) = split_level(topic);
-        if let Some(next) = self.literal.get(level) {
-            next.collect(rest, out);
+    }
+
+    fn descend(
+        &self,
+        (at, node): (u32, &Node<T>),
+        depth: usize,
+        from: Option<usize>,
+        levels: &mut Levels<'_>,
+        out: &mut Vec<T>,
+    ) {
+        let Some(level) = levels.at(depth, from, &self.names) else { return };
+        if node.named > 0
+            && let Some(next) = self.child(at, level.name)
+        {
+            self.collect(next, depth + 1, level.next, levels, out);
         }
-        if let Some(next) = &self.plus {
-            next.collect(rest, out);
+        if node.plus != NONE {
+            self.collect(node.plus, depth + 1, level.next, levels, out);
         }
     }
 }
 
-impl<T> Node<T> {
-    fn remove(&mut self, filter: &str, which: &impl Fn(&T) -> bool) -> Option<T> {
-        let (level, rest) = split_level(filter);
-        if level == "#" {
-            return take(&mut self.rest, which);
+/// Levels of a topic that are kept; deeper ones are looked at again by each branch.
+const KEPT: usize = 8;
+
+/// The levels of a topic, as far as a branch came: others come by the same ones.
+struct Levels<'t> {
+    topic: &'t str,
+    known: [Option<Level>; KEPT],
+}
+
+#[derive(Clone, Copy)]
+struct Level {
+    /// The number of its name, if a filter has it.
+    name: Option<u32>,
+    /// Where the next one begins, unless this is the last.
+    next: Option<usize>,
+}
+
+impl<'t> Levels<'t> {
+    fn of(topic: &'t str) -> Self {
+        Self { topic, known: [None; KEPT] }
+    }
+
+    /// The level at this depth, which begins there.
+    fn at(&mut self, depth: usize, from: Option<usize>, names: &Names) -> Option<Level> {
+        if let Some(Some(known)) = self.known.get(depth) {
+            return Some(*known);
         }
+        let from = from?;
+        let (name, rest) = split_level(self.topic.get(from..)?);
+        let next = rest.map(|_| from + name.len() + 1);
+        let level = Level { name: names.number(name), next };
+        if let Some(place) = self.known.get_mut(depth) {
+            *place = Some(level);
+        }
+        Some(level)
+    }
+}
+
+impl<T> FilterTree<T> {
+    fn node(&self, at: u32) -> Option<&Node<T>> {
+        self.nodes.get(at as usize)
+    }
+
+    fn node_mut(&mut self, at: u32) -> Option<&mut Node<T>> {
+        self.nodes.get_mut(at as usize)
+    }
+
+    fn child(&self, at: u32, name: Option<u32>) -> Option<u32> {
+        self.children.get(&(at, name?)).copied()
+    }
+
+    fn plus_of(&mut self, at: u32) -> u32 {
+        match self.node(at).map(|node| node.plus) {
+            Some(NONE) | None => {
+                let new = self.new_node();
+                if let Some(node) = self.node_mut(at) {
+                    node.plus = new;
+                }
+                new
+            }
+            Some(plus) => plus,
+        }
+    }
+
+    fn child_of(&mut self, at: u32, name: &str) -> u32 {
+        if let Some(child) = self.child(at, self.names.number(name)) {
+            return child;
+        }
+        let (new, name) = (self.new_node(), self.names.take(name));
+        self.children.insert((at, name), new);
+        if let Some(node) = self.node_mut(at) {
+            node.named += 1;
+        }
+        new
+    }
+
+    fn new_node(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.nodes.push(Node::default());
+            (self.nodes.len() - 1) as u32
+        })
+    }
+
+    fn remove_below(&mut self, at: u32, filter: &str, which: &impl Fn(&T) -> bool) -> Option<T> {
+        let (level, rest) = split_level(filter);
         let next = match level {
-            "+" => self.plus.as_deref_mut()?,
-            name => self.literal.get_mut(name)?,
+            "#" => return self.node_mut(at)?.rest.take(which),
+            "+" => Some(self.node(at)?.plus).filter(|plus| *plus != NONE)?,
+            name => self.child(at, self.names.number(name))?,
         };
         let removed = match rest {
-            Some(rest) => next.remove(rest, which)?,
-            None => take(&mut next.here, which)?,
+            Some(rest) => self.remove_below(next, rest, which)?,
+            None => self.node_mut(next)?.here.take(which)?,
         };
-        if next.is_empty() {
-            match level {
-                "+" => self.plus = None,
-                name => drop(self.literal.remove(name)),
-            }
+        if self.node(next)?.is_empty() {
+            self.cut(at, level, next);
         }
         Some(removed)
     }
 
+    /// Nothing is left below this child.
+    fn cut(&mut self, at: u32, level: &str, child: u32) {
+        if level != "+"
+            && let Some(number) = self.names.give_back(level)
+        {
+            self.children.remove(&(at, number));
+        }
+        if let Some(node) = self.node_mut(at) {
+            match level {
+                "+" => node.plus = NONE,
+                _ => node.named -= 1,
+            }
+        }
+        if let Some(node) = self.node_mut(child) {
+            *node = Node::default();
+        }
+        self.free.push(child);
+    }
+}
+
+impl<T> Node<T> {
     fn is_empty(&self) -> bool {
-        self.literal.is_empty()
-            && self.plus.is_none()
-            && self.rest.is_empty()
-            && self.here.is_empty()
+        self.named == 0 && self.plus == NONE && self.rest.is_empty() && self.here.is_empty()
+    }
+}
+
+impl<T> Values<T> {
+    fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
     }
 
-    fn for_each(&self, visit: &mut impl FnMut(&T)) {
-        self.rest.iter().chain(&self.here).for_each(&mut *visit);
-        for child in self.literal.values().chain(self.plus.as_deref()) {
-            child.for_each(visit);
+    fn as_slice(&self) -> &[T] {
+        match self {
+            Self::None => &[],
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Several(values) => values,
+        }
+    }
+
+    fn push(&mut self, value: T) {
+        *self = match std::mem::replace(self, Self::None) {
+            Self::None => Self::One(value),
+            Self::One(first) => Self::Several(vec![first, value]),
+            Self::Several(mut values) => {
+                values.push(value);
+                Self::Several(values)
+            }
+        };
+    }
+
+    fn take(&mut self, which: &impl Fn(&T) -> bool) -> Option<T> {
+        match self {
+            Self::Several(values) => {
+                let at = values.iter().position(which)?;
+                Some(values.remove(at))
+            }
+            Self::One(value) if which(value) => match std::mem::replace(self, Self::None) {
+                Self::One(value) => Some(value),
+                _ => None,
+            },
+            Self::One(_) | Self::None => None,
         }
     }
 }
 
-fn take<T>(values: &mut Vec<T>, which: &impl Fn(&T) -> bool) -> Option<T> {
-    let at = values.iter().position(which)?;
-    Some(values.remove(at))
+impl<T: Clone> Values<T> {
+    #[inline]
+    fn append_to(&self, out: &mut Vec<T>) {
+        match self {
+            Self::None => {}
+            Self::One(value) => out.push(value.clone()),
+            Self::Several(values) => out.extend_from_slice(values),
+        }
+    }
+}
+
+/// The names of levels, each once, with a number.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    numbers: HashMap<Box<str>, Name, BuildHasherDefault<NameHasher>>,
+    /// Numbers that nobody has, below the largest in use.
+    free: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Name {
+    number: u32,
+    /// Children under that name.
+    uses: u32,
+}
+
+impl Names {
+    fn number(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).map(|name| name.number)
+    }
+
+    /// The number for one more child.
+    fn take(&mut self, name: &str) -> u32 {
+        if let Some(known) = self.numbers.get_mut(name) {
+            known.uses += 1;
+            return known.number;
+        }
+        let number = self.free.pop().unwrap_or(self.numbers.len() as u32);
+        self.numbers.insert(name.into(), Name { number, uses: 1 });
+        number
+    }
+
+    /// One child less; the number that it had.
+    fn give_back(&mut self, name: &str) -> Option<u32> {
+        let known = self.numbers.get_mut(name)?;
+        known.uses -= 1;
+        let Name { number, uses } = *known;
+        if uses == 0 {
+            self.numbers.remove(name);
+            self.free.push(number);
+        }
+        Some(number)
+    }
 }
 
 fn unshared(filter: &str) -> &str {
     split_shared(filter).map_or(filter, |shared| shared.filter)
 }
 
-/// A multiplicative hash of eight bytes at a time. Only the application inserts levels, so a
+/// A multiplicative hash of eight bytes at a time. Only the application inserts names, so a
 /// peer cannot build collisions.
 #[derive(Default)]
-struct LevelHasher(u64);
+struct NameHasher(u64);
 
-impl LevelHasher {
+impl NameHasher {
     fn mix(&mut self, word: u64) {
         self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 }
 
-impl Hasher for LevelHasher {
+impl Hasher for NameHasher {
     fn write(&mut self, bytes: &[u8]) {
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            self.mix(u64::from_le_bytes(word.try_into().unwrap_or_default()));
-        }
-        let mut last = [0; 8];
-        let rest = words.remainder();
-        if let Some(head) = last.get_mut(..rest.len()) {
-            head.copy_from_slice(rest);
-        }
-        self.mix(u64::from_le_bytes(last) ^ ((bytes.len() as u64) << 56));
+        let (words, _) = bytes.as_chunks();
+        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
+        // Bytes of the rest may count twice: that costs less than copying them apart.
+        let last = if let Some(last) = bytes.last_chunk() {
+            u64::from_le_bytes(*last)
+        } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        } else {
+            bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
+        };
+        self.mix(last ^ ((bytes.len() as u64) << 56));
     }
 
     fn write_u8(&mut self, byte: u8) {
@@ -206,6 +447,26 @@ impl Hasher for LevelHasher {
     fn finish(&self) -> u64 {
         // The table takes its tag from the top and its index from the bottom bits.
         self.0 ^ (self.0 >> 32)
+    }
+}
+
+/// The same for an edge: one multiplication.
+#[derive(Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = self.0 << 32 | u64::from(number);
+    }
+
+    fn finish(&self) -> u64 {
+        let product = self.0.wrapping_mul(0x517c_c1b7_2722_0a95);
+        // The table takes its tag from the top and its index from the bottom bits.
+        product ^ (product >> 32)
     }
 }
 

@@ -52,7 +52,41 @@ fn removing_the_last_filter_leaves_no_nodes() {
     }
     assert_eq!(found(&tree, "a/b"), ["a/b"]);
     assert_eq!(tree.remove("a/b", |_| true), Some("a/b"));
-    assert!(tree.root.is_empty());
+    assert!(tree.is_empty());
+}
+
+/// Whoever opens and stops routes for ever does not fill the memory.
+#[test]
+fn places_of_removed_filters_are_used_again() {
+    let mut tree = tree(&["kept/+/x"]);
+    let mut largest = 0;
+    for round in 0..1000 {
+        let filters: Vec<String> = (0..5).map(|n| format!("a/{round}/+/{n}")).collect();
+        filters.iter().for_each(|filter| tree.insert(filter, "passing"));
+        assert_eq!(found(&tree, &format!("a/{round}/b/3")), ["passing"]);
+        for filter in &filters {
+            assert_eq!(tree.remove(filter, |_| true), Some("passing"));
+        }
+        if round == 0 {
+            largest = tree.nodes.len();
+        }
+    }
+    assert_eq!(tree.nodes.len(), largest);
+    assert_eq!((tree.children.len(), tree.names.numbers.len()), (2, 2));
+    assert!(tree.names.free.len() < 10, "{:?}", tree.names);
+    assert_eq!(found(&tree, "kept/y/x"), ["kept/+/x"]);
+}
+
+#[test]
+fn topic_with_more_levels_than_are_kept_is_matched() {
+    let topic = vec!["l"; 40].join("/");
+    let (filter, other) = (topic.replacen("l/l/l", "l/+/l", 9), topic.replace('l', "+"));
+    let mut tree = FilterTree::new();
+    tree.insert(&filter, "some");
+    tree.insert(&other, "all");
+    tree.insert(&topic, "exact");
+    tree.insert(&format!("{topic}/m"), "longer");
+    assert_eq!(found(&tree, &topic), ["all", "exact", "some"]);
 }
 
 #[test]

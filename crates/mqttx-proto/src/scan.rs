@@ -12,6 +12,20 @@ pub(crate) fn contains_any<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> boo
     has(last, wanted) || words.iter().any(|word| has(word, wanted))
 }
 
+/// Where the byte is first.
+#[inline]
+pub(crate) fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let zeros = zero_bytes(u64::from_le_bytes(*word) ^ (EVERY * u64::from(wanted)));
+        if zeros != 0 {
+            return Some(index * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    let at = rest.iter().position(|byte| *byte == wanted)?;
+    Some(bytes.len() - rest.len() + at)
+}
+
 /// Whether one of the wanted bytes is in the word.
 #[inline]
 fn has<const N: usize>(word: &[u8; 8], wanted: [u8; N]) -> bool {
@@ -20,7 +34,7 @@ fn has<const N: usize>(word: &[u8; 8], wanted: [u8; N]) -> bool {
     zeros.fold(0, |all, zeros| all | zeros) != 0
 }
 
-/// Not zero exactly when a byte of the word is zero.
+/// Not zero exactly when a byte of the word is zero; the lowest bit set is in the first such byte.
 const fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(EVERY) & !word & (EVERY << 7)
 }
@@ -43,10 +57,13 @@ mod tests {
                         bytes[at] = byte;
                         let expected = matches!(byte, 0 | b'+' | b'#');
                         assert_eq!(contains_any(&bytes, [0, b'+', b'#']), expected, "{bytes:?}");
+                        let first = bytes.iter().position(|b| *b == byte);
+                        assert_eq!(position(&bytes, byte), first, "{byte} in {bytes:?}");
                     }
                 }
             }
             assert!(!contains_any(&vec![b'a'; len], [0, b'+', b'#']));
+            assert_eq!(position(&vec![b'a'; len], b'/'), None);
         }
     }
 }

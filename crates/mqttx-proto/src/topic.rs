@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::TopicError;
-use crate::scan::contains_any;
+use crate::scan::{contains_any, position};
 
 /// A topic name that was checked once: may be published to. Cheap to clone.
 ///
@@ -258,11 +258,10 @@ fn walk<'t>(filter: &str, topic: &'t str, mut capture: impl FnMut(&'t str)) -> b
     topic.is_none()
 }
 
-/// The first level, and the rest if there is one. Levels are short: a loop over bytes finds the end of one sooner than a search
-/// that first aligns itself.
+/// The first level, and the rest if there is one.
 #[inline]
 pub(crate) fn split_level(text: &str) -> (&str, Option<&str>) {
-    let Some(at) = text.bytes().position(|byte| byte == b'/') else { return (text, None) };
+    let Some(at) = position(text.as_bytes(), b'/') else { return (text, None) };
     (text.get(..at).unwrap_or_default(), text.get(at + 1..))
 }
 
