@@ -4,6 +4,7 @@
 
 mod checks;
 mod fuzz;
+mod instructions;
 mod process;
 mod system;
 mod tidy;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["test"] => checks::run(&root),
         ["tidy"] => tidy::run(&root),
+        ["instructions", rest @ ..] => instructions::run(&root, rest),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
         ["help" | "--help"] => {
             print!("{HELP}");
@@ -48,6 +50,9 @@ cargo xtask COMMAND
 
   test                           every check, in the order of CONTRIBUTING.md; what CI runs
   tidy                           layers, version matches, file sizes, specification ids
+  instructions [--bless]         instructions per message, compared with what is recorded in
+                                 crates/mqttx-proto/benches/instructions.txt, or recorded there
+                                 (needs valgrind)
   fuzz [TARGET] [--seconds N]    run one fuzz target, or all in turn, 60 seconds each
                                  (needs a nightly toolchain and cargo-fuzz)
   help                           this text

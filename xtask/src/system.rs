@@ -3,30 +3,33 @@
 use crate::process::Task;
 use std::path::{Path, PathBuf};
 
-/// A server that the tests start.
+/// A program that the checks start.
 #[derive(Clone, Copy)]
-pub(crate) struct Server {
-    /// Its program, and its package.
+pub(crate) struct Program {
+    /// Its file, and its package.
     pub(crate) name: &'static str,
     by_hand: &'static str,
 }
 
-pub(crate) const MOSQUITTO: Server = Server {
+pub(crate) const MOSQUITTO: Program = Program {
     name: "mosquitto",
     by_hand: "install the broker `mosquitto` (2.0 or later) and run this again",
 };
 
-pub(crate) const REDIS: Server = Server {
+pub(crate) const REDIS: Program = Program {
     name: "redis-server",
     by_hand: "install Redis (`redis-server`, 7.0 or later) and run this again",
 };
 
-/// Where a server is, installed first when it is not there.
+pub(crate) const VALGRIND: Program =
+    Program { name: "valgrind", by_hand: "install `valgrind` and run this again" };
+
+/// Where a program is, installed first when it is not there.
 ///
 /// # Errors
 /// A sentence that says what to install by hand.
-pub(crate) fn server(root: &Path, server: Server) -> Result<PathBuf, String> {
-    let Server { name, by_hand } = server;
+pub(crate) fn program(root: &Path, program: Program) -> Result<PathBuf, String> {
+    let Program { name, by_hand } = program;
     if let Some(found) = find_program(name) {
         return Ok(found);
     }
