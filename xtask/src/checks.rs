@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check of the project in order, stopping at the first that fails.
 
 use crate::process::Task;
-use crate::{system, tidy};
+use crate::{instructions, system, tidy};
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,12 +13,13 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let started = Instant::now();
     let [mosquitto, redis] = step("system packages", "cargo xtask test", || {
         system::components(root)?;
-        let found = [system::MOSQUITTO, system::REDIS].map(|server| {
-            let path = system::installed(root, server)?;
-            println!("{}: {}", server.name, path.display());
+        let found = [system::MOSQUITTO, system::REDIS, system::VALGRIND].map(|program| {
+            let path = system::installed(root, program)?;
+            println!("{}: {}", program.name, path.display());
             Ok::<_, String>(path)
         });
-        let [mosquitto, redis] = found;
+        let [mosquitto, redis, valgrind] = found;
+        valgrind?;
         Ok([mosquitto?, redis?])
     })?;
     for (name, task) in static_checks() {
@@ -37,6 +38,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
             .env(MOSQUITTO, &mosquitto.to_string_lossy())
             .env(REDIS, &redis.to_string_lossy());
     step("interop tests", &interop.shown(), || interop.run(root))?;
+    step("instructions", "cargo xtask instructions", || instructions::run(root, &[]))?;
     let demo = Task::cargo(&["run", "--release", "--", "demo", "--seconds", "5", "--json"]);
     step("smoke: the demo", &demo.shown(), || smoke(root, &demo))?;
     println!("\n== all checks passed in {:.1} s", started.elapsed().as_secs_f64());

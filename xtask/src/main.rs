@@ -5,6 +5,7 @@
 mod bench;
 mod checks;
 mod fuzz;
+mod instructions;
 mod process;
 mod system;
 mod tidy;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["test"] => checks::run(&root),
         ["tidy"] => tidy::run(&root),
+        ["instructions", rest @ ..] => instructions::run(&root, rest),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
         ["bench", rest @ ..] => bench::run(&root, rest),
         ["help" | "--help"] => {
@@ -50,6 +52,9 @@ cargo xtask COMMAND
 
   test                           every check, in the order of CONTRIBUTING.md; what CI runs
   tidy                           layers, version matches, file sizes, specification ids
+  instructions [--bless]         instructions per message, compared with what is recorded in
+                                 crates/mqttx-proto/benches/instructions.txt, or recorded there
+                                 (needs valgrind)
   fuzz [TARGET] [--seconds N]    run one fuzz target, or all in turn, 60 seconds each
                                  (needs a nightly toolchain and cargo-fuzz)
   bench [OPTIONS]                mqttx beside its peers and the raw socket, in one run

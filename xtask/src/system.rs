@@ -32,6 +32,12 @@ pub(crate) const C_COMPILER: Program = Program {
     by_hand: "install a C compiler (`cc`) and `make`, and run this again",
 };
 
+pub(crate) const VALGRIND: Program = Program {
+    name: "valgrind",
+    package: "valgrind",
+    by_hand: "install `valgrind` and run this again",
+};
+
 /// Where a program is, installed first when it is not there.
 ///
 /// # Errors

@@ -1,9 +1,11 @@
 //! Sans-IO MQTT 3.1.1 and 5.0: codec and client session state machine.
 
 mod error;
+mod filter_tree;
 pub mod packet;
 mod property;
 mod reason;
+mod scan;
 mod session;
 mod topic;
 mod types;
@@ -11,6 +13,7 @@ pub mod wire;
 mod write_queue;
 
 pub use error::{DecodeError, EncodeError, PropertyError, TopicError};
+pub use filter_tree::FilterTree;
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Frame, FrameStatus, Packet, PacketType, Publish,
     PublishLayout, RetainHandling, SubAck, Subscribe, SubscribeFilter, SubscribeFilters,

@@ -1,6 +1,7 @@
 //! The data types of section 1.5: every bounds check of the decoder, every append of the encoder.
 
 use crate::error::{DecodeError, EncodeError};
+use crate::scan::contains_any;
 
 /// The largest remaining length, in bytes: four bytes of seven bits `[MQTT-1.5.5]`.
 pub const MAX_REMAINING_LENGTH: u32 = 268_435_455;
@@ -152,7 +153,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn utf8(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
-        if bytes.contains(&0) {
+        if contains_any(bytes, [0]) {
             return Err(NUL);
         }
         str::from_utf8(bytes).map_err(|_| ILL_FORMED)

@@ -257,9 +257,9 @@ mod tests {
     #[test]
     fn import_hidden_in_a_group_is_found() {
         let text = "use crate::{metrics::Counter, session::{self, Session}};\n";
-        let found = problems("crates/mqttx/src/router/trie.rs", text);
+        let found = problems("crates/mqttx/src/router/route.rs", text);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("trie.rs:1:"), "{found:?}");
+        assert!(found[0].contains("route.rs:1:"), "{found:?}");
     }
 
     #[test]

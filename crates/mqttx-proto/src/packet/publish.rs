@@ -3,6 +3,7 @@
 use super::read_packet_id;
 use crate::error::{DecodeError, EncodeError};
 use crate::property::{PropertiesRef, PropertyContext, PropertyId};
+use crate::scan::contains_any;
 use crate::types::{PacketId, QoS, Version};
 use crate::wire::{
     ILL_FORMED, NUL, Reader, checked_length, put_binary, put_header, put_u16, varint_len,
@@ -205,9 +206,7 @@ fn remaining_length(
 pub(super) fn read_topic<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     let bytes = reader.binary()?;
     let topic = str::from_utf8(bytes).map_err(|_| ILL_FORMED)?;
-    // No early exit: the compiler turns this into a few vector instructions.
-    let suspect = bytes.iter().fold(false, |found, byte| found | matches!(byte, 0 | b'+' | b'#'));
-    if suspect {
+    if contains_any(bytes, [0, b'+', b'#']) {
         return Err(if bytes.contains(&0) { NUL } else { WILDCARD });
     }
     Ok(topic)

@@ -30,7 +30,6 @@ mod scratch;
 mod stream;
 mod subscription;
 mod target;
-mod trie;
 
 pub use options::{Overflow, RouteBuilder, RouteOptions};
 pub use route::{Route, RouteStats};
@@ -46,7 +45,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
-use mqttx_proto::{AckTicket, SubscribeOptions};
+use mqttx_proto::{AckTicket, FilterTree, SubscribeOptions};
 use tokio::runtime::Handle;
 
 use crate::error::Error;
@@ -56,7 +55,6 @@ use crate::metrics::SessionCounters;
 
 use done::{Countdown, Owed};
 use scratch::Outbox;
-use trie::Trie;
 
 /// The session that a message came from, as far as routes need it.
 pub(crate) trait MessageSource: Send + Sync {
@@ -140,7 +138,7 @@ struct Entry {
 
 #[derive(Default)]
 struct Table {
-    trie: Trie<Entry>,
+    filters: FilterTree<Entry>,
     by_id: HashMap<u32, Vec<Entry>>,
     /// Entries without an identifier: while there are any, identifiers alone do not find all.
     unbound: usize,
@@ -219,18 +217,18 @@ impl Router {
     /// Every route once.
     pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
         let mut targets = Vec::new();
-        self.read().trie.for_each(|entry| targets.push(Arc::clone(&entry.target)));
+        self.read().filters.for_each(|entry| targets.push(Arc::clone(&entry.target)));
         targets
     }
 
     fn find(&self, publish: &Publish<'_>, out: &mut Vec<Entry>) {
         let table = self.read();
         if publish.properties.is_empty() {
-            return table.trie.matches(publish.topic, out);
+            return table.filters.matches(publish.topic, out);
         }
         let mut ids = publish.properties.subscription_identifiers().peekable();
         if ids.peek().is_none() {
-            return table.trie.matches(publish.topic, out);
+            return table.filters.matches(publish.topic, out);
         }
         // An identifier of an earlier process may mean another filter today: only filters that
         // match the topic count.
@@ -241,12 +239,12 @@ impl Router {
                 }
             }
         } else {
-            table.trie.matches(publish.topic, out);
+            table.filters.matches(publish.topic, out);
             let bound = out.iter().any(|e| carries(publish, e.subscription));
             out.retain(|e| e.subscription == 0 || !bound || carries(publish, e.subscription));
         }
         if out.is_empty() {
-            table.trie.matches(publish.topic, out);
+            table.filters.matches(publish.topic, out);
         }
     }
 
@@ -267,11 +265,11 @@ impl Table {
             self.by_id.entry(entry.subscription).or_default().push(entry.clone());
         }
         let target = Arc::clone(&entry.target);
-        self.trie.insert(target.filter(), entry);
+        self.filters.insert(target.filter(), entry);
     }
 
     fn remove(&mut self, target: &Target) -> Option<Entry> {
-        let entry = self.trie.remove(target.filter(), |e| e.target.id() == target.id())?;
+        let entry = self.filters.remove(target.filter(), |e| e.target.id() == target.id())?;
         if entry.subscription == 0 {
             self.unbound -= 1;
         } else if let Some(entries) = self.by_id.get_mut(&entry.subscription) {

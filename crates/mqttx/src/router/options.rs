@@ -4,10 +4,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use mqttx_proto::{QoS, RetainHandling};
+use mqttx_proto::{FilterTree, QoS, RetainHandling};
 
 use super::consumer::{self, Consumer};
-use super::trie::Trie;
 use super::{MessageStream, Route, RouteHost, Target};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -223,8 +222,8 @@ impl RouteBuilder {
         if let Err(problem) = mqttx_proto::validate_filter(&self.filter) {
             return refuse(format!("invalid filter '{}': {problem}", self.filter));
         }
-        if self.filter.split('/').count() > Trie::<()>::MAX_LEVELS {
-            return refuse(format!("a filter may have {} levels", Trie::<()>::MAX_LEVELS));
+        if self.filter.split('/').count() > FilterTree::<()>::MAX_LEVELS {
+            return refuse(format!("a filter may have {} levels", FilterTree::<()>::MAX_LEVELS));
         }
         if self.options.no_local && mqttx_proto::split_shared(&self.filter).is_some() {
             return refuse(

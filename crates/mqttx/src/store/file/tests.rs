@@ -9,3 +9,4 @@ mod full;
 mod harness;
 mod real;
 mod reclaim;
+mod sync;

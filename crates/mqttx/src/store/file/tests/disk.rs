@@ -1,10 +1,12 @@
 //! A disk in memory that loses what was not synced, has no room, or fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::disk::{Access, Disk, DiskFile};
+use super::harness::PATIENCE;
 
 const PAGE: usize = 4096;
 
@@ -23,6 +25,44 @@ struct State {
     /// Bytes that were written, and syncs of files.
     written: u64,
     syncs: u64,
+    /// The next syncs of files wait for these, one each.
+    held: VecDeque<Turnstile>,
+}
+
+/// The disk's end of a [`HeldSync`].
+#[derive(Debug)]
+struct Turnstile {
+    reached: Sender<()>,
+    end: Receiver<End>,
+}
+
+/// How a sync ends.
+#[derive(Debug)]
+enum End {
+    Succeed,
+    Fail,
+}
+
+/// A sync that lasts until it is told how it ends.
+pub(super) struct HeldSync {
+    reached: Receiver<()>,
+    end: Sender<End>,
+}
+
+impl HeldSync {
+    /// Waits until the store is at it.
+    pub(super) fn until_reached(&self) {
+        self.reached.recv_timeout(PATIENCE).expect("the store syncs");
+    }
+
+    pub(super) fn succeed(self) {
+        self.end.send(End::Succeed).unwrap();
+    }
+
+    /// As Linux does: the pages count as clean, and are gone.
+    pub(super) fn fail(self) {
+        self.end.send(End::Fail).unwrap();
+    }
 }
 
 /// What goes wrong.
@@ -60,6 +100,13 @@ enum Change {
 impl FaultDisk {
     pub(super) fn set(&self, faults: Faults) {
         self.lock().faults = faults;
+    }
+
+    /// The next sync of a file for which nobody asked yet.
+    pub(super) fn hold_sync(&self) -> HeldSync {
+        let ((reached, is_reached), (ends, end)) = (channel(), channel());
+        self.lock().held.push_back(Turnstile { reached, end });
+        HeldSync { reached: is_reached, end: ends }
     }
 
     pub(super) fn written(&self) -> u64 {
@@ -121,6 +168,12 @@ impl FaultDisk {
 }
 
 impl Inode {
+    /// As Linux does: the pages count as clean, and are gone.
+    fn fail_sync(&mut self) -> io::Result<()> {
+        self.dirty.clear();
+        Err(io::Error::other("the disk is ill"))
+    }
+
     fn after_crash(&self, keeps: &mut impl FnMut() -> bool) -> Vec<u8> {
         let len = if self.now.len() == self.durable.len() || keeps() {
             self.now.len()
@@ -276,13 +329,14 @@ impl DiskFile for FaultFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
         state.syncs += 1;
+        if let Some(held) = state.held.pop_front() {
+            drop(state);
+            return self.sync_held(&held);
+        }
         if state.faults.bad_syncs > 0 {
             if state.faults.good_syncs == 0 {
                 state.faults.bad_syncs -= 1;
-                // As Linux does: the pages count as clean, and are gone.
-                let inode = &mut state.inodes[self.inode];
-                inode.dirty.clear();
-                return Err(io::Error::other("the disk is ill"));
+                return state.inodes[self.inode].fail_sync();
             }
             state.faults.good_syncs -= 1;
         }
@@ -295,6 +349,25 @@ impl DiskFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.lock().inodes[self.inode].now.resize(len as usize, 0);
         Ok(())
+    }
+}
+
+impl FaultFile {
+    /// What is written meanwhile stays as it is: not durable.
+    fn sync_held(&self, held: &Turnstile) -> io::Result<()> {
+        let begun = self.disk.lock().inodes[self.inode].clone();
+        let _ = held.reached.send(());
+        match held.end.recv() {
+            Ok(End::Succeed) => {
+                let mut state = self.disk.lock();
+                let inode = &mut state.inodes[self.inode];
+                inode.durable = begun.now;
+                Ok(())
+            }
+            Ok(End::Fail) => self.disk.lock().inodes[self.inode].fail_sync(),
+            // The test is over.
+            Err(_) => Err(io::Error::other("nobody holds the sync any more")),
+        }
     }
 }
 

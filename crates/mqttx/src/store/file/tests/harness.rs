@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::store::{Fetch, FoldedState, Lane, Log, Opened, Progress, StoreNotice, Update};
 
 /// Nothing takes that long; a test that waits so long fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Client {
     log: Box<dyn Log>,

@@ -1,0 +1,205 @@
+//! Messages through a session that is connected, sixteen at a time as a driver's turn has them.
+//!
+//! One operation is the whole life of one message, as far as this side has a part in it. What the server sends is prepared: of its
+//! side only the packet ids are written here.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use bytes::Bytes;
+use mqttx_proto::{
+    Ack, Config, ConnAck, Inbound, Outgoing, PacketId, PacketType, Priority, PropertiesRef,
+    Publish, QoS, ReasonCode, RecordBatch, Session, Transmit, Version,
+};
+
+use crate::codec::{PAYLOAD, TOPIC};
+
+/// Messages of one turn.
+const TURN: usize = 16;
+/// Turns until nothing grows any more.
+const WARM_UP: usize = 64;
+
+pub(crate) fn publish_qos0(times: usize) {
+    publish(Config::new(Version::V5), QoS::AtMostOnce, &[], times);
+}
+
+pub(crate) fn publish_qos1(times: usize) {
+    publish(Config::new(Version::V5), QoS::AtLeastOnce, &[PacketType::PubAck], times);
+}
+
+pub(crate) fn publish_qos2(times: usize) {
+    let answers = [PacketType::PubRec, PacketType::PubComp];
+    publish(Config::new(Version::V5), QoS::ExactlyOnce, &answers, times);
+}
+
+pub(crate) fn publish_qos1_v311(times: usize) {
+    publish(Config::new(Version::V311), QoS::AtLeastOnce, &[PacketType::PubAck], times);
+}
+
+pub(crate) fn publish_qos1_stored(times: usize) {
+    publish(stored(), QoS::AtLeastOnce, &[PacketType::PubAck], times);
+}
+
+pub(crate) fn publish_qos2_stored(times: usize) {
+    publish(stored(), QoS::ExactlyOnce, &[PacketType::PubRec, PacketType::PubComp], times);
+}
+
+pub(crate) fn receive_qos0(times: usize) {
+    receive(Config::new(Version::V5), QoS::AtMostOnce, times);
+}
+
+pub(crate) fn receive_qos1(times: usize) {
+    receive(Config::new(Version::V5), QoS::AtLeastOnce, times);
+}
+
+pub(crate) fn receive_qos2(times: usize) {
+    receive(Config::new(Version::V5), QoS::ExactlyOnce, times);
+}
+
+pub(crate) fn receive_qos2_stored(times: usize) {
+    receive(stored(), QoS::ExactlyOnce, times);
+}
+
+/// `answers`: what the server says to each message, in turn.
+fn publish(config: Config, qos: QoS, answers: &[PacketType], times: usize) {
+    let mut turns = Turns::connect(config);
+    let mut answers: Vec<Vec<u8>> = answers.iter().map(|&answer| acks(answer)).collect();
+    let payload = Bytes::from_static(&PAYLOAD);
+    let message = Outgoing {
+        topic: TOPIC,
+        payload: &payload,
+        qos,
+        retain: false,
+        properties: PropertiesRef::EMPTY,
+        expires_at: None,
+        priority: Priority::LOWEST,
+    };
+    let mut next_id = 1;
+    for _ in 0..WARM_UP + times / TURN {
+        for token in 1..=TURN as u64 {
+            turns.session.publish(turns.now, black_box(&message), token).unwrap();
+        }
+        turns.finish();
+        answers.iter_mut().for_each(|answer| number(answer, next_id));
+        next_id += TURN as u16;
+        if usize::from(next_id) > usize::from(u16::MAX) - TURN {
+            panic!("packet ids begin again: count fewer messages");
+        }
+        for answer in &answers {
+            turns.session.handle_input(turns.now, black_box(answer), &mut Vec::new());
+            turns.finish();
+        }
+        let mut completed = 0;
+        while let Some(completion) = turns.session.poll_completion() {
+            black_box(completion);
+            completed += 1;
+        }
+        assert_eq!(completed, TURN);
+    }
+    assert_eq!(turns.session.outbox().messages, 0);
+}
+
+fn receive(config: Config, qos: QoS, times: usize) {
+    let mut turns = Turns::connect(config);
+    let version = Version::V5;
+    let mut messages = Vec::new();
+    for number in 1..=TURN as u16 {
+        let publish = Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic: TOPIC,
+            packet_id: PacketId::new(number).filter(|_| qos != QoS::AtMostOnce),
+            properties: PropertiesRef::EMPTY,
+            payload: &PAYLOAD,
+        };
+        publish.encode(version, &mut messages).unwrap();
+    }
+    let mut releases = acks(PacketType::PubRel);
+    number(&mut releases, 1);
+    let mut inbound: Vec<Inbound<'_>> = Vec::new();
+    for _ in 0..WARM_UP + times / TURN {
+        turns.session.handle_input(turns.now, black_box(&messages), &mut inbound);
+        assert_eq!(inbound.len(), TURN);
+        for message in inbound.drain(..) {
+            black_box(message.publish());
+            if let Some(ticket) = message.ticket {
+                turns.session.ack(ticket);
+            }
+        }
+        turns.finish();
+        if qos == QoS::ExactlyOnce {
+            turns.session.handle_input(turns.now, black_box(&releases), &mut inbound);
+            turns.finish();
+        }
+    }
+}
+
+/// A session, and what its driver has.
+struct Turns {
+    session: Session,
+    now: Instant,
+    transmit: Transmit,
+    records: RecordBatch,
+}
+
+impl Turns {
+    fn connect(config: Config) -> Self {
+        let version = config.version;
+        let mut turns = Self {
+            session: Session::new(config),
+            now: Instant::now(),
+            transmit: Transmit::new(),
+            records: RecordBatch::new(),
+        };
+        turns.session.handle_connected(turns.now, 0);
+        turns.finish();
+        let connack = ConnAck {
+            session_present: false,
+            reason: ReasonCode::SUCCESS,
+            properties: PropertiesRef::EMPTY,
+        };
+        let mut answer = Vec::new();
+        connack.encode(version, &mut answer).unwrap();
+        turns.session.handle_input(turns.now, &answer, &mut Vec::new());
+        turns.finish();
+        while turns.session.poll_event().is_some() {}
+        turns
+    }
+
+    /// The rest of a turn: a store that is done at once, and a socket that takes everything.
+    fn finish(&mut self) {
+        if self.session.has_records() {
+            let last = self.session.poll_store(&mut self.records);
+            self.records.clear();
+            self.session.handle_stored(self.now, last, last);
+        }
+        if self.session.poll_transmit(&mut self.transmit) {
+            let bytes = black_box(&self.transmit).remaining();
+            self.transmit.advance(bytes);
+            self.session.handle_written(self.now, bytes);
+        }
+    }
+}
+
+fn stored() -> Config {
+    let mut config = Config::new(Version::V5);
+    config.journal = true;
+    config
+}
+
+/// The answers of one turn, without their packet ids.
+fn acks(packet: PacketType) -> Vec<u8> {
+    let mut out = Vec::new();
+    for _ in 0..TURN {
+        Ack::new(PacketId::new(1).unwrap()).encode(packet, Version::V5, &mut out).unwrap();
+    }
+    out
+}
+
+/// Writes the packet ids of one turn, in order.
+fn number(acks: &mut [u8], first: u16) {
+    for (id, ack) in (first..).zip(acks.chunks_exact_mut(4)) {
+        ack[2..].copy_from_slice(&id.to_be_bytes());
+    }
+}

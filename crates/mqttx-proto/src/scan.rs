@@ -1,0 +1,69 @@
+//! Looking for single bytes in topics and strings, eight at a time: these are short, so that setting up a vector loop and
+//! finishing its rest would cost more than the loop itself.
+
+/// Whether one of the wanted bytes occurs.
+#[inline]
+pub(crate) fn contains_any<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().any(|byte| wanted.contains(byte));
+    };
+    // The last word overlaps the one before it, which saves a loop over the rest.
+    let (words, _) = bytes.as_chunks();
+    has(last, wanted) || words.iter().any(|word| has(word, wanted))
+}
+
+/// Where the byte is first.
+#[inline]
+pub(crate) fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let zeros = zero_bytes(u64::from_le_bytes(*word) ^ (EVERY * u64::from(wanted)));
+        if zeros != 0 {
+            return Some(index * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    let at = rest.iter().position(|byte| *byte == wanted)?;
+    Some(bytes.len() - rest.len() + at)
+}
+
+/// Whether one of the wanted bytes is in the word.
+#[inline]
+fn has<const N: usize>(word: &[u8; 8], wanted: [u8; N]) -> bool {
+    let word = u64::from_le_bytes(*word);
+    let zeros = wanted.iter().map(|byte| zero_bytes(word ^ (EVERY * u64::from(*byte))));
+    zeros.fold(0, |all, zeros| all | zeros) != 0
+}
+
+/// Not zero exactly when a byte of the word is zero; the lowest bit set is in the first such byte.
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(EVERY) & !word & (EVERY << 7)
+}
+
+/// A one in each byte.
+const EVERY: u64 = u64::from_le_bytes([1; 8]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_found_at_every_place_and_no_other() {
+        for len in 0..40 {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    // Neighbours of the wanted bytes around it: a borrow must not reach them.
+                    for around in [1, b'*', b',', b'"', b'$', 0x80, 0xff] {
+                        let mut bytes = vec![around; len];
+                        bytes[at] = byte;
+                        let expected = matches!(byte, 0 | b'+' | b'#');
+                        assert_eq!(contains_any(&bytes, [0, b'+', b'#']), expected, "{bytes:?}");
+                        let first = bytes.iter().position(|b| *b == byte);
+                        assert_eq!(position(&bytes, byte), first, "{byte} in {bytes:?}");
+                    }
+                }
+            }
+            assert!(!contains_any(&vec![b'a'; len], [0, b'+', b'#']));
+            assert_eq!(position(&vec![b'a'; len], b'/'), None);
+        }
+    }
+}
