@@ -9,7 +9,7 @@ use std::str::Utf8Error;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use mqttx_proto::packet;
 use mqttx_proto::{PacketId, PropertiesRef, PropertyContext, QoS};
 
@@ -17,11 +17,14 @@ use crate::router::{Acker, InboundMeta, Origin};
 
 /// A message that arrived.
 ///
-/// Topic, properties and payload share one allocation of exactly their size, so a kept message
-/// never pins a read buffer; a clone copies no bytes.
+/// Topic, properties and payload share one piece of memory of about their size, so a kept message
+/// never pins a read buffer; a clone copies no bytes. A route with a handler uses that memory again
+/// when nobody kept the message.
 #[derive(Clone)]
 pub struct Message {
     body: Bytes,
+    /// The body may be used for another message, once nobody else has it.
+    reusable: bool,
     topic_len: usize,
     payload_at: usize,
     meta: Meta,
@@ -45,16 +48,34 @@ impl Message {
         inbound: &InboundMeta,
         origin: &Arc<Origin>,
     ) -> Self {
-        let properties = publish.properties.as_bytes();
-        let payload_at = publish.topic.len() + properties.len();
-        let mut body = Vec::with_capacity(payload_at + publish.payload.len());
-        body.extend_from_slice(publish.topic.as_bytes());
-        body.extend_from_slice(properties);
-        body.extend_from_slice(publish.payload);
+        let mut body = Vec::with_capacity(size_of(publish));
+        parts(publish).into_iter().for_each(|part| body.extend_from_slice(part));
+        Self::in_body(Bytes::from(body), false, publish, inbound, origin)
+    }
+
+    /// The same in storage that can be had back.
+    pub(crate) fn in_storage(
+        mut storage: BytesMut,
+        publish: &packet::Publish<'_>,
+        inbound: &InboundMeta,
+        origin: &Arc<Origin>,
+    ) -> Self {
+        parts(publish).into_iter().for_each(|part| storage.extend_from_slice(part));
+        Self::in_body(storage.freeze(), true, publish, inbound, origin)
+    }
+
+    fn in_body(
+        body: Bytes,
+        reusable: bool,
+        publish: &packet::Publish<'_>,
+        inbound: &InboundMeta,
+        origin: &Arc<Origin>,
+    ) -> Self {
         Self {
-            body: Bytes::from(body),
+            payload_at: body.len() - publish.payload.len(),
+            body,
+            reusable,
             topic_len: publish.topic.len(),
-            payload_at,
             meta: Meta {
                 qos: publish.qos,
                 retain: publish.retain,
@@ -70,6 +91,11 @@ impl Message {
     pub(crate) fn with_acker(mut self, acker: Option<Acker>) -> Self {
         self.acker = acker;
         self
+    }
+
+    /// The storage, if it can be used again.
+    pub(crate) fn into_storage(self) -> Option<BytesMut> {
+        if self.reusable { self.body.try_into_mut().ok() } else { None }
     }
 
     /// The message as the packet that it came in.
@@ -196,6 +222,15 @@ impl Message {
     pub fn is_acked(&self) -> bool {
         self.acker.as_ref().is_none_or(Acker::is_acked)
     }
+}
+
+/// Bytes of topic, properties and payload together.
+pub(crate) fn size_of(publish: &packet::Publish<'_>) -> usize {
+    parts(publish).into_iter().map(<[u8]>::len).sum()
+}
+
+fn parts<'a>(publish: &packet::Publish<'a>) -> [&'a [u8]; 3] {
+    [publish.topic.as_bytes(), publish.properties.as_bytes(), publish.payload]
 }
 
 impl fmt::Debug for Message {

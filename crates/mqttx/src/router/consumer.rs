@@ -5,9 +5,10 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use mqttx_proto::QoS;
 use tokio::runtime::Handle;
 
@@ -28,8 +29,17 @@ pub(crate) enum Consumer {
     Inline(Box<InlineHandler>),
     /// A job on the blocking pool, started when there is something to do.
     Blocking { handler: Arc<BlockingHandler>, runtime: Handle },
-    /// Whoever polls: the task of an async handler, or a stream.
-    Polled,
+    /// The task of an async handler.
+    Task,
+    /// Whoever asks for messages, and has them from then on.
+    Stream,
+}
+
+impl Consumer {
+    /// Whether the messages that were handled come back to the route.
+    pub(super) fn is_handler(&self) -> bool {
+        matches!(self, Self::Blocking { .. } | Self::Task)
+    }
 }
 
 /// A message that was handed to the consumer.
@@ -43,23 +53,26 @@ pub(super) struct Taken {
 }
 
 impl Target {
-    /// After a push; `start`: nothing was running.
-    pub(super) fn wake_consumer(self: &Arc<Self>, start: bool, waker: Option<Waker>) {
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        if start && let Consumer::Blocking { runtime, .. } = &self.consumer {
-            let target = Arc::clone(self);
-            runtime.spawn_blocking(move || target.run_blocking());
+    /// Something was queued, and nothing was running.
+    pub(super) fn start_job(self: Arc<Self>) {
+        if let Consumer::Blocking { runtime, .. } = &self.consumer {
+            runtime.clone().spawn_blocking(move || self.run_blocking());
         }
     }
 
     /// Handles messages until none is left or one fails; the one job of the route.
     fn run_blocking(self: Arc<Self>) {
         let Consumer::Blocking { handler, runtime } = &self.consumer else { return };
-        while let Some(taken) = self.take() {
+        let mut spare = None;
+        while let Some(taken) = self.take(spare.take()) {
             let result = catch_unwind(AssertUnwindSafe(|| handler(&taken.message)));
-            let Some(backoff) = self.finish(taken, result) else { continue };
+            let backoff = match self.finish(taken, result) {
+                Finished::Done(storage) => {
+                    spare = storage;
+                    continue;
+                }
+                Finished::Again(backoff) => backoff,
+            };
             let (target, blocking) = (Arc::clone(&self), runtime.clone());
             // The wait costs a timer, not a thread of the pool.
             runtime.spawn(async move {
@@ -70,9 +83,10 @@ impl Target {
         }
     }
 
-    /// The next message; when there is none, the job is over.
-    fn take(self: &Arc<Self>) -> Option<Taken> {
+    /// The next message; when there is none, the job is over. `spare`: the storage of the one before.
+    fn take(self: &Arc<Self>, spare: Option<BytesMut>) -> Option<Taken> {
         let mut state = self.state();
+        spare.into_iter().for_each(|spare| state.spares.give_back(spare));
         let next = self.next(&mut state);
         if next.is_none() {
             state.running = false;
@@ -81,8 +95,14 @@ impl Target {
         next.map(|next| self.taken(next))
     }
 
-    pub(super) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+    /// As `take`; `spare` is taken out.
+    pub(super) fn poll_take(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        spare: &mut Option<BytesMut>,
+    ) -> Poll<Option<Taken>> {
         let mut state = self.state();
+        spare.take().into_iter().for_each(|spare| state.spares.give_back(spare));
         if let Some(next) = self.next(&mut state) {
             drop(state);
             return Poll::Ready(Some(self.taken(next)));
@@ -121,20 +141,19 @@ impl Target {
         next.taken
     }
 
-    /// The handler returned or panicked; `Some`: the message is to be taken again after that
-    /// time.
-    fn finish(&self, mut taken: Taken, result: Result<(), Panic>) -> Option<Duration> {
+    /// The handler returned or panicked.
+    fn finish(&self, mut taken: Taken, result: Result<(), Panic>) -> Finished {
         let Err(panic) = result else {
             self.counts.handled.fetch_add(1, Relaxed);
             taken.completion.finish();
-            return None;
+            return Finished::Done(taken.message.into_storage());
         };
         taken.attempts += 1;
         if taken.attempts > self.options().retries {
             self.report_failure(&taken.message, taken.attempts, &*panic);
             taken.message.ack();
             taken.completion.finish();
-            return None;
+            return Finished::Done(None);
         }
         let answered = taken.slot.is_some_and(|slot| !self.is_unacked(slot));
         let backoff = FIRST_BACKOFF.saturating_mul(1 << (taken.attempts - 1).min(16));
@@ -142,10 +161,10 @@ impl Target {
         if state.phase == Phase::Stopped || answered {
             drop(state);
             taken.completion.finish();
-            return None;
+            return Finished::Done(None);
         }
         state.retry = Some(taken);
-        Some(backoff)
+        Finished::Again(backoff)
     }
 
     pub(super) fn report_failure(&self, message: &Message, attempts: u32, panic: &dyn Any) {
@@ -170,6 +189,14 @@ impl Target {
     }
 }
 
+/// What became of a message that was handled.
+enum Finished {
+    /// It is done; its storage, if nobody kept it.
+    Done(Option<BytesMut>),
+    /// It is to be taken again after that time.
+    Again(Duration),
+}
+
 struct Next {
     taken: Taken,
     unpark: Option<super::subscription::Unpark>,
@@ -182,10 +209,12 @@ where
     F: Fn(Message) -> Fut + Send + Sync,
     Fut: Future<Output = ()> + Send,
 {
-    while let Some(taken) = std::future::poll_fn(|cx| target.poll_take(cx)).await {
+    let mut spare = None;
+    while let Some(taken) = std::future::poll_fn(|cx| target.poll_take(cx, &mut spare)).await {
         let result = call_async(&handler, taken.message.clone()).await;
-        if let Some(backoff) = target.finish(taken, result) {
-            tokio::time::sleep(backoff).await;
+        match target.finish(taken, result) {
+            Finished::Done(storage) => spare = storage,
+            Finished::Again(backoff) => tokio::time::sleep(backoff).await,
         }
     }
 }

@@ -9,6 +9,8 @@
 //! route gets the message: an inline handler runs at once, any other route gets an owned copy in
 //! its bounded queue. Then:
 //!
+//! The driver calls [`Scratch::start_jobs`] behind the last message that it has at hand.
+//!
 //! - [`Dispatched::DoneNow`]: every route is done; the driver acknowledges the ticket itself (it
 //!   can do so in one batch with others). `MessageSource::ack` is not called.
 //! - [`Dispatched::Pending`]: `MessageSource::ack` will be called exactly once, from any thread,
@@ -26,6 +28,7 @@ mod consumer;
 mod done;
 mod options;
 mod route;
+mod spares;
 mod stream;
 mod subscription;
 mod target;
@@ -37,6 +40,7 @@ pub use stream::MessageStream;
 pub(crate) use done::Acker;
 pub(crate) use target::Target;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -47,10 +51,11 @@ use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::event::EventBus;
-use crate::message::{Message, MessageRef};
+use crate::message::{self, Message, MessageRef};
 use crate::metrics::SessionCounters;
 
 use done::{Countdown, Owed};
+use spares::Spares;
 
 /// The session that a message came from, as far as routes need it.
 pub(crate) trait MessageSource: Send + Sync {
@@ -127,6 +132,16 @@ pub(crate) struct Router {
 #[derive(Default)]
 pub(crate) struct Scratch {
     entries: Vec<Entry>,
+    /// Routes whose job is to be started.
+    starting: Vec<Arc<Target>>,
+}
+
+impl Scratch {
+    /// Starts the jobs of routes that got something to do. Called once behind a row of messages: a job that began with the first
+    /// of them could be through before the next one comes, and each message would cost a job.
+    pub(crate) fn start_jobs(&mut self) {
+        self.starting.drain(..).for_each(|target| target.start_job());
+    }
 }
 
 #[derive(Clone)]
@@ -171,7 +186,8 @@ impl Router {
     ) -> Dispatched {
         scratch.entries.clear();
         self.find(publish, &mut scratch.entries);
-        let arrival = Arrival { publish, inbound, source };
+        let starting = RefCell::new(std::mem::take(&mut scratch.starting));
+        let arrival = Arrival { publish, inbound, source, starting };
         let outcome = match scratch.entries.as_slice() {
             [] => Dispatched::Unrouted,
             [only] => {
@@ -180,6 +196,7 @@ impl Router {
             }
             many => arrival.deliver_to_many(many),
         };
+        scratch.starting = arrival.starting.into_inner();
         // The table lock is not held here: this may drop the last handle of a stopped route.
         scratch.entries.clear();
         outcome
@@ -203,6 +220,11 @@ impl Router {
                 target.end();
             }
         }
+    }
+
+    /// The session is quiet: routes give the memory of bursts back.
+    pub(crate) fn shrink(&self) {
+        self.targets().iter().for_each(|target| target.state().spares.shrink());
     }
 
     /// Every route once.
@@ -282,11 +304,23 @@ struct Arrival<'a> {
     publish: &'a Publish<'a>,
     inbound: &'a InboundMeta,
     source: &'a Arc<dyn MessageSource>,
+    /// See [`Scratch`].
+    starting: RefCell<Vec<Arc<Target>>>,
 }
 
 impl Arrival<'_> {
     fn to_message(&self) -> Message {
         Message::new(self.publish, self.inbound, self.source.origin())
+    }
+
+    fn size(&self) -> usize {
+        message::size_of(self.publish)
+    }
+
+    /// In storage that the route gives back when it is done.
+    fn to_message_in(&self, spares: &mut Spares) -> Message {
+        let storage = spares.take(self.size(), self.inbound.received_at);
+        Message::in_storage(storage, self.publish, self.inbound, self.source.origin())
     }
 
     fn borrow<'a>(&'a self, acker: Option<&'a Acker>) -> MessageRef<'a> {

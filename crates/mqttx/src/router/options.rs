@@ -171,7 +171,7 @@ impl RouteBuilder {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let runtime = self.host.runtime()?;
-        let route = self.start(Consumer::Polled)?;
+        let route = self.start(Consumer::Task)?;
         runtime.spawn(consumer::run_async(Arc::clone(route.target()), handler));
         Ok(route)
     }
@@ -194,7 +194,7 @@ impl RouteBuilder {
     /// # Errors
     /// As [`handle`](Self::handle).
     pub fn listen(self) -> Result<MessageStream, Error> {
-        self.start(Consumer::Polled).map(MessageStream::new)
+        self.start(Consumer::Stream).map(MessageStream::new)
     }
 
     fn start(self, consumer: Consumer) -> Result<Route, Error> {

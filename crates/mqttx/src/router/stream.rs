@@ -45,7 +45,7 @@ impl MessageStream {
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.done();
-        self.route.target().poll_take(cx).map(|taken| {
+        self.route.target().poll_take(cx, &mut None).map(|taken| {
             let taken = taken?;
             self.current = Some(taken.completion);
             Some(taken.message)

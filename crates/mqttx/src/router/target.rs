@@ -11,6 +11,7 @@ use mqttx_proto::QoS;
 
 use super::consumer::{Consumer, InlineHandler, Taken};
 use super::done::{Acker, Completion, Owed, Slot, Unacked};
+use super::spares::Spares;
 use super::subscription::{Item, Pushed, Queue};
 use super::{Arrival, MessageSource, RouteOptions, RouteStats};
 use crate::event::{EventBus, EventKind, EventName};
@@ -40,6 +41,7 @@ pub(crate) struct Target {
 
 pub(super) struct State {
     pub(super) queue: Queue,
+    pub(super) spares: Spares,
     /// The message whose handler panicked, waiting to be handed over again.
     pub(super) retry: Option<Taken>,
     pub(super) unacked: Unacked,
@@ -125,6 +127,7 @@ impl Target {
             open: AtomicBool::new(true),
             state: Mutex::new(State {
                 queue,
+                spares: Spares::default(),
                 retry: None,
                 unacked: Unacked::default(),
                 phase: Phase::Open,
@@ -188,24 +191,37 @@ impl Target {
         if let Consumer::Inline(handler) = &self.consumer {
             return self.call_inline(handler, arrival, owed);
         }
-        let message = copy.unwrap_or_else(|| arrival.to_message());
-        let item = Item::new(message, owed.keep(arrival.source), arrival.inbound);
-        self.enqueue(item, arrival)
+        // Only small ones are copied under the route's lock.
+        let reuses = self.consumer.is_handler() && arrival.size() <= Spares::LARGEST;
+        let copy = copy.or_else(|| (!reuses).then(|| arrival.to_message()));
+        self.enqueue(arrival, owed.keep(arrival.source), copy)
     }
 
-    fn enqueue(self: &Arc<Self>, item: Item, arrival: &Arrival<'_>) -> bool {
+    fn enqueue(
+        self: &Arc<Self>,
+        arrival: &Arrival<'_>,
+        completion: Completion,
+        message: Option<Message>,
+    ) -> bool {
         let mut state = self.state();
         if state.phase != Phase::Open {
             drop(state);
-            item.completion.forgo();
+            completion.forgo();
             return true;
         }
+        let message = message.unwrap_or_else(|| arrival.to_message_in(&mut state.spares));
+        let item = Item::new(message, completion, arrival.inbound);
         let (reason, dropped) = match state.queue.push(item, arrival.source, arrival.inbound.shed) {
             Pushed::Queued => {
                 let start = !std::mem::replace(&mut state.running, true);
                 let waker = state.waker.take();
                 drop(state);
-                self.wake_consumer(start, waker);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                if start && matches!(self.consumer, Consumer::Blocking { .. }) {
+                    arrival.starting.borrow_mut().push(Arc::clone(self));
+                }
                 return false;
             }
             Pushed::DroppedNewest(item) => (DropReason::RouteFull, Err(item)),

@@ -158,7 +158,9 @@ impl Bench {
             shed: self.shed,
         };
         let router = &self.host.router;
-        (router.dispatch(&publish, &inbound, &self.as_source, &mut self.scratch), ticket)
+        let outcome = router.dispatch(&publish, &inbound, &self.as_source, &mut self.scratch);
+        self.scratch.start_jobs();
+        (outcome, ticket)
     }
 
     fn qos0(&mut self, topic: &str, payload: &str) -> Dispatched {

@@ -28,6 +28,8 @@ pub(super) struct Desk {
     pub(super) fetch: Option<FetchRequest>,
     pub(super) wish: Option<Wish>,
     pub(super) routes_added: bool,
+    /// Nothing happened for a while.
+    pub(super) quiet: bool,
     pub(super) watched: bool,
     pub(super) totals: SendTotals,
     pub(super) duplicates: u64,

@@ -171,6 +171,7 @@ impl Driver {
             state.core.handle_timeout(now);
             // A timer of the core means a quiet session: the memory of the last burst is given back.
             state.waiters.shrink();
+            desk.quiet = true;
             if let Phase::Open(link) = &mut self.phase {
                 link.transmit.shrink();
             }
@@ -236,6 +237,9 @@ impl Driver {
         }
         if desk.routes_added {
             self.redispatch(desk);
+        }
+        if std::mem::take(&mut desk.quiet) {
+            self.shared.router.shrink();
         }
         if self.held.is_due(now) {
             self.give_up_held(desk);

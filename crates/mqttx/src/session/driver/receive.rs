@@ -142,6 +142,7 @@ impl Driver {
                 }
             }
         }
+        desk.router.start_jobs();
         let counters = &self.shared.origin.counters;
         counters.record_received(messages, bytes);
         counters.record_duplicates(again);
@@ -227,5 +228,6 @@ impl Driver {
             self.shared.unhandled.fetch_sub(1, Ordering::AcqRel);
             self.shared.unpark(message.size());
         }
+        desk.router.start_jobs();
     }
 }
