@@ -221,6 +221,11 @@ impl Router {
         targets
     }
 
+    /// Nothing came for a while: routes give back what they keep for the next messages.
+    pub(crate) fn shrink(&self) {
+        self.read().filters.for_each(|entry| entry.target.shrink());
+    }
+
     fn find(&self, publish: &Publish<'_>, out: &mut Vec<Entry>) {
         let table = self.read();
         if publish.properties.is_empty() {

@@ -132,8 +132,8 @@ const LOTS: usize = 8;
 /// Messages of a route that are collected before it gets them: its consumer works while more are read.
 const LOT: usize = 64;
 
-/// Messages whose memory is kept.
-pub(super) const SPARE: usize = 256;
+/// Messages whose memory a thread, or a busy route, keeps; each has at most 1 KiB.
+pub(super) const SPARE: usize = 4096;
 
 impl Outbox {
     /// A message in the memory of an old one.

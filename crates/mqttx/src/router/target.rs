@@ -230,9 +230,8 @@ impl Target {
         for item in items.drain(..) {
             state.queue.push_or_park(item, source);
         }
-        if spare.len() < SPARE {
-            spare.append(&mut state.spare);
-        }
+        let wanted = SPARE.saturating_sub(spare.len()).min(state.spare.len());
+        spare.extend(state.spare.drain(..wanted));
         let start = !std::mem::replace(&mut state.running, true);
         let waker = state.waker.take();
         drop(state);
@@ -276,6 +275,11 @@ impl Target {
                 false
             }
         }
+    }
+
+    /// Nothing came for a while: memory for the next messages is given back.
+    pub(super) fn shrink(&self) {
+        self.state().spare = Vec::new();
     }
 
     /// `last`: session and topic of the message dropped just now.

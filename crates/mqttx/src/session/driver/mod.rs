@@ -173,6 +173,7 @@ impl Driver {
             // A timer of the core means a quiet session: the memory of the last burst is given back.
             state.waiters.shrink();
             self.shared.acked.shrink();
+            self.shared.router.shrink();
             if let Phase::Open(link) = &mut self.phase {
                 link.transmit.shrink();
             }
