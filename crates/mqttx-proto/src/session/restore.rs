@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use super::incoming::Incoming;
+use super::lazy::Lazy;
 use super::record::{Journal, Priority, Record, RecordBatch, StoredLane};
 use super::subscriptions::Subscriptions;
-use super::{Config, Continuity, Incoming, Outbox, Outcome, PacketIds, Session};
+use super::{Config, Continuity, Outcome, PacketIds, Session, new_outbox};
 
 impl Session {
     /// A session from its records: [`new`](Self::new) and [`restore`](Self::restore_state) in one.
@@ -28,23 +30,26 @@ impl Session {
         lanes: &[StoredLane; Priority::COUNT],
     ) {
         self.handle_disconnected();
-        self.outbox.close(&mut self.cx, &Outcome::StoreFailed);
+        let cx = &mut self.cx;
+        self.outbox.used().into_iter().for_each(|outbox| outbox.close(cx, &Outcome::StoreFailed));
         let asked = std::mem::take(&mut self.subscriptions);
         let totals = self.outbox.totals;
         self.cx.ids = PacketIds::default();
         self.cx.journal = Journal::new(false);
-        self.outbox = Outbox::new(self.cx.config.spill.filter(|_| self.cx.config.journal));
+        self.outbox = new_outbox(&self.cx.config);
         self.outbox.totals = totals;
-        self.incoming = Incoming::default();
+        self.incoming = Lazy::default();
         self.continuity = Continuity::default();
-        self.subscriptions = Subscriptions::default();
+        self.subscriptions = Lazy::default();
         for record in records.iter().flatten() {
             self.apply(record);
         }
         self.outbox.restore_spilled(lanes);
         self.outbox.restored();
         self.cx.journal = Journal::new(self.cx.config.journal);
-        self.subscriptions.adopt(&mut self.cx, asked);
+        if let Some(asked) = asked.into_used() {
+            self.subscriptions.adopt(&mut self.cx, asked);
+        }
         debug_assert!(self.cx.link.is_none(), "there is no connection at {now:?}");
     }
 
@@ -70,8 +75,8 @@ impl Session {
             Record::Connecting => self.continuity.unanswered = true,
             Record::Resumed => self.continuity.unanswered = false,
             Record::Epoch { epoch, broker, client_id } => {
-                self.incoming.on_session_lost();
-                self.subscriptions.on_session_lost();
+                self.incoming.used().into_iter().for_each(Incoming::on_session_lost);
+                self.subscriptions.used().into_iter().for_each(Subscriptions::on_session_lost);
                 self.continuity =
                     Continuity { known: true, broker, epoch, ..Continuity::default() };
                 if self.cx.config.client_id.is_empty() {
