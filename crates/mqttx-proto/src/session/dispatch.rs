@@ -86,7 +86,7 @@ impl Session {
         link.stage = Stage::Online;
         link.timer.start_keep_alive(limits.keep_alive.as_duration());
         if let Some(id) = &limits.assigned_client_id {
-            self.continuity.assigned_client_id.clone_from(id);
+            self.continuity.assigned_client_id = id.as_str().into();
         }
         link.limits = limits.clone();
         let broker = link.broker;

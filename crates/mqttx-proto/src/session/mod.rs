@@ -23,6 +23,7 @@ mod subscriptions;
 mod timer;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::packet::{FrameStatus, PINGREQ, frame};
@@ -66,7 +67,7 @@ pub enum Phase {
 /// What every component may need: the connection, ids, records, and what is to be told.
 #[derive(Debug)]
 struct Context {
-    config: Box<Config>,
+    config: Arc<Config>,
     /// `Some` between `handle_connected` and `handle_disconnected`.
     link: Option<Box<Link>>,
     ids: PacketIds,
@@ -149,7 +150,7 @@ struct Continuity {
     /// The record that says so.
     connecting: Lsn,
     /// Assigned by the server, else empty.
-    assigned_client_id: String,
+    assigned_client_id: Box<str>,
 }
 
 /// One MQTT session: what the application wants, what is in flight, and at most one connection.
@@ -167,6 +168,8 @@ struct Continuity {
 #[derive(Debug)]
 pub struct Session {
     cx: Context,
+    /// Its own, where the configuration has none.
+    client_id: Box<str>,
     outbox: Lazy<Outbox>,
     incoming: Lazy<Incoming>,
     subscriptions: Lazy<Subscriptions>,
@@ -174,25 +177,34 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session without a past.
+    /// A session without a past. Sessions of which the same is asked can share the configuration.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: impl Into<Arc<Config>>) -> Self {
+        let config = config.into();
         let journal = Journal::new(config.journal);
         let outbox = new_outbox(&config);
         Self {
             cx: Context {
-                config: Box::new(config),
+                config,
                 link: None,
                 ids: PacketIds::default(),
                 journal,
                 events: VecDeque::new(),
                 completions: VecDeque::new(),
             },
+            client_id: Box::default(),
             outbox,
             incoming: Lazy::default(),
             subscriptions: Lazy::default(),
             continuity: Continuity::default(),
         }
+    }
+
+    /// Gives it a client id of its own, which counts before the one of the configuration unless it is empty.
+    #[must_use]
+    pub fn with_client_id(mut self, client_id: &str) -> Self {
+        self.client_id = client_id.into();
+        self
     }
 }
 

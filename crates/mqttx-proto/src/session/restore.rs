@@ -1,5 +1,6 @@
 //! A session from the records that a store kept.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::incoming::Incoming;
@@ -11,7 +12,7 @@ use super::{Config, Continuity, Outcome, PacketIds, Session, new_outbox};
 impl Session {
     /// A session from its records: [`new`](Self::new) and [`restore`](Self::restore_state) in one.
     #[must_use]
-    pub fn restore(config: Config, now: Instant, records: &RecordBatch) -> Self {
+    pub fn restore(config: impl Into<Arc<Config>>, now: Instant, records: &RecordBatch) -> Self {
         let mut session = Self::new(config);
         session.restore_state(now, records, &Default::default());
         session
@@ -79,8 +80,8 @@ impl Session {
                 self.subscriptions.used().into_iter().for_each(Subscriptions::on_session_lost);
                 self.continuity =
                     Continuity { known: true, broker, epoch, ..Continuity::default() };
-                if self.cx.config.client_id.is_empty() {
-                    client_id.clone_into(&mut self.continuity.assigned_client_id);
+                if self.client_id.is_empty() && self.cx.config.client_id.is_empty() {
+                    self.continuity.assigned_client_id = client_id.into();
                 }
             }
         }

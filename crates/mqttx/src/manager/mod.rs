@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::event::{EventBus, EventKind};
-use crate::options::SessionOptions;
-use crate::router::{RouteHost, Target};
+use crate::options::{Kinds, SessionOptions};
+use crate::router::Target;
 use crate::session::{ConnectGate, Services, Session, SessionStatus};
 
 /// Holds sessions by name, and what they share: routes over all of them, the event bus and the
@@ -60,8 +60,9 @@ pub struct ManagerBuilder {
 pub(crate) struct Inner {
     registry: Mutex<Registry>,
     events: Arc<EventBus>,
-    gate: Arc<ConnectGate>,
-    runtime: OnceLock<Handle>,
+    connect_rate: u32,
+    /// From the first call inside a runtime on.
+    services: OnceLock<Arc<Services>>,
 }
 
 #[derive(Default)]
@@ -102,8 +103,8 @@ impl ManagerBuilder {
             inner: Arc::new(Inner {
                 registry: Mutex::default(),
                 events: EventBus::new(self.event_capacity),
-                gate: Arc::new(ConnectGate::new(self.connect_rate)),
-                runtime: OnceLock::new(),
+                connect_rate: self.connect_rate,
+                services: OnceLock::new(),
             }),
         }
     }
@@ -129,23 +130,18 @@ impl SessionManager {
     /// # Errors
     /// The name is taken, the manager has shut down, or no Tokio runtime is running.
     pub fn add_session(&self, options: SessionOptions) -> Result<Session, Error> {
-        let runtime = self.inner.runtime()?;
+        let services = self.inner.services()?;
         let mut registry = self.inner.registry();
         registry.check_open()?;
         if registry.sessions.contains_key(options.name.as_str()) {
             let text = format!("a session called '{}' exists already", options.name);
             return Err(Error::session_error(text).with_session(options.name));
         }
-        let services = Services {
-            events: Arc::clone(&self.inner.events),
-            gate: Arc::clone(&self.inner.gate),
-            runtime: runtime.clone(),
-        };
         let session = Session::start(options, services)?;
-        let name: Arc<str> = session.name().into();
+        let name = session.shared_name();
         for target in &registry.routes {
             if let Err(error) = session.attach(target) {
-                runtime.spawn(async move { session.close().await });
+                services.runtime.spawn(async move { session.close().await });
                 return Err(error);
             }
         }
@@ -217,7 +213,7 @@ impl SessionManager {
     /// # Errors
     /// Names the sessions that were not ready in time, or that failed.
     pub async fn wait_for_all_sessions(&self, timeout: Duration) -> Result<(), Error> {
-        let enabled = self.all().into_iter().filter(|s| s.options().enabled).collect();
+        let enabled = self.all().into_iter().filter(|s| s.common_options().enabled).collect();
         let results = each(enabled, move |s| async move { s.wait_ready(timeout).await }).await;
         let failed: Vec<_> =
             results.into_iter().filter_map(|(name, r)| Some((name, r.err()?))).collect();
@@ -250,6 +246,26 @@ impl std::fmt::Debug for SessionManager {
 }
 
 impl Inner {
+    /// What the sessions need.
+    ///
+    /// # Errors
+    /// No Tokio runtime is running.
+    fn services(&self) -> Result<&Arc<Services>, Error> {
+        if let Some(services) = self.services.get() {
+            return Ok(services);
+        }
+        let runtime = Handle::try_current().map_err(|source| {
+            Error::config("call this inside a Tokio runtime").with_source(source)
+        })?;
+        let services = || Services {
+            events: Arc::clone(&self.events),
+            gate: ConnectGate::new(self.connect_rate),
+            runtime,
+            kinds: Kinds::default(),
+        };
+        Ok(self.services.get_or_init(|| Arc::new(services())))
+    }
+
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,9 +299,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let sessions = std::mem::take(&mut self.registry().sessions);
         let events = Arc::clone(&self.events);
-        let Some(runtime) = self.runtime.get() else { return events.close() };
+        let Some(services) = self.services.get() else { return events.close() };
         let sessions = sessions.into_values().collect();
-        runtime.spawn(async move {
+        services.runtime.spawn(async move {
             each(sessions, |session| async move { session.close().await }).await;
             events.close();
         });

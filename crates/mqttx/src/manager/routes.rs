@@ -105,12 +105,6 @@ impl RouteHost for Inner {
     }
 
     fn runtime(&self) -> Result<Handle, Error> {
-        if let Some(handle) = self.runtime.get() {
-            return Ok(handle.clone());
-        }
-        let handle = Handle::try_current().map_err(|source| {
-            Error::config("call this inside a Tokio runtime").with_source(source)
-        })?;
-        Ok(self.runtime.get_or_init(|| handle).clone())
+        Ok(self.services()?.runtime.clone())
     }
 }

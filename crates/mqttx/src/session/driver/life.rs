@@ -130,28 +130,19 @@ impl Driver {
 
     /// The transport is up: CONNECT goes out.
     fn open(&mut self, now: Instant, stream: Box<dyn Stream>) {
+        let endpoint = self.endpoint.take();
+        let id = endpoint.as_ref().map_or(0, |endpoint| endpoint.id());
+        let options = &self.shared.options;
+        let config = match options.config_for(endpoint.as_deref()) {
+            Ok(config) => config,
+            Err(error) => return self.fail(Some(error)),
+        };
         self.phase = Phase::Open(Box::new(Link::new(stream, now)));
         let mut state = self.shared.lock();
-        let id = match self.endpoint.take() {
-            Some(endpoint) => {
-                self.apply_credentials(&mut state.core, &endpoint);
-                endpoint.id()
-            }
-            None => 0,
-        };
+        state.core.set_config(config);
         state.core.handle_connected(now, id);
-    }
-
-    /// A URL's user and password count where the options have none.
-    fn apply_credentials(&self, core: &mut mqttx_proto::Session, endpoint: &Endpoint) {
-        let options = &self.shared.options;
-        let config = core.config_mut();
-        if options.username.is_none() {
-            config.username = endpoint.username().map(str::to_owned);
-        }
-        if options.password.is_none() && options.password_file.is_none() {
-            config.password = endpoint.password().map(|secret| secret.expose().to_vec());
-        }
+        // Credentials and will are needed for CONNECT only.
+        state.core.set_config(options.config());
     }
 
     /// CONNACK accepted the connection.
