@@ -39,7 +39,7 @@ pub(crate) use done::Acker;
 pub(crate) use target::Target;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
@@ -122,7 +122,8 @@ pub(crate) enum Dispatched {
 /// The routes of one session, by filter and by subscription identifier.
 #[derive(Default)]
 pub(crate) struct Router {
-    table: RwLock<Table>,
+    /// From the first route on.
+    table: RwLock<Option<Box<Table>>>,
 }
 
 /// Reused by a driver from message to message, so that matching allocates nothing.
@@ -155,12 +156,12 @@ impl Router {
     /// subscribed, or 0. A server that sends no identifiers needs no change here.
     pub(crate) fn add(&self, target: &Arc<Target>, subscription: u32) {
         let mut table = self.write();
-        table.add(Entry { target: Arc::clone(target), subscription });
+        table.get_or_insert_default().add(Entry { target: Arc::clone(target), subscription });
     }
 
     /// `false` if the route is not here.
     pub(crate) fn remove(&self, target: &Target) -> bool {
-        self.write().remove(target).is_some()
+        self.write().as_mut().is_some_and(|table| table.remove(target).is_some())
     }
 
     /// Hands a message to every route that wants it; see the module's contract.
@@ -199,7 +200,7 @@ impl Router {
     /// over all sessions only lose this one.
     pub(crate) fn close(&self) {
         let targets = self.targets();
-        *self.write() = Table::default();
+        *self.write() = None;
         for target in targets {
             if target.session().is_some() {
                 target.end();
@@ -210,12 +211,15 @@ impl Router {
     /// Every route once.
     pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
         let mut targets = Vec::new();
-        self.read().trie.for_each(|entry| targets.push(Arc::clone(&entry.target)));
+        if let Some(table) = self.read().as_deref() {
+            table.trie.for_each(|entry| targets.push(Arc::clone(&entry.target)));
+        }
         targets
     }
 
     fn find(&self, publish: &Publish<'_>, out: &mut Vec<Entry>) {
         let table = self.read();
+        let Some(table) = table.as_deref() else { return };
         if publish.properties.is_empty() {
             return table.trie.matches(publish.topic, out);
         }
@@ -241,11 +245,11 @@ impl Router {
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, Option<Box<Table>>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Table> {
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Box<Table>>> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 mod endpoint;
 #[cfg(test)]
 pub(crate) mod mem;
+mod resolve;
 mod tcp;
 
 pub use endpoint::{Endpoint, EndpointError};
