@@ -186,7 +186,9 @@ impl Driver {
         self.shared.unpark(freed);
         self.shared.unhandled.store(self.held.len(), Ordering::Release);
         let (verdict, error) = match end {
-            End::Closed(cause) => (judge(&cause, if stable { 0 } else { self.plan.hops }), error_of(&cause)),
+            End::Closed(cause) => {
+                (judge(&cause, if stable { 0 } else { self.plan.hops }), error_of(&cause))
+            }
             End::Lost(error) => {
                 (Verdict::Retry, Some(self.transport_error("connection lost", error)))
             }

@@ -389,9 +389,3 @@ impl Drop for Driver {
         self.shared.set_status(SessionStatus::Stopped);
     }
 }
-#[cfg(test)]
-#[test]
-fn sizes() {
-    macro_rules! show { ($($t:ty),* $(,)?) => { $( println!("{:5} {}", std::mem::size_of::<$t>(), stringify!($t)); )* } }
-    show!(Driver, Phase, Plan, Timer, Held, Tally, Link, Shared, crate::session::shared::State, mqttx_proto::Session, crate::router::Origin, crate::router::Router, crate::session::delivery::Waiters, crate::session::room::Room, crate::session::storage::Storage, Interests, crate::options::Asked, tokio::time::Sleep, tokio::net::TcpStream, tokio::sync::Notify, mqttx_proto::Transmit, Option<Opening>, SessionStatus, crate::options::SessionOptions, mqttx_proto::Config);
-}

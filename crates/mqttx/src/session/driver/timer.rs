@@ -36,9 +36,7 @@ impl Timer {
                     }
                     sleep
                 }
-                none => {
-                    none.insert(Box::pin(tokio::time::sleep_until(deadline.into())))
-                }
+                none => none.insert(Box::pin(tokio::time::sleep_until(deadline.into()))),
             };
             if sleep.as_mut().poll(cx).is_pending() {
                 return false;
