@@ -84,9 +84,9 @@ impl Session {
         let limits = handshake::accept(&self.cx.config, connack)?;
         let Some(link) = self.cx.link.as_mut() else { return Ok(()) };
         link.stage = Stage::Online;
-        link.timer.start_keep_alive(limits.keep_alive.as_duration());
+        link.timer.start_keep_alive(limits.keep_alive);
         if let Some(id) = &limits.assigned_client_id {
-            self.continuity.assigned_client_id = id.as_str().into();
+            self.continuity.assigned_client_id.clone_from(id);
         }
         link.limits = limits.clone();
         let broker = link.broker;

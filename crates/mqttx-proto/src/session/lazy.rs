@@ -1,5 +1,6 @@
 //! Parts of a session that many sessions never use.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
 /// A value that takes memory from its first change on; before, it reads as blank.
@@ -51,5 +52,29 @@ impl<T: Blank> Deref for Lazy<T> {
 impl<T: Blank> DerefMut for Lazy<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.get_or_insert_with(|| Box::new(T::BLANK))
+    }
+}
+
+/// A queue of what happens seldom: it takes memory only while something is in it.
+#[derive(Debug)]
+pub(crate) struct SeldomQueue<T>(Option<Box<VecDeque<T>>>);
+
+impl<T> SeldomQueue<T> {
+    pub(crate) fn push_back(&mut self, value: T) {
+        self.0.get_or_insert_default().push_back(value);
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<T> {
+        let value = self.0.as_mut()?.pop_front();
+        if value.is_none() {
+            self.0 = None;
+        }
+        value
+    }
+}
+
+impl<T> Default for SeldomQueue<T> {
+    fn default() -> Self {
+        Self(None)
     }
 }

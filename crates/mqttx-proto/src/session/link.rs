@@ -38,11 +38,11 @@ pub struct Limits {
     /// In effect: the server's, when it set one.
     pub session_expiry: SessionExpiry,
     /// The client id that the server chose.
-    pub assigned_client_id: Option<String>,
+    pub assigned_client_id: Option<Box<str>>,
     /// Basis for response topics.
-    pub response_information: Option<String>,
+    pub response_information: Option<Box<str>>,
     /// Another server to use.
-    pub server_reference: Option<String>,
+    pub server_reference: Option<Box<str>>,
 }
 
 impl Default for Limits {

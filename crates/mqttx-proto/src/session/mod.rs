@@ -43,7 +43,7 @@ pub use record::{
 pub use subscriptions::Subscription;
 
 use incoming::Incoming;
-use lazy::Lazy;
+use lazy::{Lazy, SeldomQueue};
 use link::{Link, Stage};
 use outgoing::Outbox;
 use packet_ids::PacketIds;
@@ -72,7 +72,7 @@ struct Context {
     link: Option<Box<Link>>,
     ids: PacketIds,
     journal: Journal,
-    events: VecDeque<Event>,
+    events: SeldomQueue<Event>,
     completions: VecDeque<Completion>,
 }
 
@@ -189,7 +189,7 @@ impl Session {
                 link: None,
                 ids: PacketIds::default(),
                 journal,
-                events: VecDeque::new(),
+                events: SeldomQueue::default(),
                 completions: VecDeque::new(),
             },
             client_id: Box::default(),
@@ -477,12 +477,7 @@ impl Session {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.cx.events.pop_front();
-        if event.is_none() {
-            // Events are rare: their list takes no memory in between.
-            self.cx.events = VecDeque::new();
-        }
-        event
+        self.cx.events.pop_front()
     }
 
     /// The end of a command that somebody waits for.

@@ -4,6 +4,7 @@ mod by_name;
 mod near;
 mod observe;
 mod routes;
+mod sessions;
 mod shutdown;
 
 pub use shutdown::ShutdownReport;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+
+use sessions::Sessions;
 
 use crate::error::Error;
 use crate::event::{EventBus, EventKind};
@@ -67,7 +70,7 @@ pub(crate) struct Inner {
 
 #[derive(Default)]
 struct Registry {
-    sessions: BTreeMap<Arc<str>, Session>,
+    sessions: Sessions,
     /// Routes over all sessions, those added later included.
     routes: Vec<Arc<Target>>,
     closed: bool,
@@ -133,21 +136,20 @@ impl SessionManager {
         let services = self.inner.services()?;
         let mut registry = self.inner.registry();
         registry.check_open()?;
-        if registry.sessions.contains_key(options.name.as_str()) {
+        if registry.sessions.contains(&options.name) {
             let text = format!("a session called '{}' exists already", options.name);
             return Err(Error::session_error(text).with_session(options.name));
         }
         let session = Session::start(options, services)?;
-        let name = session.shared_name();
         for target in &registry.routes {
             if let Err(error) = session.attach(target) {
                 services.runtime.spawn(async move { session.close().await });
                 return Err(error);
             }
         }
-        registry.sessions.insert(Arc::clone(&name), session.clone());
+        registry.sessions.insert(session.clone());
         // Before the lock is gone, so that no other event of the session is earlier.
-        self.inner.events.emit(Some(&name), EventKind::SessionAdded);
+        self.inner.events.emit(Some(session.shared_name()), EventKind::SessionAdded);
         Ok(session)
     }
 
@@ -181,7 +183,7 @@ impl SessionManager {
     /// The names of all sessions, in order.
     #[must_use]
     pub fn sessions(&self) -> Vec<String> {
-        self.inner.registry().sessions.keys().map(ToString::to_string).collect()
+        self.inner.registry().sessions.iter().map(|s| s.name().to_owned()).collect()
     }
 
     /// The status of every session, by name.
@@ -229,7 +231,7 @@ impl SessionManager {
     }
 
     fn all(&self) -> Vec<Session> {
-        self.inner.registry().sessions.values().cloned().collect()
+        self.inner.registry().sessions.iter().cloned().collect()
     }
 }
 
@@ -277,9 +279,9 @@ impl Registry {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let near = near(name, self.sessions.keys().map(|k| &**k));
+        let near = near(name, self.sessions.iter().map(Session::name));
         let text = match near.as_slice() {
-            [] if self.sessions.is_empty() => {
+            [] if self.sessions.len() == 0 => {
                 format!("no session is called '{name}': there is none")
             }
             [] => format!("no session is called '{name}'"),
@@ -300,9 +302,8 @@ impl Drop for Inner {
         let sessions = std::mem::take(&mut self.registry().sessions);
         let events = Arc::clone(&self.events);
         let Some(services) = self.services.get() else { return events.close() };
-        let sessions = sessions.into_values().collect();
         services.runtime.spawn(async move {
-            each(sessions, |session| async move { session.close().await }).await;
+            each(sessions.into_vec(), |session| async move { session.close().await }).await;
             events.close();
         });
     }

@@ -41,7 +41,7 @@ impl SessionManager {
         };
         let count = sessions.len();
         let until = start + deadline;
-        let sessions: Vec<Session> = sessions.into_values().collect();
+        let sessions = sessions.into_vec();
         sessions.iter().for_each(Session::stop_receiving);
         // Everywhere before any session closes: handlers of one may publish on another.
         each(sessions.clone(), move |s| async move { s.wind_down(until).await }).await;

@@ -94,8 +94,8 @@ impl Session {
     }
 
     /// The same, as events carry it.
-    pub(crate) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.shared.name)
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.shared.name
     }
 
     /// The client id in use: the one that the server assigned, if it did.

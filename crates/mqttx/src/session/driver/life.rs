@@ -147,6 +147,8 @@ impl Driver {
     pub(super) fn on_connected(&mut self, now: Instant, connected: &Connected) {
         let Phase::Open(link) = &mut self.phase else { return };
         link.online_since = Some(now);
+        // Many sessions wait for a long time from here on: they do not keep the memory of CONNECT.
+        link.transmit.shrink();
         let options = &self.shared.options;
         self.held.start(now.checked_add(options.unrouted_hold));
         if self.plan.connected_before {

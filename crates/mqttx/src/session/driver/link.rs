@@ -43,7 +43,7 @@ pub(super) struct Link {
     pub(super) refused: usize,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
-    broken: Option<(io::Error, Instant)>,
+    broken: Option<Box<(io::Error, Instant)>>,
 }
 
 /// The last moments of a connection.
@@ -109,8 +109,8 @@ impl Link {
         if let Some(closing) = &self.closing {
             return Some(closing.until);
         }
-        if let Some((_, until)) = &self.broken {
-            return Some(*until);
+        if let Some(broken) = &self.broken {
+            return Some(broken.1);
         }
         let performance = &options.performance;
         let stalled = self.stalled.map(|since| since + performance.write_timeout);
@@ -140,7 +140,7 @@ impl Link {
         if self.broken.is_none() {
             match self.try_write(cx, now) {
                 Ok(moved) => return moved,
-                Err(error) => self.broken = Some((error, now + FLUSH_TIME)),
+                Err(error) => self.broken = Some(Box::new((error, now + FLUSH_TIME))),
             }
         }
         self.transmit.clear();
@@ -154,7 +154,7 @@ impl Link {
 
     /// The error that ended writing, once the peer had time to say why.
     pub(super) fn take_broken(&mut self, now: Instant) -> Option<io::Error> {
-        self.broken.take_if(|(_, until)| *until <= now).map(|(error, _)| error)
+        self.broken.take_if(|broken| broken.1 <= now).map(|broken| broken.0)
     }
 
     fn try_write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {

@@ -72,7 +72,8 @@ pub(crate) struct Driver {
     /// The store failed, which the state knows; the session fails once its connection is closed.
     store_failed: bool,
     tally: Tally,
-    duplicates: u64,
+    /// The core's count, for the difference.
+    duplicates: u32,
     /// The inbound buffer is over its limit, until it is half empty.
     over: bool,
 }
@@ -290,8 +291,9 @@ impl Driver {
         let counters = &self.shared.origin.counters;
         counters.record_sent(desk.totals.messages, desk.totals.bytes);
         counters.record_resends(desk.totals.resent);
-        counters.record_duplicates(desk.duplicates - self.duplicates);
-        self.duplicates = desk.duplicates;
+        let duplicates = desk.duplicates as u32;
+        counters.record_duplicates(duplicates.wrapping_sub(self.duplicates).into());
+        self.duplicates = duplicates;
     }
 
     fn log_transmit(&self, desk: &mut Desk) {
