@@ -22,6 +22,7 @@ pub(crate) struct WriteQueue {
 }
 
 /// Payloads, each before the byte at that position of the contiguous part. There are none in most sessions.
+#[expect(clippy::box_collection, reason = "one word while it is empty")]
 #[derive(Debug, Default)]
 struct Payloads(Option<Box<VecDeque<(usize, Bytes)>>>);
 

@@ -8,6 +8,7 @@ use crate::{DecodeError, ReasonCode};
 pub(crate) struct InboundAliases {
     maximum: u16,
     /// From the first one on.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
     topics: Option<Box<Vec<Option<Arc<str>>>>>,
 }
 

@@ -47,6 +47,12 @@ impl Session {
         own.unwrap_or(&self.continuity.assigned_client_id)
     }
 
+    /// The client id that was given to it by [`with_client_id`](Self::with_client_id); empty without one.
+    #[must_use]
+    pub fn own_client_id(&self) -> &str {
+        &self.client_id
+    }
+
     /// What waits and what is in flight.
     #[must_use]
     pub fn outbox(&self) -> OutboxStatus {

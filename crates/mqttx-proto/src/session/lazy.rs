@@ -56,6 +56,7 @@ impl<T: Blank> DerefMut for Lazy<T> {
 }
 
 /// A queue of what happens seldom: it takes memory only while something is in it.
+#[expect(clippy::box_collection, reason = "one word while it is empty")]
 #[derive(Debug)]
 pub(crate) struct SeldomQueue<T>(Option<Box<VecDeque<T>>>);
 

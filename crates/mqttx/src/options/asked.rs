@@ -16,7 +16,8 @@ use crate::transport::Endpoint;
 /// The options of one session. Dereferenced, they are those of its kind, without what is its own.
 pub(crate) struct Asked {
     kind: Arc<Kind>,
-    client_id: Option<Box<str>>,
+    /// Whether there is a client id, which the core has.
+    named: bool,
     clean_start: Option<bool>,
     own: Option<Box<Own>>,
 }
@@ -48,12 +49,13 @@ const KINDS: usize = 32;
 const CLOCK_STEP_MS: u64 = 100;
 
 impl Kinds {
-    /// Keeps checked options.
+    /// Keeps checked options, all but the client id: empty, when the server is to assign one.
     ///
     /// # Errors
     /// A password file that cannot be read, or properties of the will that cannot be encoded.
-    pub(crate) fn keep(&self, mut options: SessionOptions) -> Result<Asked, Error> {
-        let client_id = options.client_id.take().map(String::into_boxed_str);
+    pub(crate) fn keep(&self, mut options: SessionOptions) -> Result<(Asked, String), Error> {
+        let client_id = options.client_id.take();
+        let named = client_id.is_some();
         let clean_start = options.clean_start;
         options.clean_start =
             Some(clean_start.unwrap_or_else(|| client_id.as_deref().is_none_or(str::is_empty)));
@@ -69,7 +71,8 @@ impl Kinds {
             subscriptions: std::mem::take(&mut options.subscriptions),
         };
         let own = (own != Own::default()).then(|| Box::new(own));
-        Ok(Asked { kind: self.kind(options)?, client_id, clean_start, own })
+        let asked = Asked { kind: self.kind(options)?, named, clean_start, own };
+        Ok((asked, client_id.unwrap_or_default()))
     }
 
     fn kind(&self, options: SessionOptions) -> Result<Arc<Kind>, Error> {
@@ -91,11 +94,6 @@ impl Kinds {
 }
 
 impl Asked {
-    /// The client id; empty when the server is to assign one.
-    pub(crate) fn client_id(&self) -> &str {
-        self.client_id.as_deref().unwrap_or_default()
-    }
-
     /// The filters to subscribe from the start.
     pub(crate) fn subscriptions(&self) -> &[(String, QoS)] {
         self.own.as_ref().map_or(&[], |own| &own.subscriptions)
@@ -133,11 +131,11 @@ impl Asked {
         Ok(config)
     }
 
-    /// All of it, as it was asked for by the session `name`.
-    pub(crate) fn to_options(&self, name: &str) -> SessionOptions {
+    /// All of it, as it was asked for by the session with that name and client id.
+    pub(crate) fn to_options(&self, name: &str, client_id: &str) -> SessionOptions {
         let mut options = self.kind.options.clone();
         options.name = name.to_owned();
-        options.client_id = self.client_id.as_deref().map(str::to_owned);
+        options.client_id = self.named.then(|| client_id.to_owned());
         options.clean_start = self.clean_start;
         if let Some(own) = &self.own {
             options.username.clone_from(&own.username);
@@ -267,7 +265,7 @@ mod tests {
     }
 
     fn keep(kinds: &Kinds, builder: SessionBuilder) -> Asked {
-        kinds.keep(builder.build().expect("valid")).expect("kept")
+        kinds.keep(builder.build().expect("valid")).expect("kept").0
     }
 
     #[test]
@@ -277,7 +275,6 @@ mod tests {
         let will = Will::new("two/state", "gone");
         let two = keep(&kinds, builder("two").will(will).subscribe("two/#", QoS::AtLeastOnce));
         assert!(Arc::ptr_eq(&one.kind, &two.kind));
-        assert_eq!((one.client_id(), two.client_id()), ("one", "two"));
         assert_eq!((one.subscriptions().len(), two.subscriptions().len()), (0, 1));
         let other = keep(&kinds, builder("three").protocol(Version::V311));
         assert!(!Arc::ptr_eq(&one.kind, &other.kind), "another version is another kind");
@@ -288,8 +285,8 @@ mod tests {
         let kinds = Kinds::default();
         let asked =
             keep(&kinds, builder("one").username("u").password("p").will(Will::new("t", "")));
-        let options = asked.to_options("one");
-        assert_eq!((options.name.as_str(), options.client_id.as_deref()), ("one", Some("one")));
+        let options = asked.to_options("one", "id");
+        assert_eq!((options.name.as_str(), options.client_id.as_deref()), ("one", Some("id")));
         assert_eq!((options.username.as_deref(), options.clean_start), (Some("u"), None));
         assert_eq!(options.password, Some("p".into()));
         assert_eq!(options.will.map(|will| will.topic).as_deref(), Some("t"));

@@ -8,6 +8,7 @@ use mqttx_proto::SubscribeOptions;
 #[derive(Default)]
 pub(crate) struct Interests {
     /// From the first one on.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
     filters: Option<Box<HashMap<Box<str>, Interest>>>,
     last_identifier: u32,
 }

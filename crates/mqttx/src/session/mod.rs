@@ -73,11 +73,11 @@ impl Session {
     pub(crate) fn start(options: SessionOptions, services: &Arc<Services>) -> Result<Self, Error> {
         options.check().map_err(|errors| Error::from(errors).with_session(&options.name))?;
         let name: Arc<str> = options.name.as_str().into();
-        let options = services.kinds.keep(options)?;
+        let (options, client_id) = services.kinds.keep(options)?;
         let mut opening = options.store.as_ref().map(|store| store.open(&name));
         let opened = opening.as_mut().and_then(at_once).transpose()?;
         let services = Arc::clone(services);
-        let shared = Arc::new(Shared::new(name, options, services, opening.is_some()));
+        let shared = Arc::new(Shared::new(name, &client_id, options, services, opening.is_some()));
         let mut driver = driver::Driver::new(Arc::clone(&shared), opening);
         if let Some(opened) = opened {
             driver.on_opened(opened);
@@ -107,7 +107,8 @@ impl Session {
     /// What was asked of it: a copy.
     #[must_use]
     pub fn options(&self) -> SessionOptions {
-        self.shared.options.to_options(self.name())
+        let client_id = self.shared.lock().core.own_client_id().to_owned();
+        self.shared.options.to_options(self.name(), &client_id)
     }
 
     /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.

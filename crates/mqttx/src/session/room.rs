@@ -10,6 +10,7 @@ const HERD: usize = 16;
 #[derive(Default)]
 pub(crate) struct Room {
     /// `None` while there is none.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
     blocked: Option<Box<VecDeque<Blocked>>>,
     last: u64,
 }

@@ -106,11 +106,12 @@ impl Shared {
     /// `opening`: its store is not open yet.
     pub(crate) fn new(
         name: Arc<str>,
+        client_id: &str,
         options: Asked,
         services: Arc<Services>,
         opening: bool,
     ) -> Self {
-        let core = Core::new(options.config()).with_client_id(options.client_id());
+        let core = Core::new(options.config()).with_client_id(client_id);
         let wish =
             if options.enabled && !options.manual_connect { Wish::Connected } else { Wish::Idle };
         let condition = if opening { Condition::Opening } else { Condition::Open };

@@ -11,6 +11,7 @@ use crate::message::Message;
 #[derive(Default)]
 pub(super) struct Held {
     /// `None` while there is none.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
     messages: Option<Box<VecDeque<(Message, AckTicket)>>>,
     until: Option<Instant>,
 }

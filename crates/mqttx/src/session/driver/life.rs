@@ -127,7 +127,7 @@ impl Driver {
     }
 
     /// The transport is up: CONNECT goes out.
-    fn open(&mut self, now: Instant, stream: Box<dyn Stream>) {
+    fn open(&mut self, now: Instant, stream: Stream) {
         let endpoint = self.plan.endpoint(&self.shared.options).ok();
         let id = endpoint.as_ref().map_or(0, Endpoint::id);
         let options = &self.shared.options;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use mqttx_proto::{CloseCause, Transmit};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::options::SessionOptions;
 use crate::transport::Stream;
@@ -21,7 +21,7 @@ const LINGER_TIME: Duration = Duration::from_millis(250);
 
 /// A transport with what belongs to it.
 pub(super) struct Link {
-    stream: Box<dyn Stream>,
+    stream: Stream,
     pub(super) transmit: Transmit,
     /// The beginning of a packet, until the rest arrives; no memory when empty.
     pub(super) partial: Vec<u8>,
@@ -68,7 +68,7 @@ pub(super) enum End {
 }
 
 impl Link {
-    pub(super) fn new(stream: Box<dyn Stream>, now: Instant) -> Self {
+    pub(super) fn new(stream: Stream, now: Instant) -> Self {
         Self {
             stream,
             transmit: Transmit::new(),
@@ -163,7 +163,7 @@ impl Link {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.transmit.io_slices(&mut slices);
             let slices = slices.get(..filled).unwrap_or_default();
-            match Pin::new(&mut *self.stream).poll_write_vectored(cx, slices) {
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => {
                     self.transmit.advance(n);
@@ -181,7 +181,7 @@ impl Link {
             }
         }
         if self.needs_flush {
-            match Pin::new(&mut *self.stream).poll_flush(cx) {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(outcome) => {
                     outcome?;
                     self.needs_flush = false;
@@ -203,7 +203,7 @@ impl Link {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
@@ -228,7 +228,7 @@ impl Link {
             !matches!(closing.cause, CloseCause::Refused(_) | CloseCause::ServerDisconnect(_));
         let mut over = now >= closing.until || (flushed && !moved && !ours);
         if flushed && !moved && !closing.shut && !over {
-            over = !matches!(Pin::new(&mut *self.stream).poll_shutdown(cx), Poll::Ready(Ok(())));
+            over = !matches!(Pin::new(&mut self.stream).poll_shutdown(cx), Poll::Ready(Ok(())));
             closing.shut = true;
             closing.until = closing.until.min(now + LINGER_TIME);
             moved = true;

@@ -22,6 +22,7 @@ pub(super) struct Plan {
     attempt: u32,
     /// A server sent us there: the first address is next, the others when it fails.
     /// Never empty.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
     redirect: Option<Box<VecDeque<Endpoint>>>,
     /// Redirects that were followed since the last stable connection or delay.
     pub(super) hops: u8,
