@@ -78,14 +78,13 @@ pub(crate) struct SessionCounters {
     received: Flow,
     last_message_ms: AtomicU64,
     /// From the first of them on.
-    trouble: OnceLock<Box<Trouble>>,
-    /// From the first snapshot on.
-    rate: Mutex<Option<Box<RateWindow>>>,
+    seldom: OnceLock<Box<Seldom>>,
 }
 
-/// What most sessions never count.
-#[derive(Debug, Default)]
-struct Trouble {
+/// What most sessions never need: counts of trouble, and the rate between snapshots.
+#[derive(Debug)]
+struct Seldom {
+    rate: Mutex<RateWindow>,
     duplicates: AtomicU64,
     resends: AtomicU64,
     errors: AtomicU64,
@@ -102,13 +101,12 @@ impl SessionCounters {
             sent: Flow::default(),
             received: Flow::default(),
             last_message_ms: AtomicU64::new(0),
-            trouble: OnceLock::new(),
-            rate: Mutex::new(None),
+            seldom: OnceLock::new(),
         }
     }
 
-    fn trouble(&self) -> &Trouble {
-        self.trouble.get_or_init(Box::default)
+    fn seldom(&self) -> &Seldom {
+        self.seldom.get_or_init(|| Box::new(Seldom::new(self.started)))
     }
 
     /// PUBLISH packets that the socket took for the first time, and the bytes of those packets: all so far.
@@ -130,65 +128,60 @@ impl SessionCounters {
     /// PUBLISH packets that arrived with DUP set or for a QoS 2 id already known.
     pub(crate) fn record_duplicates(&self, messages: u64) {
         if messages > 0 {
-            self.trouble().duplicates.fetch_add(messages, Relaxed);
+            self.seldom().duplicates.fetch_add(messages, Relaxed);
         }
     }
 
     /// PUBLISH packets that were sent again: all so far.
     pub(crate) fn record_resends(&self, messages: u64) {
         if messages > 0 {
-            self.trouble().resends.store(messages, Relaxed);
+            self.seldom().resends.store(messages, Relaxed);
         }
     }
 
     /// A refused or lost connection, or a refused operation.
     pub(crate) fn record_error(&self) {
-        let trouble = self.trouble();
-        trouble.errors.fetch_add(1, Relaxed);
-        trouble.last_error_ms.store(unix_ms(), Relaxed);
+        let seldom = self.seldom();
+        seldom.errors.fetch_add(1, Relaxed);
+        seldom.last_error_ms.store(unix_ms(), Relaxed);
     }
 
     /// A connection after the first one of this session.
     pub(crate) fn record_reconnect(&self) {
-        self.trouble().reconnects.fetch_add(1, Relaxed);
+        self.seldom().reconnects.fetch_add(1, Relaxed);
     }
 
     /// A handler that panicked at every attempt.
     pub(crate) fn record_handler_failed(&self) {
-        self.trouble().handler_failed.fetch_add(1, Relaxed);
+        self.seldom().handler_failed.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn record_dropped(&self, reason: DropReason, messages: u64) {
         let slot = DropReason::ALL.iter().position(|r| *r == reason).unwrap_or_default();
-        self.trouble().dropped[slot].fetch_add(messages, Relaxed);
+        self.seldom().dropped[slot].fetch_add(messages, Relaxed);
     }
 
     /// Everything as of now; the session itself adds what only it knows.
     pub(crate) fn snapshot(&self, now: Instant) -> SessionMetrics {
         let (sent, received) = (self.sent.read(), self.received.read());
         let (messages, bytes) = (sent.0 + received.0, sent.1 + received.1);
-        let (message_rate, bytes_rate) = self
-            .rate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| Box::new(RateWindow::new(self.started)))
-            .sample(now, messages, bytes);
-        let none = Trouble::default();
-        let trouble = self.trouble.get().map_or(&none, |trouble| trouble);
+        let seldom = self.seldom();
+        let (message_rate, bytes_rate) =
+            seldom.rate.lock().unwrap_or_else(PoisonError::into_inner).sample(now, messages, bytes);
         let uptime = now.saturating_duration_since(self.started);
         SessionMetrics {
             messages_sent: sent.0,
             messages_received: received.0,
             bytes_sent: sent.1,
             bytes_received: received.1,
-            duplicates_received: trouble.duplicates.load(Relaxed),
-            resends: trouble.resends.load(Relaxed),
-            errors: trouble.errors.load(Relaxed),
-            reconnects: trouble.reconnects.load(Relaxed),
-            handler_failed: trouble.handler_failed.load(Relaxed),
-            dropped: Dropped(std::array::from_fn(|i| trouble.dropped[i].load(Relaxed))),
+            duplicates_received: seldom.duplicates.load(Relaxed),
+            resends: seldom.resends.load(Relaxed),
+            errors: seldom.errors.load(Relaxed),
+            reconnects: seldom.reconnects.load(Relaxed),
+            handler_failed: seldom.handler_failed.load(Relaxed),
+            dropped: Dropped(std::array::from_fn(|i| seldom.dropped[i].load(Relaxed))),
             last_message: from_unix_ms(self.last_message_ms.load(Relaxed)),
-            last_error: from_unix_ms(trouble.last_error_ms.load(Relaxed)),
+            last_error: from_unix_ms(seldom.last_error_ms.load(Relaxed)),
             message_rate,
             bytes_rate,
             avg_message_rate: per_second(messages, uptime),
@@ -200,6 +193,21 @@ impl SessionCounters {
             outbox_bytes: 0,
             in_flight: 0,
             parked_bytes: 0,
+        }
+    }
+}
+
+impl Seldom {
+    fn new(started: Instant) -> Self {
+        Self {
+            rate: Mutex::new(RateWindow::new(started)),
+            duplicates: AtomicU64::new(0),
+            resends: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            reconnects: AtomicU64::new(0),
+            handler_failed: AtomicU64::new(0),
+            dropped: std::array::from_fn(|_| AtomicU64::new(0)),
+            last_error_ms: AtomicU64::new(0),
         }
     }
 }
