@@ -17,9 +17,43 @@ const KEEP_CAPACITY: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct WriteQueue {
     bytes: Vec<u8>,
-    /// A payload stands before the byte at that position of `bytes`.
-    payloads: VecDeque<(usize, Bytes)>,
+    payloads: Payloads,
     payload_bytes: usize,
+}
+
+/// Payloads, each before the byte at that position of the contiguous part. There are none in most sessions.
+#[expect(clippy::box_collection, reason = "one word while it is empty")]
+#[derive(Debug, Default)]
+struct Payloads(Option<Box<VecDeque<(usize, Bytes)>>>);
+
+impl Payloads {
+    fn push(&mut self, position: usize, payload: Bytes) {
+        self.0.get_or_insert_default().push_back((position, payload));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(usize, Bytes)> {
+        self.0.iter().flat_map(|payloads| payloads.iter())
+    }
+
+    fn front(&self) -> Option<&(usize, Bytes)> {
+        self.0.as_ref()?.front()
+    }
+
+    fn pop_front(&mut self) {
+        self.0.as_mut().and_then(|payloads| payloads.pop_front());
+    }
+
+    fn clear(&mut self) {
+        if let Some(payloads) = &mut self.0 {
+            payloads.clear();
+        }
+    }
+
+    /// Takes all of `others`, which stand `offset` further on from here.
+    fn append(&mut self, offset: usize, others: &mut Self) {
+        let others = others.0.iter_mut().flat_map(|payloads| payloads.drain(..));
+        others.for_each(|(position, payload)| self.push(position + offset, payload));
+    }
 }
 
 impl WriteQueue {
@@ -39,7 +73,7 @@ impl WriteQueue {
     /// Appends a payload that follows the bytes written so far, without copying it.
     pub(crate) fn push_payload(&mut self, payload: Bytes) {
         self.payload_bytes += payload.len();
-        self.payloads.push_back((self.bytes.len(), payload));
+        self.payloads.push(self.bytes.len(), payload);
     }
 }
 
@@ -50,7 +84,7 @@ impl WriteQueue {
 pub struct Transmit {
     bytes: Vec<u8>,
     position: usize,
-    payloads: VecDeque<(usize, Bytes)>,
+    payloads: Payloads,
     payload_position: usize,
     remaining: usize,
 }
@@ -148,7 +182,7 @@ impl Transmit {
     pub fn shrink(&mut self) {
         if self.is_empty() {
             self.bytes = Vec::new();
-            self.payloads = VecDeque::new();
+            self.payloads = Payloads::default();
         }
     }
 
@@ -163,7 +197,7 @@ impl Transmit {
             let offset = self.bytes.len();
             self.remaining += queue.len();
             self.bytes.append(&mut queue.bytes);
-            self.payloads.extend(queue.payloads.drain(..).map(|(at, p)| (at + offset, p)));
+            self.payloads.append(offset, &mut queue.payloads);
         }
         queue.payload_bytes = 0;
     }

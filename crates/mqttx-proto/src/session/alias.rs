@@ -7,12 +7,14 @@ use crate::{DecodeError, ReasonCode};
 #[derive(Debug, Default)]
 pub(crate) struct InboundAliases {
     maximum: u16,
-    topics: Vec<Option<Arc<str>>>,
+    /// From the first one on.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
+    topics: Option<Box<Vec<Option<Arc<str>>>>>,
 }
 
 impl InboundAliases {
     pub(crate) fn new(maximum: u16) -> Self {
-        Self { maximum, topics: Vec::new() }
+        Self { maximum, topics: None }
     }
 
     /// The topic of a PUBLISH with `alias`: what `topic` sets, or what was set before when it is empty.
@@ -29,16 +31,17 @@ impl InboundAliases {
         }
         let index = usize::from(alias) - 1;
         if topic.is_empty() {
-            let known = self.topics.get(index).and_then(Option::as_ref);
+            let known = self.topics.as_ref().and_then(|topics| topics.get(index)?.as_ref());
             return known.map(|t| Some(Arc::clone(t))).ok_or(DecodeError {
                 reason: ReasonCode::PROTOCOL_ERROR,
                 detail: "topic alias was not set on this connection",
             });
         }
-        if self.topics.len() <= index {
-            self.topics.resize(index + 1, None);
+        let topics = self.topics.get_or_insert_default();
+        if topics.len() <= index {
+            topics.resize(index + 1, None);
         }
-        if let Some(place) = self.topics.get_mut(index)
+        if let Some(place) = topics.get_mut(index)
             && place.as_deref() != Some(topic)
         {
             *place = Some(Arc::from(topic));

@@ -32,7 +32,7 @@ struct Chunk {
     live: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arena {
     chunks: Vec<Chunk>,
     current: usize,
@@ -42,6 +42,11 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
+    /// Empty, without an allocation.
+    pub(crate) const fn new() -> Self {
+        Self { chunks: Vec::new(), current: 0, free: Vec::new(), next_size: 0 }
+    }
+
     /// Lets `write` append at most `bound` bytes and remembers them.
     pub(crate) fn insert<E>(
         &mut self,
@@ -89,7 +94,7 @@ impl Arena {
     /// Gives the memory of an empty arena back.
     pub(crate) fn shrink(&mut self) {
         if self.chunks.iter().all(|c| c.live == 0) {
-            *self = Self::default();
+            *self = Self::new();
         }
     }
 
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn spans_survive_growth_and_removal_of_their_neighbours() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::new();
         let mut live = VecDeque::new();
         for round in 0..5_000_usize {
             let bytes = vec![round as u8; round % 300];
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn steady_traffic_reuses_its_chunks() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::new();
         let mut live: VecDeque<Span> = (0..1000).map(|_| put(&mut arena, &[7; 80])).collect();
         for _ in 0..10_000 {
             arena.remove(live.pop_front().unwrap());
@@ -179,7 +184,7 @@ mod tests {
 
     #[test]
     fn one_straggler_pins_one_chunk_only() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::new();
         let straggler = put(&mut arena, b"straggler");
         for _ in 0..100_000 {
             let span = put(&mut arena, &[1; 500]);
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_nothing() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::new();
         let kept = put(&mut arena, b"kept");
         let failed = arena.insert(10, |out| {
             out.extend_from_slice(b"half");

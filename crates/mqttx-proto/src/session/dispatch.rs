@@ -13,8 +13,9 @@ const PUBLISH: u8 = PacketType::Publish as u8;
 const PUBACK: u8 = PacketType::PubAck as u8;
 use super::event::{CloseCause, Connected, Event, Inbound, Refusal};
 use super::handshake;
-use super::incoming::{Admission, encode_ack};
+use super::incoming::{Admission, Incoming, encode_ack};
 use super::link::Stage;
+use super::outgoing::Outbox;
 use super::packet_ids::Owner;
 use super::record::Record;
 
@@ -83,7 +84,7 @@ impl Session {
         let limits = handshake::accept(&self.cx.config, connack)?;
         let Some(link) = self.cx.link.as_mut() else { return Ok(()) };
         link.stage = Stage::Online;
-        link.timer.start_keep_alive(limits.keep_alive.as_duration());
+        link.timer.start_keep_alive(limits.keep_alive);
         if let Some(id) = &limits.assigned_client_id {
             self.continuity.assigned_client_id.clone_from(id);
         }
@@ -106,10 +107,13 @@ impl Session {
         let same = self.cx.config.shared_session || self.continuity.broker == broker;
         let kept = session_present && self.continuity.known && same;
         if kept {
-            self.outbox.on_session_resumed();
+            self.outbox.used().into_iter().for_each(Outbox::on_session_resumed);
         } else {
-            let requeued = self.outbox.on_session_lost(&mut self.cx, session_present);
-            self.incoming.on_session_lost();
+            // A session that is not ours may have messages of others: that concerns the first message, too.
+            let outbox = if session_present { Some(&mut *self.outbox) } else { self.outbox.used() };
+            let requeued =
+                outbox.map_or(0, |outbox| outbox.on_session_lost(&mut self.cx, session_present));
+            self.incoming.used().into_iter().for_each(Incoming::on_session_lost);
             if self.continuity.known {
                 self.cx.events.push_back(Event::SessionLost { requeued });
             }
@@ -122,9 +126,15 @@ impl Session {
         // After a CONNECT without an answer "session present" may mean a session without our filters: ask for them again.
         let unanswered = std::mem::take(&mut self.continuity.unanswered);
         if kept && unanswered {
-            self.incoming.on_session_doubtful();
+            self.incoming.used().into_iter().for_each(Incoming::on_session_doubtful);
         }
-        self.subscriptions.on_connected(&mut self.cx, kept, kept && !unanswered);
+        if let Some(link) = self.cx.link.as_mut() {
+            link.resuming = kept;
+        }
+        match self.subscriptions.used() {
+            Some(these) => these.on_connected(&mut self.cx, kept, kept && !unanswered),
+            None => self.cx.subscribed(),
+        }
     }
 
     fn on_publish<'a>(

@@ -1,5 +1,7 @@
 //! What a session can be asked without changing it.
 
+use std::sync::Arc;
+
 use super::link::Stage;
 use super::{Config, Limits, Lsn, OutboxStatus, Phase, SendTotals, Session};
 
@@ -12,7 +14,12 @@ impl Session {
 
     /// For changes, which take effect at the next connection.
     pub fn config_mut(&mut self) -> &mut Config {
-        &mut self.cx.config
+        Arc::make_mut(&mut self.cx.config)
+    }
+
+    /// Replaces the configuration, from the next connection on. Sessions of which the same is asked can share it.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.cx.config = config;
     }
 
     /// What the server allows; `None` unless online.
@@ -35,11 +42,15 @@ impl Session {
     /// The client id of the next CONNECT: the configured one, or the one that the server assigned.
     #[must_use]
     pub fn client_id(&self) -> &str {
-        if self.cx.config.client_id.is_empty() {
-            &self.continuity.assigned_client_id
-        } else {
-            &self.cx.config.client_id
-        }
+        let own = [&*self.client_id, &self.cx.config.client_id];
+        let own = own.into_iter().find(|id| !id.is_empty());
+        own.unwrap_or(&self.continuity.assigned_client_id)
+    }
+
+    /// The client id that was given to it by [`with_client_id`](Self::with_client_id); empty without one.
+    #[must_use]
+    pub fn own_client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// What waits and what is in flight.

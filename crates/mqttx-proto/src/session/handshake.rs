@@ -166,11 +166,9 @@ fn accept_v5(
             Property::SessionExpiryInterval(n) => {
                 limits.session_expiry = SessionExpiry::from_secs(n)
             }
-            Property::AssignedClientIdentifier(id) => {
-                limits.assigned_client_id = Some(id.to_owned())
-            }
-            Property::ResponseInformation(s) => limits.response_information = Some(s.to_owned()),
-            Property::ServerReference(s) => limits.server_reference = Some(s.to_owned()),
+            Property::AssignedClientIdentifier(id) => limits.assigned_client_id = Some(id.into()),
+            Property::ResponseInformation(s) => limits.response_information = Some(s.into()),
+            Property::ServerReference(s) => limits.server_reference = Some(s.into()),
             _ => {}
         }
     }

@@ -16,11 +16,16 @@ pub(crate) struct IdTable<T> {
 
 impl<T> Default for IdTable<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), len: 0 }
+        Self::new()
     }
 }
 
 impl<T> IdTable<T> {
+    /// Empty, without an allocation.
+    pub(crate) const fn new() -> Self {
+        Self { slots: Vec::new(), len: 0 }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -18,6 +18,7 @@ use crate::{Ack, DecodeError, PacketId, PacketType, PropertiesRef, QoS, ReasonCo
 use super::Context;
 use super::event::AckTicket;
 use super::id_table::IdTable;
+use super::lazy::Blank;
 use super::link::Link;
 use super::record::{Lsn, Record};
 
@@ -72,7 +73,7 @@ struct Completion {
     lsn: Lsn,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Incoming {
     owed: VecDeque<Owed>,
     /// The place of the first element of `owed`.
@@ -84,6 +85,18 @@ pub(crate) struct Incoming {
     forgotten: Lsn,
     /// Messages seen again and not delivered again.
     pub(crate) duplicates: u64,
+}
+
+impl Blank for Incoming {
+    const BLANK: Self = Self {
+        owed: VecDeque::new(),
+        base: 0,
+        flows: IdTable::new(),
+        completions: VecDeque::new(),
+        forgotten: 0,
+        duplicates: 0,
+    };
+    const SHARED: &'static Self = &Self::BLANK;
 }
 
 impl Incoming {

@@ -38,11 +38,11 @@ pub struct Limits {
     /// In effect: the server's, when it set one.
     pub session_expiry: SessionExpiry,
     /// The client id that the server chose.
-    pub assigned_client_id: Option<String>,
+    pub assigned_client_id: Option<Box<str>>,
     /// Basis for response topics.
-    pub response_information: Option<String>,
+    pub response_information: Option<Box<str>>,
     /// Another server to use.
-    pub server_reference: Option<String>,
+    pub server_reference: Option<Box<str>>,
 }
 
 impl Default for Limits {
@@ -81,6 +81,10 @@ pub(crate) struct Link {
     pub(crate) stage: Stage,
     /// The broker address, as the driver numbers them.
     pub(crate) broker: u64,
+    /// Every desired filter was granted or refused on this connection.
+    pub(crate) ready: bool,
+    /// The server kept our session, or seems to: on record only once it has all filters.
+    pub(crate) resuming: bool,
     pub(crate) limits: Limits,
     pub(crate) timer: Timer,
     pub(crate) aliases: InboundAliases,
@@ -110,6 +114,8 @@ impl Link {
         Self {
             stage: Stage::Handshake,
             broker,
+            ready: false,
+            resuming: false,
             limits: Limits::default(),
             timer: Timer::new(now, config.handshake_timeout),
             aliases: InboundAliases::new(limits_of_ours.topic_alias_maximum),

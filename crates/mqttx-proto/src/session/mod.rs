@@ -13,6 +13,7 @@ mod handshake;
 mod id_guard;
 mod id_table;
 mod incoming;
+mod lazy;
 mod link;
 mod outgoing;
 mod packet_ids;
@@ -22,6 +23,7 @@ mod subscriptions;
 mod timer;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::packet::{FrameStatus, PINGREQ, frame};
@@ -41,6 +43,7 @@ pub use record::{
 pub use subscriptions::Subscription;
 
 use incoming::Incoming;
+use lazy::{Lazy, SeldomQueue};
 use link::{Link, Stage};
 use outgoing::Outbox;
 use packet_ids::PacketIds;
@@ -64,12 +67,12 @@ pub enum Phase {
 /// What every component may need: the connection, ids, records, and what is to be told.
 #[derive(Debug)]
 struct Context {
-    config: Box<Config>,
+    config: Arc<Config>,
     /// `Some` between `handle_connected` and `handle_disconnected`.
     link: Option<Box<Link>>,
     ids: PacketIds,
     journal: Journal,
-    events: VecDeque<Event>,
+    events: SeldomQueue<Event>,
     completions: VecDeque<Completion>,
 }
 
@@ -77,6 +80,18 @@ impl Context {
     /// The instant of a Unix time in milliseconds.
     fn clock_instant(&self, unix_ms: u64) -> Option<Instant> {
         self.config.clock?.instant(unix_ms)
+    }
+
+    /// The server was asked for all filters and answered: said once on each connection.
+    fn subscribed(&mut self) {
+        let Some(link) = self.link.as_mut().filter(|link| link.is_online() && !link.ready) else {
+            return;
+        };
+        link.ready = true;
+        if std::mem::take(&mut link.resuming) {
+            self.journal.push(|| Record::Resumed);
+        }
+        self.events.push_back(Event::Ready);
     }
 
     fn complete(&mut self, token: Token, outcome: Outcome) {
@@ -135,7 +150,7 @@ struct Continuity {
     /// The record that says so.
     connecting: Lsn,
     /// Assigned by the server, else empty.
-    assigned_client_id: String,
+    assigned_client_id: Box<str>,
 }
 
 /// One MQTT session: what the application wants, what is in flight, and at most one connection.
@@ -153,32 +168,43 @@ struct Continuity {
 #[derive(Debug)]
 pub struct Session {
     cx: Context,
-    outbox: Outbox,
-    incoming: Incoming,
-    subscriptions: Subscriptions,
+    /// Its own, where the configuration has none.
+    client_id: Box<str>,
+    outbox: Lazy<Outbox>,
+    incoming: Lazy<Incoming>,
+    subscriptions: Lazy<Subscriptions>,
     continuity: Continuity,
 }
 
 impl Session {
-    /// A session without a past.
+    /// A session without a past. Sessions of which the same is asked can share the configuration.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: impl Into<Arc<Config>>) -> Self {
+        let config = config.into();
         let journal = Journal::new(config.journal);
-        let outbox = Outbox::new(config.spill.filter(|_| config.journal));
+        let outbox = new_outbox(&config);
         Self {
             cx: Context {
-                config: Box::new(config),
+                config,
                 link: None,
                 ids: PacketIds::default(),
                 journal,
-                events: VecDeque::new(),
+                events: SeldomQueue::default(),
                 completions: VecDeque::new(),
             },
+            client_id: Box::default(),
             outbox,
-            incoming: Incoming::default(),
-            subscriptions: Subscriptions::default(),
+            incoming: Lazy::default(),
+            subscriptions: Lazy::default(),
             continuity: Continuity::default(),
         }
+    }
+
+    /// Gives it a client id of its own, which counts before the one of the configuration unless it is empty.
+    #[must_use]
+    pub fn with_client_id(mut self, client_id: &str) -> Self {
+        self.client_id = client_id.into();
+        self
     }
 }
 
@@ -238,7 +264,9 @@ impl Session {
         if self.phase() == Phase::Closing {
             return input.len();
         }
-        self.outbox.pump(&mut self.cx, now);
+        if let Some(outbox) = self.outbox.used() {
+            outbox.pump(&mut self.cx, now);
+        }
         if !self.subscriptions.is_settled() {
             self.subscriptions.pump(&mut self.cx);
         }
@@ -254,14 +282,16 @@ impl Session {
         while let Some(token) = self.cx.link.as_mut().and_then(|link| link.next_written()) {
             self.cx.complete(token, Outcome::Written);
         }
-        if !had_room {
-            self.outbox.pump(&mut self.cx, now);
+        if !had_room && let Some(outbox) = self.outbox.used() {
+            outbox.pump(&mut self.cx, now);
         }
     }
 
     /// A deadline of [`poll_timeout`](Self::poll_timeout) is over.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.outbox.on_timeout(&mut self.cx, now);
+        if let Some(outbox) = self.outbox.used() {
+            outbox.on_timeout(&mut self.cx, now);
+        }
         let Some(link) = self.cx.link.as_mut().filter(|link| link.stage != Stage::Closing) else {
             return;
         };
@@ -280,9 +310,10 @@ impl Session {
     /// The store has all records up to `written`, and can no longer lose those up to `synced`.
     pub fn handle_stored(&mut self, now: Instant, written: Lsn, synced: Lsn) {
         self.cx.journal.handle_stored(written, synced);
-        self.incoming.flush(&mut self.cx);
-        self.subscriptions.on_stored(&mut self.cx);
-        self.outbox.on_stored(&mut self.cx, now);
+        let cx = &mut self.cx;
+        self.incoming.used().into_iter().for_each(|incoming| incoming.flush(cx));
+        self.subscriptions.used().into_iter().for_each(|subscriptions| subscriptions.on_stored(cx));
+        self.outbox.used().into_iter().for_each(|outbox| outbox.on_stored(cx, now));
     }
 
     /// The store gave back all queued messages of that priority below the number `next`, from where it was asked to begin.
@@ -300,24 +331,28 @@ impl Session {
     pub fn handle_disconnected(&mut self) {
         let Some(mut link) = self.cx.link.take() else { return };
         self.continuity.unanswered |= link.stage == Stage::Handshake;
-        self.outbox.on_disconnected(&mut self.cx, &mut link);
-        self.incoming.on_disconnected();
-        self.subscriptions.on_disconnected(&mut self.cx);
+        let cx = &mut self.cx;
+        self.outbox.used().into_iter().for_each(|outbox| outbox.on_disconnected(cx, &mut link));
+        self.incoming.used().into_iter().for_each(Incoming::on_disconnected);
+        self.subscriptions.used().into_iter().for_each(|these| these.on_disconnected(cx));
     }
 
     /// The session ends for good: everybody who waits is told [`Outcome::Closed`].
     pub fn handle_closed(&mut self) {
-        self.handle_disconnected();
-        self.outbox.close(&mut self.cx, &Outcome::Closed);
-        self.subscriptions.close(&mut self.cx, &Outcome::Closed);
+        self.close(&Outcome::Closed);
     }
 
     /// The store will not keep anything further: everybody who waits is told [`Outcome::StoreFailed`]. What the store has comes
     /// back by [`restore_state`](Self::restore_state).
     pub fn handle_store_failed(&mut self) {
+        self.close(&Outcome::StoreFailed);
+    }
+
+    fn close(&mut self, outcome: &Outcome) {
         self.handle_disconnected();
-        self.outbox.close(&mut self.cx, &Outcome::StoreFailed);
-        self.subscriptions.close(&mut self.cx, &Outcome::StoreFailed);
+        let cx = &mut self.cx;
+        self.outbox.used().into_iter().for_each(|outbox| outbox.close(cx, outcome));
+        self.subscriptions.used().into_iter().for_each(|these| these.close(cx, outcome));
     }
 }
 
@@ -367,13 +402,17 @@ impl Session {
 
     /// Every route is done with the message: its acknowledgement may leave. A ticket that is not valid any more has no effect.
     pub fn ack(&mut self, ticket: AckTicket) {
-        self.incoming.on_delivered(&mut self.cx, ticket);
+        if let Some(incoming) = self.incoming.used() {
+            incoming.on_delivered(&mut self.cx, ticket);
+        }
     }
 
     /// There is no room for the message: neither it nor what came after it is acknowledged on this connection, so that the
     /// server sends them again on the next one.
     pub fn refuse(&mut self, ticket: AckTicket) {
-        self.incoming.on_refused(ticket);
+        if let Some(incoming) = self.incoming.used() {
+            incoming.on_refused(ticket);
+        }
     }
 
     /// Ends the connection with DISCONNECT, behind what is encoded already.
@@ -383,20 +422,17 @@ impl Session {
 
     /// Gives up the oldest message that was never sent; `false`: there is none.
     pub fn drop_oldest(&mut self) -> bool {
-        self.outbox.drop_oldest(&mut self.cx)
+        self.outbox.used().is_some_and(|outbox| outbox.drop_oldest(&mut self.cx))
     }
 
     /// Gives the memory that bursts needed back; done by itself when a ping is due.
     pub fn shrink(&mut self) {
-        self.outbox.shrink();
-        self.incoming.shrink();
+        self.outbox.used().into_iter().for_each(Outbox::shrink);
+        self.incoming.used().into_iter().for_each(Incoming::shrink);
         self.cx.ids.shrink();
         self.cx.journal.shrink();
         if let Some(link) = self.cx.link.as_mut() {
             link.shrink();
-        }
-        if self.cx.events.is_empty() {
-            self.cx.events = VecDeque::new();
         }
         if self.cx.completions.is_empty() {
             self.cx.completions = VecDeque::new();
@@ -457,11 +493,17 @@ impl Session {
 
     /// Queued messages that the store is to give back: [`handle_fetched`](Self::handle_fetched) answers. At most one at a time.
     pub fn poll_fetch(&mut self) -> Option<FetchRequest> {
-        self.outbox.poll_fetch(&self.cx)
+        self.outbox.used()?.poll_fetch(&self.cx)
     }
 
     /// Moves the records to store to `out` and returns the position of the last one ever.
     pub fn poll_store(&mut self, out: &mut RecordBatch) -> Lsn {
         self.cx.journal.take(out)
     }
+}
+
+/// Without a store nothing of the outbox is there before the first message.
+fn new_outbox(config: &Config) -> Lazy<Outbox> {
+    let window = config.spill.filter(|_| config.journal);
+    window.map_or_else(Lazy::default, |window| Lazy::new(Outbox::new(window)))
 }

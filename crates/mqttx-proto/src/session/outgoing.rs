@@ -37,6 +37,7 @@ use super::config::OutboxLimits;
 use super::event::Token;
 use super::id_guard::IdGuard;
 use super::incoming::encode_ack;
+use super::lazy::Blank;
 use super::record::{Lsn, Priority, Sequence};
 use encoded::{Encoded, earliest};
 pub use spill::FetchRequest;
@@ -132,7 +133,7 @@ impl Entry {
 }
 
 /// The messages of one priority without a packet id, those in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     /// By their numbers.
     entries: VecDeque<Entry>,
@@ -140,7 +141,7 @@ struct Lane {
     end: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     lanes: [Lane; Priority::COUNT],
     /// Messages in memory, in all lanes, and their bytes.
@@ -170,10 +171,34 @@ pub(crate) struct Outbox {
     pub(crate) totals: SendTotals,
 }
 
+impl Blank for Outbox {
+    const BLANK: Self = Self {
+        lanes: [const { Lane { entries: VecDeque::new(), end: 0 } }; Priority::COUNT],
+        queued: 0,
+        queued_bytes: 0,
+        flight: VecDeque::new(),
+        base: 0,
+        admitted: 0,
+        sent: 0,
+        replay_end: 0,
+        qos0: VecDeque::new(),
+        arena: Arena::new(),
+        status: OutboxStatus { messages: 0, bytes: 0, in_flight: 0, spilled: 0 },
+        unfinished: 0,
+        next_expiry: None,
+        assignments: 0,
+        releases: VecDeque::new(),
+        guard: None,
+        spill: None,
+        totals: SendTotals { messages: 0, bytes: 0, resent: 0, requeued: 0, dropped: 0 },
+    };
+    const SHARED: &'static Self = &Self::BLANK;
+}
+
 impl Outbox {
     /// `window`: what may be in memory of a lane, with a store that gives the rest back.
-    pub(crate) fn new(window: Option<OutboxLimits>) -> Self {
-        Self { spill: window.map(|window| Box::new(Spill::new(window))), ..Self::default() }
+    pub(crate) fn new(window: OutboxLimits) -> Self {
+        Self { spill: Some(Box::new(Spill::new(window))), ..Self::BLANK }
     }
 
     pub(crate) fn status(&self) -> OutboxStatus {

@@ -1,15 +1,18 @@
 //! A session from the records that a store kept.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::incoming::Incoming;
+use super::lazy::Lazy;
 use super::record::{Journal, Priority, Record, RecordBatch, StoredLane};
 use super::subscriptions::Subscriptions;
-use super::{Config, Continuity, Incoming, Outbox, Outcome, PacketIds, Session};
+use super::{Config, Continuity, Outcome, PacketIds, Session, new_outbox};
 
 impl Session {
     /// A session from its records: [`new`](Self::new) and [`restore`](Self::restore_state) in one.
     #[must_use]
-    pub fn restore(config: Config, now: Instant, records: &RecordBatch) -> Self {
+    pub fn restore(config: impl Into<Arc<Config>>, now: Instant, records: &RecordBatch) -> Self {
         let mut session = Self::new(config);
         session.restore_state(now, records, &Default::default());
         session
@@ -28,23 +31,26 @@ impl Session {
         lanes: &[StoredLane; Priority::COUNT],
     ) {
         self.handle_disconnected();
-        self.outbox.close(&mut self.cx, &Outcome::StoreFailed);
+        let cx = &mut self.cx;
+        self.outbox.used().into_iter().for_each(|outbox| outbox.close(cx, &Outcome::StoreFailed));
         let asked = std::mem::take(&mut self.subscriptions);
         let totals = self.outbox.totals;
         self.cx.ids = PacketIds::default();
         self.cx.journal = Journal::new(false);
-        self.outbox = Outbox::new(self.cx.config.spill.filter(|_| self.cx.config.journal));
+        self.outbox = new_outbox(&self.cx.config);
         self.outbox.totals = totals;
-        self.incoming = Incoming::default();
+        self.incoming = Lazy::default();
         self.continuity = Continuity::default();
-        self.subscriptions = Subscriptions::default();
+        self.subscriptions = Lazy::default();
         for record in records.iter().flatten() {
             self.apply(record);
         }
         self.outbox.restore_spilled(lanes);
         self.outbox.restored();
         self.cx.journal = Journal::new(self.cx.config.journal);
-        self.subscriptions.adopt(&mut self.cx, asked);
+        if let Some(asked) = asked.into_used() {
+            self.subscriptions.adopt(&mut self.cx, asked);
+        }
         debug_assert!(self.cx.link.is_none(), "there is no connection at {now:?}");
     }
 
@@ -70,12 +76,12 @@ impl Session {
             Record::Connecting => self.continuity.unanswered = true,
             Record::Resumed => self.continuity.unanswered = false,
             Record::Epoch { epoch, broker, client_id } => {
-                self.incoming.on_session_lost();
-                self.subscriptions.on_session_lost();
+                self.incoming.used().into_iter().for_each(Incoming::on_session_lost);
+                self.subscriptions.used().into_iter().for_each(Subscriptions::on_session_lost);
                 self.continuity =
                     Continuity { known: true, broker, epoch, ..Continuity::default() };
-                if self.cx.config.client_id.is_empty() {
-                    client_id.clone_into(&mut self.continuity.assigned_client_id);
+                if self.client_id.is_empty() && self.cx.config.client_id.is_empty() {
+                    self.continuity.assigned_client_id = client_id.into();
                 }
             }
         }

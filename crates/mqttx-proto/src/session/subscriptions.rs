@@ -16,6 +16,7 @@ use crate::{
 
 use super::Context;
 use super::event::{Event, NO_TOKEN, Outcome, SubscribeError, Token};
+use super::lazy::Blank;
 use super::record::{Lsn, Record};
 use send::send_next;
 
@@ -92,7 +93,7 @@ struct Operation {
     to: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Subscriptions {
     desired: BTreeMap<String, Desired>,
     requests: VecDeque<Request>,
@@ -100,9 +101,17 @@ pub(crate) struct Subscriptions {
     /// Completions that wait for their record.
     waiting: VecDeque<(Lsn, Token, Outcome)>,
     numbers: u64,
-    ready: bool,
-    /// The server kept our session, or seems to: on record only once it has all filters.
-    resuming: bool,
+}
+
+impl Blank for Subscriptions {
+    const BLANK: Self = Self {
+        desired: BTreeMap::new(),
+        requests: VecDeque::new(),
+        operations: Vec::new(),
+        waiting: VecDeque::new(),
+        numbers: 0,
+    };
+    const SHARED: &'static Self = &Self::BLANK;
 }
 
 impl Subscriptions {
@@ -204,8 +213,6 @@ impl Subscriptions {
     ///
     /// `resumed`: the server says that it has our session; `session_kept`: it has the filters for certain.
     pub(crate) fn on_connected(&mut self, cx: &mut Context, resumed: bool, session_kept: bool) {
-        self.ready = false;
-        self.resuming = resumed;
         if !cx.config.restore_subscriptions {
             self.give_up_restored(cx, session_kept);
         }
@@ -237,7 +244,6 @@ impl Subscriptions {
             request.unsent = 0;
             !request.internal
         });
-        self.ready = false;
     }
 
     /// SUBACK or UNSUBACK.
@@ -437,15 +443,8 @@ impl Subscriptions {
             }
             false
         });
-        if self.requests.is_empty()
-            && !self.ready
-            && cx.link.as_ref().is_some_and(|l| l.is_online())
-        {
-            self.ready = true;
-            if std::mem::take(&mut self.resuming) {
-                cx.journal.push(|| Record::Resumed);
-            }
-            cx.events.push_back(Event::Ready);
+        if self.requests.is_empty() {
+            cx.subscribed();
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::KeepAlive;
+
 /// What ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expired {
@@ -20,28 +22,30 @@ pub(crate) enum Expired {
 /// server reads.
 #[derive(Debug)]
 pub(crate) struct Timer {
-    handshake: Option<Instant>,
-    interval: Option<Duration>,
+    /// When CONNACK or PINGRESP is due, if one is awaited.
+    answer: Option<Instant>,
     last_sent: Instant,
     last_received: Instant,
-    ping_response: Option<Instant>,
+    keep_alive: KeepAlive,
+    /// CONNACK is awaited.
+    handshake: bool,
 }
 
 impl Timer {
     pub(crate) fn new(now: Instant, handshake_timeout: Duration) -> Self {
         Self {
-            handshake: Some(now + handshake_timeout),
-            interval: None,
+            answer: Some(now + handshake_timeout),
             last_sent: now,
             last_received: now,
-            ping_response: None,
+            keep_alive: KeepAlive::OFF,
+            handshake: true,
         }
     }
 
     /// CONNACK arrived: keep-alive begins.
-    pub(crate) fn start_keep_alive(&mut self, interval: Option<Duration>) {
-        self.handshake = None;
-        self.interval = interval;
+    pub(crate) fn start_keep_alive(&mut self, keep_alive: KeepAlive) {
+        (self.answer, self.handshake) = (None, false);
+        self.keep_alive = keep_alive;
     }
 
     pub(crate) fn on_sent(&mut self, now: Instant) {
@@ -54,21 +58,22 @@ impl Timer {
 
     /// PINGREQ was encoded: the answer is due within one more interval, even if the socket never takes it.
     pub(crate) fn on_ping(&mut self, now: Instant) {
-        self.ping_response = self.interval.map(|interval| now + interval);
+        self.answer = self.keep_alive.as_duration().map(|interval| now + interval);
         self.last_sent = now;
     }
 
     pub(crate) fn on_ping_response(&mut self) {
-        self.ping_response = None;
+        self.answer = None;
     }
 
     pub(crate) fn is_waiting_for_ping(&self) -> bool {
-        self.ping_response.is_some()
+        self.answer.is_some() && !self.handshake
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.handshake.or(self.ping_response).or_else(|| {
-            self.interval.map(|interval| self.last_sent.min(self.last_received) + interval)
+        self.answer.or_else(|| {
+            let interval = self.keep_alive.as_duration()?;
+            Some(self.last_sent.min(self.last_received) + interval)
         })
     }
 
@@ -76,12 +81,10 @@ impl Timer {
         if self.deadline()? > now {
             return None;
         }
-        Some(if self.handshake.is_some() {
-            Expired::Handshake
-        } else if self.ping_response.is_some() {
-            Expired::PingResponse
-        } else {
-            Expired::Ping
+        Some(match self.answer {
+            Some(_) if self.handshake => Expired::Handshake,
+            Some(_) => Expired::PingResponse,
+            None => Expired::Ping,
         })
     }
 }
@@ -94,7 +97,7 @@ mod tests {
 
     fn online(now: Instant) -> Timer {
         let mut timer = Timer::new(now, K);
-        timer.start_keep_alive(Some(K));
+        timer.start_keep_alive(KeepAlive::from_secs(10));
         timer
     }
 
@@ -128,7 +131,7 @@ mod tests {
         let start = Instant::now();
         let mut timer = Timer::new(start, K);
         assert_eq!(timer.expired(start + K), Some(Expired::Handshake));
-        timer.start_keep_alive(None);
+        timer.start_keep_alive(KeepAlive::OFF);
         assert_eq!(timer.deadline(), None);
     }
 }

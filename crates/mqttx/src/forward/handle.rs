@@ -186,7 +186,7 @@ impl Forwarder {
         for (n, (rule, session)) in
             options.sources.iter().zip(&self.shared.engine.sources).enumerate()
         {
-            let is_v5 = session.options().protocol == Version::V5;
+            let is_v5 = session.common_options().protocol == Version::V5;
             for (m, filter) in rule.topics.iter().enumerate() {
                 let engine = Arc::clone(&self.shared.engine);
                 let is_shared = mqttx_proto::split_shared(filter).is_some();

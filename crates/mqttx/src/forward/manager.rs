@@ -154,7 +154,7 @@ impl ForwarderManager {
         let others = forwarders.values().map(Forwarder::options);
         let all: Vec<&ForwarderOptions> = others.chain([options]).collect();
         let version =
-            |name: &str| Some(self.shared.sessions.session(name).ok()?.options().protocol);
+            |name: &str| Some(self.shared.sessions.session(name).ok()?.common_options().protocol);
         match find_cycles(&all, version).into_iter().next() {
             Some(cycle) => Err(Error::forwarder(cycle.to_string()).with_source(cycle)),
             None => Ok(()),

@@ -4,6 +4,7 @@ mod by_name;
 mod near;
 mod observe;
 mod routes;
+mod sessions;
 mod shutdown;
 
 pub use shutdown::ShutdownReport;
@@ -18,10 +19,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use sessions::Sessions;
+
 use crate::error::Error;
 use crate::event::{EventBus, EventKind};
-use crate::options::SessionOptions;
-use crate::router::{RouteHost, Target};
+use crate::options::{Kinds, SessionOptions};
+use crate::router::Target;
 use crate::session::{ConnectGate, Services, Session, SessionStatus};
 
 /// Holds sessions by name, and what they share: routes over all of them, the event bus and the
@@ -60,13 +63,14 @@ pub struct ManagerBuilder {
 pub(crate) struct Inner {
     registry: Mutex<Registry>,
     events: Arc<EventBus>,
-    gate: Arc<ConnectGate>,
-    runtime: OnceLock<Handle>,
+    connect_rate: u32,
+    /// From the first call inside a runtime on.
+    services: OnceLock<Arc<Services>>,
 }
 
 #[derive(Default)]
 struct Registry {
-    sessions: BTreeMap<Arc<str>, Session>,
+    sessions: Sessions,
     /// Routes over all sessions, those added later included.
     routes: Vec<Arc<Target>>,
     closed: bool,
@@ -102,8 +106,8 @@ impl ManagerBuilder {
             inner: Arc::new(Inner {
                 registry: Mutex::default(),
                 events: EventBus::new(self.event_capacity),
-                gate: Arc::new(ConnectGate::new(self.connect_rate)),
-                runtime: OnceLock::new(),
+                connect_rate: self.connect_rate,
+                services: OnceLock::new(),
             }),
         }
     }
@@ -129,29 +133,23 @@ impl SessionManager {
     /// # Errors
     /// The name is taken, the manager has shut down, or no Tokio runtime is running.
     pub fn add_session(&self, options: SessionOptions) -> Result<Session, Error> {
-        let runtime = self.inner.runtime()?;
+        let services = self.inner.services()?;
         let mut registry = self.inner.registry();
         registry.check_open()?;
-        if registry.sessions.contains_key(options.name.as_str()) {
+        if registry.sessions.contains(&options.name) {
             let text = format!("a session called '{}' exists already", options.name);
             return Err(Error::session_error(text).with_session(options.name));
         }
-        let services = Services {
-            events: Arc::clone(&self.inner.events),
-            gate: Arc::clone(&self.inner.gate),
-            runtime: runtime.clone(),
-        };
         let session = Session::start(options, services)?;
-        let name: Arc<str> = session.name().into();
         for target in &registry.routes {
             if let Err(error) = session.attach(target) {
-                runtime.spawn(async move { session.close().await });
+                services.runtime.spawn(async move { session.close().await });
                 return Err(error);
             }
         }
-        registry.sessions.insert(Arc::clone(&name), session.clone());
+        registry.sessions.insert(session.clone());
         // Before the lock is gone, so that no other event of the session is earlier.
-        self.inner.events.emit(Some(&name), EventKind::SessionAdded);
+        self.inner.events.emit(Some(session.shared_name()), EventKind::SessionAdded);
         Ok(session)
     }
 
@@ -185,7 +183,7 @@ impl SessionManager {
     /// The names of all sessions, in order.
     #[must_use]
     pub fn sessions(&self) -> Vec<String> {
-        self.inner.registry().sessions.keys().map(ToString::to_string).collect()
+        self.inner.registry().sessions.iter().map(|s| s.name().to_owned()).collect()
     }
 
     /// The status of every session, by name.
@@ -217,7 +215,7 @@ impl SessionManager {
     /// # Errors
     /// Names the sessions that were not ready in time, or that failed.
     pub async fn wait_for_all_sessions(&self, timeout: Duration) -> Result<(), Error> {
-        let enabled = self.all().into_iter().filter(|s| s.options().enabled).collect();
+        let enabled = self.all().into_iter().filter(|s| s.common_options().enabled).collect();
         let results = each(enabled, move |s| async move { s.wait_ready(timeout).await }).await;
         let failed: Vec<_> =
             results.into_iter().filter_map(|(name, r)| Some((name, r.err()?))).collect();
@@ -233,7 +231,7 @@ impl SessionManager {
     }
 
     fn all(&self) -> Vec<Session> {
-        self.inner.registry().sessions.values().cloned().collect()
+        self.inner.registry().sessions.iter().cloned().collect()
     }
 }
 
@@ -250,6 +248,26 @@ impl std::fmt::Debug for SessionManager {
 }
 
 impl Inner {
+    /// What the sessions need.
+    ///
+    /// # Errors
+    /// No Tokio runtime is running.
+    fn services(&self) -> Result<&Arc<Services>, Error> {
+        if let Some(services) = self.services.get() {
+            return Ok(services);
+        }
+        let runtime = Handle::try_current().map_err(|source| {
+            Error::config("call this inside a Tokio runtime").with_source(source)
+        })?;
+        let services = || Services {
+            events: Arc::clone(&self.events),
+            gate: ConnectGate::new(self.connect_rate),
+            runtime,
+            kinds: Kinds::default(),
+        };
+        Ok(self.services.get_or_init(|| Arc::new(services())))
+    }
+
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -261,9 +279,9 @@ impl Registry {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let near = near(name, self.sessions.keys().map(|k| &**k));
+        let near = near(name, self.sessions.iter().map(Session::name));
         let text = match near.as_slice() {
-            [] if self.sessions.is_empty() => {
+            [] if self.sessions.len() == 0 => {
                 format!("no session is called '{name}': there is none")
             }
             [] => format!("no session is called '{name}'"),
@@ -283,10 +301,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let sessions = std::mem::take(&mut self.registry().sessions);
         let events = Arc::clone(&self.events);
-        let Some(runtime) = self.runtime.get() else { return events.close() };
-        let sessions = sessions.into_values().collect();
-        runtime.spawn(async move {
-            each(sessions, |session| async move { session.close().await }).await;
+        let Some(services) = self.services.get() else { return events.close() };
+        services.runtime.spawn(async move {
+            each(sessions.into_vec(), |session| async move { session.close().await }).await;
             events.close();
         });
     }

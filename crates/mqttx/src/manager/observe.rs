@@ -63,7 +63,7 @@ impl SessionManager {
     pub fn metrics(&self) -> ManagerMetrics {
         let (sessions, over_all) = {
             let registry = self.inner.registry();
-            (registry.sessions.values().cloned().collect::<Vec<_>>(), registry.routes.len())
+            (registry.sessions.iter().cloned().collect::<Vec<_>>(), registry.routes.len())
         };
         let mut sum = ManagerMetrics { routes: over_all, ..ManagerMetrics::default() };
         for session in sessions {

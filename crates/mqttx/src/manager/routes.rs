@@ -76,9 +76,9 @@ impl RouteHost for Inner {
     fn attach(&self, target: &Arc<Target>) -> Result<(), Error> {
         let mut registry = self.registry();
         registry.check_open()?;
-        for (done, session) in registry.sessions.values().enumerate() {
+        for (done, session) in registry.sessions.iter().enumerate() {
             if let Err(error) = session.attach(target) {
-                for session in registry.sessions.values().take(done) {
+                for session in registry.sessions.iter().take(done) {
                     session.detach(target);
                 }
                 return Err(error);
@@ -91,7 +91,7 @@ impl RouteHost for Inner {
     fn detach(&self, target: &Target) {
         let mut registry = self.registry();
         registry.routes.retain(|route| route.id() != target.id());
-        for session in registry.sessions.values() {
+        for session in registry.sessions.iter() {
             session.detach(target);
         }
     }
@@ -105,12 +105,6 @@ impl RouteHost for Inner {
     }
 
     fn runtime(&self) -> Result<Handle, Error> {
-        if let Some(handle) = self.runtime.get() {
-            return Ok(handle.clone());
-        }
-        let handle = Handle::try_current().map_err(|source| {
-            Error::config("call this inside a Tokio runtime").with_source(source)
-        })?;
-        Ok(self.runtime.get_or_init(|| handle).clone())
+        Ok(self.services()?.runtime.clone())
     }
 }

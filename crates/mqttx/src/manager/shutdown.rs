@@ -41,7 +41,7 @@ impl SessionManager {
         };
         let count = sessions.len();
         let until = start + deadline;
-        let sessions: Vec<Session> = sessions.into_values().collect();
+        let sessions = sessions.into_vec();
         sessions.iter().for_each(Session::stop_receiving);
         // Everywhere before any session closes: handlers of one may publish on another.
         each(sessions.clone(), move |s| async move { s.wind_down(until).await }).await;
@@ -74,7 +74,7 @@ impl SessionManager {
 /// The stores of the sessions, each once.
 fn stores_of(sessions: &[Session]) -> Vec<Arc<dyn Store>> {
     let mut stores: Vec<Arc<dyn Store>> = Vec::new();
-    for store in sessions.iter().filter_map(|session| session.options().store.as_ref()) {
+    for store in sessions.iter().filter_map(|session| session.common_options().store.as_ref()) {
         if !stores.iter().any(|known| Arc::ptr_eq(known, store)) {
             stores.push(Arc::clone(store));
         }

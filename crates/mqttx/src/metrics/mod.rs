@@ -4,7 +4,7 @@
 //! snapshot is therefore consistent enough for rates and totals, not a transaction.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Why a message was given up instead of delivered.
@@ -76,15 +76,22 @@ pub(crate) struct SessionCounters {
     started: Instant,
     sent: Flow,
     received: Flow,
+    last_message_ms: AtomicU64,
+    /// From the first of them on.
+    seldom: OnceLock<Box<Seldom>>,
+}
+
+/// What most sessions never need: counts of trouble, and the rate between snapshots.
+#[derive(Debug)]
+struct Seldom {
+    rate: Mutex<RateWindow>,
     duplicates: AtomicU64,
     resends: AtomicU64,
     errors: AtomicU64,
     reconnects: AtomicU64,
     handler_failed: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
-    last_message_ms: AtomicU64,
     last_error_ms: AtomicU64,
-    rate: Mutex<RateWindow>,
 }
 
 impl SessionCounters {
@@ -93,22 +100,19 @@ impl SessionCounters {
             started: now,
             sent: Flow::default(),
             received: Flow::default(),
-            duplicates: AtomicU64::new(0),
-            resends: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            reconnects: AtomicU64::new(0),
-            handler_failed: AtomicU64::new(0),
-            dropped: std::array::from_fn(|_| AtomicU64::new(0)),
             last_message_ms: AtomicU64::new(0),
-            last_error_ms: AtomicU64::new(0),
-            rate: Mutex::new(RateWindow { at: now, messages: 0, bytes: 0, rates: (0.0, 0.0) }),
+            seldom: OnceLock::new(),
         }
     }
 
-    /// PUBLISH packets that the socket took for the first time, and the bytes of those packets.
+    fn seldom(&self) -> &Seldom {
+        self.seldom.get_or_init(|| Box::new(Seldom::new(self.started)))
+    }
+
+    /// PUBLISH packets that the socket took for the first time, and the bytes of those packets: all so far.
     pub(crate) fn record_sent(&self, messages: u64, bytes: u64) {
-        if messages > 0 {
-            self.sent.add(messages, bytes);
+        if self.sent.messages.load(Relaxed) != messages {
+            self.sent.set(messages, bytes);
             self.last_message_ms.store(unix_ms(), Relaxed);
         }
     }
@@ -124,58 +128,60 @@ impl SessionCounters {
     /// PUBLISH packets that arrived with DUP set or for a QoS 2 id already known.
     pub(crate) fn record_duplicates(&self, messages: u64) {
         if messages > 0 {
-            self.duplicates.fetch_add(messages, Relaxed);
+            self.seldom().duplicates.fetch_add(messages, Relaxed);
         }
     }
 
-    /// PUBLISH packets that were sent again.
+    /// PUBLISH packets that were sent again: all so far.
     pub(crate) fn record_resends(&self, messages: u64) {
         if messages > 0 {
-            self.resends.fetch_add(messages, Relaxed);
+            self.seldom().resends.store(messages, Relaxed);
         }
     }
 
     /// A refused or lost connection, or a refused operation.
     pub(crate) fn record_error(&self) {
-        self.errors.fetch_add(1, Relaxed);
-        self.last_error_ms.store(unix_ms(), Relaxed);
+        let seldom = self.seldom();
+        seldom.errors.fetch_add(1, Relaxed);
+        seldom.last_error_ms.store(unix_ms(), Relaxed);
     }
 
     /// A connection after the first one of this session.
     pub(crate) fn record_reconnect(&self) {
-        self.reconnects.fetch_add(1, Relaxed);
+        self.seldom().reconnects.fetch_add(1, Relaxed);
     }
 
     /// A handler that panicked at every attempt.
     pub(crate) fn record_handler_failed(&self) {
-        self.handler_failed.fetch_add(1, Relaxed);
+        self.seldom().handler_failed.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn record_dropped(&self, reason: DropReason, messages: u64) {
         let slot = DropReason::ALL.iter().position(|r| *r == reason).unwrap_or_default();
-        self.dropped[slot].fetch_add(messages, Relaxed);
+        self.seldom().dropped[slot].fetch_add(messages, Relaxed);
     }
 
     /// Everything as of now; the session itself adds what only it knows.
     pub(crate) fn snapshot(&self, now: Instant) -> SessionMetrics {
         let (sent, received) = (self.sent.read(), self.received.read());
         let (messages, bytes) = (sent.0 + received.0, sent.1 + received.1);
+        let seldom = self.seldom();
         let (message_rate, bytes_rate) =
-            self.rate.lock().unwrap_or_else(PoisonError::into_inner).sample(now, messages, bytes);
+            seldom.rate.lock().unwrap_or_else(PoisonError::into_inner).sample(now, messages, bytes);
         let uptime = now.saturating_duration_since(self.started);
         SessionMetrics {
             messages_sent: sent.0,
             messages_received: received.0,
             bytes_sent: sent.1,
             bytes_received: received.1,
-            duplicates_received: self.duplicates.load(Relaxed),
-            resends: self.resends.load(Relaxed),
-            errors: self.errors.load(Relaxed),
-            reconnects: self.reconnects.load(Relaxed),
-            handler_failed: self.handler_failed.load(Relaxed),
-            dropped: Dropped(std::array::from_fn(|i| self.dropped[i].load(Relaxed))),
+            duplicates_received: seldom.duplicates.load(Relaxed),
+            resends: seldom.resends.load(Relaxed),
+            errors: seldom.errors.load(Relaxed),
+            reconnects: seldom.reconnects.load(Relaxed),
+            handler_failed: seldom.handler_failed.load(Relaxed),
+            dropped: Dropped(std::array::from_fn(|i| seldom.dropped[i].load(Relaxed))),
             last_message: from_unix_ms(self.last_message_ms.load(Relaxed)),
-            last_error: from_unix_ms(self.last_error_ms.load(Relaxed)),
+            last_error: from_unix_ms(seldom.last_error_ms.load(Relaxed)),
             message_rate,
             bytes_rate,
             avg_message_rate: per_second(messages, uptime),
@@ -191,6 +197,21 @@ impl SessionCounters {
     }
 }
 
+impl Seldom {
+    fn new(started: Instant) -> Self {
+        Self {
+            rate: Mutex::new(RateWindow::new(started)),
+            duplicates: AtomicU64::new(0),
+            resends: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            reconnects: AtomicU64::new(0),
+            handler_failed: AtomicU64::new(0),
+            dropped: std::array::from_fn(|_| AtomicU64::new(0)),
+            last_error_ms: AtomicU64::new(0),
+        }
+    }
+}
+
 /// One direction's totals.
 #[derive(Debug, Default)]
 struct Flow {
@@ -202,6 +223,11 @@ impl Flow {
     fn add(&self, messages: u64, bytes: u64) {
         self.messages.fetch_add(messages, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    fn set(&self, messages: u64, bytes: u64) {
+        self.messages.store(messages, Relaxed);
+        self.bytes.store(bytes, Relaxed);
     }
 
     fn read(&self) -> (u64, u64) {
@@ -221,6 +247,10 @@ struct RateWindow {
 impl RateWindow {
     /// Shorter windows make a rate of a few messages jump; they repeat the last one instead.
     const MIN: Duration = Duration::from_millis(500);
+
+    fn new(at: Instant) -> Self {
+        Self { at, messages: 0, bytes: 0, rates: (0.0, 0.0) }
+    }
 
     fn sample(&mut self, now: Instant, messages: u64, bytes: u64) -> (f64, f64) {
         let elapsed = now.saturating_duration_since(self.at);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mqttx_proto::{Clock, Config, OutboxLimits, WillMessage};
+use mqttx_proto::{Clock, Config, OutboxLimits};
 use mqttx_proto::{KeepAlive, PropertyContext, Version, validate_filter, validate_topic};
 
-use super::{Performance, SessionOptions};
+use super::{Performance, SessionOptions, Will};
 use crate::error::{ConfigErrors, ConfigProblem, Error};
 use crate::transport::Endpoint;
 
@@ -221,7 +221,7 @@ impl Problems {
 ///
 /// # Errors
 /// A password file that cannot be read.
-pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
+pub(super) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     let mut config = Config::new(options.protocol);
     config.client_id = options.client_id.clone().unwrap_or_default();
     config.clean_start = options.starts_clean();
@@ -235,17 +235,7 @@ pub(crate) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     config.maximum_packet_size = options.maximum_packet_size;
     config.username.clone_from(&options.username);
     config.password = password(options)?;
-    if let Some(will) = &options.will {
-        config.will = Some(WillMessage {
-            topic: will.topic.clone(),
-            payload: will.payload.clone(),
-            qos: will.qos,
-            retain: will.retain,
-            properties: will
-                .wire_properties()
-                .map_err(|error| Error::config("the will's properties").with_source(error))?,
-        });
-    }
+    config.will = options.will.as_ref().map(Will::to_message).transpose()?;
     config.connect_properties = options.connect_properties.clone();
     for (name, value) in &options.user_properties {
         config

@@ -1,5 +1,6 @@
 //! What an application asks of a session. The same struct is a table of the configuration file.
 
+mod asked;
 mod builder;
 mod check;
 pub mod human;
@@ -9,8 +10,9 @@ mod properties;
 mod tests;
 mod will;
 
+pub(crate) use asked::{Asked, Kinds};
 pub use builder::SessionBuilder;
-pub(crate) use check::core_config;
+use check::core_config;
 pub use parts::{Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, WireLog};
 pub use will::Will;
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttx_proto::{Properties, Property, PropertyContext, PropertyError, QoS};
+use mqttx_proto::{Properties, Property, PropertyContext, PropertyError, QoS, WillMessage};
 use serde::{Deserialize, Deserializer};
 
 use super::{human, properties};
+use crate::error::Error;
 
 /// The message that the server publishes when this client's connection is lost
 /// `[MQTT-3.1.2-8]`.
@@ -79,6 +80,23 @@ impl Will {
     pub fn properties(mut self, properties: Properties) -> Self {
         self.properties = properties;
         self
+    }
+
+    /// As the core sends it.
+    ///
+    /// # Errors
+    /// Its properties cannot be encoded, or do not belong to a will.
+    pub(super) fn to_message(&self) -> Result<WillMessage, Error> {
+        let properties = self
+            .wire_properties()
+            .map_err(|error| Error::config("the will's properties").with_source(error))?;
+        Ok(WillMessage {
+            topic: self.topic.clone(),
+            payload: self.payload.clone(),
+            qos: self.qos,
+            retain: self.retain,
+            properties,
+        })
     }
 
     /// The properties with the delay among them.

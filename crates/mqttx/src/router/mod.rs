@@ -41,7 +41,7 @@ pub(crate) use target::Target;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
@@ -124,7 +124,8 @@ pub(crate) enum Dispatched {
 /// The routes of one session, by filter and by subscription identifier.
 #[derive(Default)]
 pub(crate) struct Router {
-    table: RwLock<Table>,
+    /// From the first route on.
+    table: RwLock<Option<Box<Table>>>,
     /// Changes of the table.
     changes: AtomicU64,
 }
@@ -152,13 +153,15 @@ impl Router {
     /// Adds a route; `subscription` is the identifier under which its filter is, or will be,
     /// subscribed, or 0. A server that sends no identifiers needs no change here.
     pub(crate) fn add(&self, target: &Arc<Target>, subscription: u32) {
-        self.write().add(Entry { target: Arc::clone(target), subscription });
+        let mut table = self.write();
+        table.get_or_insert_default().add(Entry { target: Arc::clone(target), subscription });
+        drop(table);
         self.changed();
     }
 
     /// `false` if the route is not here.
     pub(crate) fn remove(&self, target: &Target) -> bool {
-        let removed = self.write().remove(target).is_some();
+        let removed = self.write().as_mut().is_some_and(|table| table.remove(target).is_some());
         self.changed();
         removed
     }
@@ -205,7 +208,7 @@ impl Router {
     /// over all sessions only lose this one.
     pub(crate) fn close(&self) {
         let targets = self.targets();
-        *self.write() = Table::default();
+        *self.write() = None;
         self.changed();
         for target in targets {
             if target.session().is_some() {
@@ -217,17 +220,22 @@ impl Router {
     /// Every route once.
     pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
         let mut targets = Vec::new();
-        self.read().filters.for_each(|entry| targets.push(Arc::clone(&entry.target)));
+        if let Some(table) = self.read().as_deref() {
+            table.filters.for_each(|entry| targets.push(Arc::clone(&entry.target)));
+        }
         targets
     }
 
     /// Nothing came for a while: routes give back what they keep for the next messages.
     pub(crate) fn shrink(&self) {
-        self.read().filters.for_each(|entry| entry.target.shrink());
+        if let Some(table) = self.read().as_deref() {
+            table.filters.for_each(|entry| entry.target.shrink());
+        }
     }
 
     fn find(&self, publish: &Publish<'_>, out: &mut Vec<Entry>) {
         let table = self.read();
+        let Some(table) = table.as_deref() else { return };
         if publish.properties.is_empty() {
             return table.filters.matches(publish.topic, out);
         }
@@ -253,11 +261,11 @@ impl Router {
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, Option<Box<Table>>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Table> {
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Box<Table>>> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

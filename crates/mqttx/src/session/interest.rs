@@ -7,7 +7,9 @@ use mqttx_proto::SubscribeOptions;
 /// The filters that a session wants, with everybody who wants them.
 #[derive(Default)]
 pub(crate) struct Interests {
-    filters: HashMap<Box<str>, Interest>,
+    /// From the first one on.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
+    filters: Option<Box<HashMap<Box<str>, Interest>>>,
     last_identifier: u32,
 }
 
@@ -38,7 +40,8 @@ pub(crate) struct Wanted {
 impl Interests {
     /// `owner` wants `filter`, in addition to the others or instead of what it wanted before.
     pub(crate) fn add(&mut self, filter: &str, owner: Owner, options: SubscribeOptions) -> Wanted {
-        if let Some(interest) = self.filters.get_mut(filter) {
+        let filters = self.filters.get_or_insert_default();
+        if let Some(interest) = filters.get_mut(filter) {
             interest.owners.retain(|(known, _)| *known != owner);
             interest.owners.push((owner, options));
             let before = interest.merged;
@@ -52,7 +55,7 @@ impl Interests {
         self.last_identifier = self.last_identifier % MAX_IDENTIFIER + 1;
         let identifier = self.last_identifier;
         let interest = Interest { identifier, merged: options, owners: vec![(owner, options)] };
-        self.filters.insert(filter.into(), interest);
+        filters.insert(filter.into(), interest);
         Wanted { options, identifier, changed: true }
     }
 
@@ -61,28 +64,29 @@ impl Interests {
     /// What remains may be less than what the server was asked for; asking again would bring
     /// retained messages again, so it stays.
     pub(crate) fn remove(&mut self, filter: &str, owner: Owner) -> bool {
-        let Some(interest) = self.filters.get_mut(filter) else { return false };
+        let Some(filters) = &mut self.filters else { return false };
+        let Some(interest) = filters.get_mut(filter) else { return false };
         let before = interest.owners.len();
         interest.owners.retain(|(known, _)| *known != owner);
         if interest.owners.len() == before || !interest.owners.is_empty() {
             return false;
         }
-        self.filters.remove(filter);
+        filters.remove(filter);
         true
     }
 
     /// Nobody wants `filter` any more, whoever did; `false` when nobody wanted it.
     pub(crate) fn clear(&mut self, filter: &str) -> bool {
-        self.filters.remove(filter).is_some()
+        self.filters.as_mut().is_some_and(|filters| filters.remove(filter).is_some())
     }
 
     /// The identifier of a filter that is wanted.
     pub(crate) fn identifier(&self, filter: &str) -> Option<u32> {
-        self.filters.get(filter).map(|interest| interest.identifier)
+        Some(self.filters.as_ref()?.get(filter)?.identifier)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.filters.len()
+        self.filters.as_ref().map_or(0, |filters| filters.len())
     }
 }
 

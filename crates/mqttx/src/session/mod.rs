@@ -35,11 +35,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqttx_proto::{Limits, Phase, Properties, ReasonCode, Session as Core};
+use mqttx_proto::{Limits, Phase, Properties, ReasonCode};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
-use crate::options::{self, SessionOptions};
+use crate::options::SessionOptions;
 use crate::router::{MessageSource, RouteHost, Target};
 use crate::store::{Opened, Opening};
 use shared::{Shared, State, Wish};
@@ -71,13 +71,14 @@ impl Session {
     ///
     /// # Errors
     /// The options cannot be used.
-    pub(crate) fn start(options: SessionOptions, services: Services) -> Result<Self, Error> {
+    pub(crate) fn start(options: SessionOptions, services: &Arc<Services>) -> Result<Self, Error> {
         options.check().map_err(|errors| Error::from(errors).with_session(&options.name))?;
-        let config = options::core_config(&options)?;
-        let mut opening = options.store.as_ref().map(|store| store.open(&options.name));
+        let name: Arc<str> = options.name.as_str().into();
+        let (options, client_id) = services.kinds.keep(options)?;
+        let mut opening = options.store.as_ref().map(|store| store.open(&name));
         let opened = opening.as_mut().and_then(at_once).transpose()?;
-        let core = Core::new(config);
-        let shared = Arc::new(Shared::new(options, core, services, opening.is_some()));
+        let services = Arc::clone(services);
+        let shared = Arc::new(Shared::new(name, &client_id, options, services, opening.is_some()));
         let mut driver = driver::Driver::new(Arc::clone(&shared), opening);
         if let Some(opened) = opened {
             driver.on_opened(opened);
@@ -93,15 +94,26 @@ impl Session {
         &self.shared.name
     }
 
+    /// The same, as events carry it.
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
     /// The client id in use: the one that the server assigned, if it did.
     #[must_use]
     pub fn client_id(&self) -> String {
         self.shared.lock().core.client_id().to_owned()
     }
 
-    /// What was asked of it.
+    /// What was asked of it: a copy.
     #[must_use]
-    pub fn options(&self) -> &SessionOptions {
+    pub fn options(&self) -> SessionOptions {
+        let client_id = self.shared.lock().core.own_client_id().to_owned();
+        self.shared.options.to_options(self.name(), &client_id)
+    }
+
+    /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.
+    pub(crate) fn common_options(&self) -> &SessionOptions {
         &self.shared.options
     }
 

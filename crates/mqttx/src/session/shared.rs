@@ -23,23 +23,23 @@ use super::status::SessionStatus;
 use super::storage::{Condition, Storage};
 use crate::error::Error;
 use crate::event::{EventBus, EventKind};
-use crate::options::SessionOptions;
+use crate::options::{Asked, Kinds};
 use crate::router::{MessageSource, Origin, Router};
 
 /// What a session needs from its manager.
-#[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) events: Arc<EventBus>,
-    pub(crate) gate: Arc<ConnectGate>,
+    pub(crate) gate: ConnectGate,
     pub(crate) runtime: Handle,
+    pub(crate) kinds: Kinds,
 }
 
 /// One session, without its connection.
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) origin: Arc<Origin>,
-    pub(crate) options: SessionOptions,
-    pub(crate) services: Services,
+    pub(crate) options: Asked,
+    pub(crate) services: Arc<Services>,
     pub(crate) router: Router,
     state: Mutex<State>,
     /// Somebody who waits for a status or for the outbox to drain looks again.
@@ -108,12 +108,13 @@ pub(crate) enum Wish {
 impl Shared {
     /// `opening`: its store is not open yet.
     pub(crate) fn new(
-        options: SessionOptions,
-        core: Core,
-        services: Services,
+        name: Arc<str>,
+        client_id: &str,
+        options: Asked,
+        services: Arc<Services>,
         opening: bool,
     ) -> Self {
-        let name: Arc<str> = options.name.as_str().into();
+        let core = Core::new(options.config()).with_client_id(client_id);
         let wish =
             if options.enabled && !options.manual_connect { Wish::Connected } else { Wish::Idle };
         let condition = if opening { Condition::Opening } else { Condition::Open };

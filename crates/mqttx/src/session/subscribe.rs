@@ -245,7 +245,7 @@ impl Shared {
     /// Subscribes the filters of the options, before the first connection.
     pub(crate) fn subscribe_configured(&self) -> Result<(), Error> {
         let mut state = self.lock();
-        for (filter, qos) in &self.options.subscriptions {
+        for (filter, qos) in self.options.subscriptions() {
             let options = SubscribeOptions { qos: *qos, ..SubscribeOptions::default() };
             let interest = state.interests.add(filter, Owner::Caller, options);
             let wanted = Subscription {

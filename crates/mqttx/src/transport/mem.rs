@@ -75,12 +75,12 @@ impl Peer {
 }
 
 /// The connection to a listener of this thread, if it has that name.
-pub(super) fn dial(endpoint: &Endpoint) -> Option<io::Result<Box<dyn Stream>>> {
+pub(super) fn dial(endpoint: &Endpoint) -> Option<io::Result<Stream>> {
     LISTENERS.with_borrow(|listeners| {
         let listener = listeners.get(endpoint.host())?;
         let (near, far) = tokio::io::duplex(CAPACITY);
         Some(match listener.send(far) {
-            Ok(()) => Ok(Box::new(near) as Box<dyn Stream>),
+            Ok(()) => Ok(Stream::Memory(near)),
             Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
         })
     })

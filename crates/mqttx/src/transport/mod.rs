@@ -3,6 +3,8 @@
 mod endpoint;
 #[cfg(test)]
 pub(crate) mod mem;
+mod resolve;
+mod stream;
 mod tcp;
 
 pub use endpoint::{Endpoint, EndpointError};
@@ -11,12 +13,15 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
-/// What the driver reads and writes.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+/// What the driver reads and writes. TCP needs no box, since thousands of sessions have it.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    /// A transport of tests.
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
+}
 
 /// How to open a stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,13 +38,13 @@ pub(crate) async fn connect(
     endpoint: Endpoint,
     options: TransportOptions,
     timeout: Duration,
-) -> io::Result<Box<dyn Stream>> {
+) -> io::Result<Stream> {
     #[cfg(test)]
     if let Some(stream) = mem::dial(&endpoint) {
         return stream;
     }
     match tokio::time::timeout(timeout, tcp::connect(&endpoint, options)).await {
-        Ok(stream) => Ok(Box::new(stream?)),
+        Ok(stream) => Ok(Stream::Tcp(stream?)),
         Err(_) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
             format!("no connection after {} ms", timeout.as_millis()),

@@ -3,8 +3,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream};
 
+use super::resolve::resolve;
 use super::{Endpoint, TransportOptions};
 
 /// Connects to the first address of the endpoint that answers, in the resolver's order.
@@ -13,7 +14,7 @@ pub(super) async fn connect(
     options: TransportOptions,
 ) -> io::Result<TcpStream> {
     let mut last = None;
-    for address in lookup_host((endpoint.host(), endpoint.port())).await? {
+    for address in resolve(endpoint.host(), endpoint.port()).await? {
         if options.bind.is_some_and(|bind| bind.is_ipv4() != address.is_ipv4()) {
             continue;
         }

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use super::{Lsn, Record, RecordBatch};
 
-/// The position that every record has reached when nothing is journaled.
-const EVERYTHING: Lsn = Lsn::MAX;
+/// Nothing, for a session without a store: there every position counts as reached.
+#[derive(Debug, Default)]
+pub(crate) struct Journal(Option<Box<Pages>>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Journal {
-    enabled: bool,
+struct Pages {
     records: RecordBatch,
     last: Lsn,
     written: Lsn,
@@ -21,66 +21,63 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn new(enabled: bool) -> Self {
-        let reached = if enabled { 0 } else { EVERYTHING };
-        Self { enabled, written: reached, synced: reached, ..Self::default() }
+        Self(enabled.then(Box::default))
     }
 
     /// Appends the record; with journaling off it is not even built.
     pub(crate) fn push<'a>(&mut self, record: impl FnOnce() -> Record<'a>) -> Lsn {
-        if !self.enabled {
-            return 0;
-        }
-        self.records.push(&record());
-        self.last += 1;
-        self.last
+        let Some(pages) = &mut self.0 else { return 0 };
+        pages.records.push(&record());
+        pages.last += 1;
+        pages.last
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.0.as_ref().is_none_or(|pages| pages.records.is_empty())
     }
 
     pub(crate) fn handle_stored(&mut self, written: Lsn, synced: Lsn) {
-        if !self.enabled {
-            return;
-        }
-        self.written = self.written.max(written);
-        self.synced = self.synced.max(synced);
-        while let Some(&(lsn, bytes)) = self.under_way.front()
-            && lsn <= self.synced
+        let Some(pages) = &mut self.0 else { return };
+        pages.written = pages.written.max(written);
+        pages.synced = pages.synced.max(synced);
+        while let Some(&(lsn, bytes)) = pages.under_way.front()
+            && lsn <= pages.synced
         {
-            self.under_way.pop_front();
-            self.under_way_bytes -= bytes;
+            pages.under_way.pop_front();
+            pages.under_way_bytes -= bytes;
         }
     }
 
     pub(crate) fn is_written(&self, lsn: Lsn) -> bool {
-        lsn <= self.written
+        self.0.as_ref().is_none_or(|pages| lsn <= pages.written)
     }
 
     pub(crate) fn is_synced(&self, lsn: Lsn) -> bool {
-        lsn <= self.synced
+        self.0.as_ref().is_none_or(|pages| lsn <= pages.synced)
     }
 
     /// Bytes of records that the store has not made durable.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.under_way_bytes + self.records.byte_len()
+        self.0.as_ref().map_or(0, |pages| pages.under_way_bytes + pages.records.byte_len())
     }
 
     /// Moves the records to `out` and returns the position of the last one.
     pub(crate) fn take(&mut self, out: &mut RecordBatch) -> Lsn {
-        let bytes = self.records.byte_len();
+        let Some(pages) = &mut self.0 else { return 0 };
+        let bytes = pages.records.byte_len();
         if bytes > 0 {
-            self.under_way.push_back((self.last, bytes));
-            self.under_way_bytes += bytes;
-            out.append(&mut self.records);
+            pages.under_way.push_back((pages.last, bytes));
+            pages.under_way_bytes += bytes;
+            out.append(&mut pages.records);
         }
-        self.last
+        pages.last
     }
 
     pub(crate) fn shrink(&mut self) {
-        self.records.shrink();
-        if self.under_way.is_empty() {
-            self.under_way = VecDeque::new();
+        let Some(pages) = &mut self.0 else { return };
+        pages.records.shrink();
+        if pages.under_way.is_empty() {
+            pages.under_way = VecDeque::new();
         }
     }
 }

@@ -10,7 +10,9 @@ use crate::message::Message;
 /// Unacknowledged until a route comes, or the time is over.
 #[derive(Default)]
 pub(super) struct Held {
-    messages: VecDeque<(Message, AckTicket)>,
+    /// `None` while there is none.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
+    messages: Option<Box<VecDeque<(Message, AckTicket)>>>,
     until: Option<Instant>,
 }
 
@@ -26,15 +28,15 @@ impl Held {
     }
 
     pub(super) fn push(&mut self, message: Message, ticket: AckTicket) {
-        self.messages.push_back((message, ticket));
+        self.messages.get_or_insert_default().push_back((message, ticket));
     }
 
     pub(super) fn len(&self) -> usize {
-        self.messages.len()
+        self.messages.as_ref().map_or(0, |messages| messages.len())
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.messages.is_empty() { None } else { self.until }
+        self.messages.as_ref().and(self.until)
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -42,18 +44,22 @@ impl Held {
     }
 
     pub(super) fn take(&mut self) -> VecDeque<(Message, AckTicket)> {
-        std::mem::take(&mut self.messages)
+        self.messages.take().map_or_else(VecDeque::new, |messages| *messages)
     }
 
     /// The connection ended: the server sends QoS 1 again, but not a QoS 2 message that it knows us to
     /// have. Returns the bytes that are no longer held.
     pub(super) fn link_lost(&mut self) -> usize {
         let mut freed = 0;
-        self.messages.retain(|(message, _)| {
+        let Some(messages) = &mut self.messages else { return 0 };
+        messages.retain(|(message, _)| {
             let keep = message.qos() == QoS::ExactlyOnce;
             freed += if keep { 0 } else { message.size() };
             keep
         });
+        if messages.is_empty() {
+            self.messages = None;
+        }
         freed
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mqttx_proto::{Connected, PropertiesRef, ReasonCode};
 
 use super::link::{End, Link};
-use super::{Driver, Phase};
+use super::{Connecting, Driver, Phase, Wait};
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
 use crate::options::OnRefusal;
@@ -29,7 +29,7 @@ impl Driver {
                 state.wish = Wish::Connected;
             }
         }
-        if matches!(wish, Wish::Connected | Wish::Reconnected) && self.store_error.is_none() {
+        if matches!(wish, Wish::Connected | Wish::Reconnected) && !self.store_failed {
             self.reopen_store();
         }
         match (wish, &self.phase) {
@@ -64,7 +64,7 @@ impl Driver {
 
     /// Waits for `delay` before the next attempt.
     fn wait(&mut self, now: Instant, delay: Duration) {
-        self.phase = Phase::Waiting { until: now + delay, admitted: false };
+        self.phase = Phase::Waiting(Box::new(Wait { until: now + delay, admitted: false }));
     }
 
     fn rest(&mut self, status: SessionStatus) {
@@ -74,14 +74,14 @@ impl Driver {
 
     /// The delay is over: the process-wide gate says when the attempt may start.
     pub(super) fn drive_waiting(&mut self, now: Instant) -> bool {
-        let Phase::Waiting { until, admitted } = &mut self.phase else { return false };
-        if *until > now || self.opening.is_some() {
+        let Phase::Waiting(wait) = &mut self.phase else { return false };
+        if wait.until > now || self.opening.is_some() {
             return false;
         }
-        if !*admitted {
-            *admitted = true;
-            *until = self.shared.services.gate.reserve(now);
-            if *until > now {
+        if !wait.admitted {
+            wait.admitted = true;
+            wait.until = self.shared.services.gate.reserve(now);
+            if wait.until > now {
                 return false;
             }
         }
@@ -106,18 +106,16 @@ impl Driver {
         };
         let transport = TransportOptions { bind: options.bind };
         let timeout = options.connect_timeout;
-        self.broker = endpoint.to_string().into_boxed_str();
-        self.phase =
-            Phase::Connecting(Box::pin(transport::connect(endpoint.clone(), transport, timeout)));
-        self.endpoint = Some(Box::new(endpoint));
+        let broker = endpoint.to_string();
+        let connect: Connecting = Box::pin(transport::connect(endpoint, transport, timeout));
+        self.phase = Phase::Connecting(Box::new(connect));
         self.shared.set_status(status);
-        let broker = self.broker.to_string();
         self.shared.emit(EventKind::SessionConnecting { broker, attempt });
     }
 
     pub(super) fn drive_connecting(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Phase::Connecting(connect) = &mut self.phase else { return false };
-        match connect.as_mut().poll(cx) {
+        match (**connect).as_mut().poll(cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(stream)) => self.open(now, stream),
             Poll::Ready(Err(error)) => {
@@ -129,35 +127,28 @@ impl Driver {
     }
 
     /// The transport is up: CONNECT goes out.
-    fn open(&mut self, now: Instant, stream: Box<dyn Stream>) {
+    fn open(&mut self, now: Instant, stream: Stream) {
+        let endpoint = self.plan.endpoint(&self.shared.options).ok();
+        let id = endpoint.as_ref().map_or(0, Endpoint::id);
+        let options = &self.shared.options;
+        let config = match options.config_for(endpoint.as_ref()) {
+            Ok(config) => config,
+            Err(error) => return self.fail(Some(error)),
+        };
         self.phase = Phase::Open(Box::new(Link::new(stream, now)));
         let mut state = self.shared.lock();
-        let id = match self.endpoint.take() {
-            Some(endpoint) => {
-                self.apply_credentials(&mut state.core, &endpoint);
-                endpoint.id()
-            }
-            None => 0,
-        };
+        state.core.set_config(config);
         state.core.handle_connected(now, id);
-    }
-
-    /// A URL's user and password count where the options have none.
-    fn apply_credentials(&self, core: &mut mqttx_proto::Session, endpoint: &Endpoint) {
-        let options = &self.shared.options;
-        let config = core.config_mut();
-        if options.username.is_none() {
-            config.username = endpoint.username().map(str::to_owned);
-        }
-        if options.password.is_none() && options.password_file.is_none() {
-            config.password = endpoint.password().map(|secret| secret.expose().to_vec());
-        }
+        // Credentials and will are needed for CONNECT only.
+        state.core.set_config(options.config());
     }
 
     /// CONNACK accepted the connection.
     pub(super) fn on_connected(&mut self, now: Instant, connected: &Connected) {
         let Phase::Open(link) = &mut self.phase else { return };
         link.online_since = Some(now);
+        // Many sessions wait for a long time from here on: they do not keep the memory of CONNECT.
+        link.transmit.shrink();
         let options = &self.shared.options;
         self.held.start(now.checked_add(options.unrouted_hold));
         if self.plan.connected_before {
@@ -171,7 +162,7 @@ impl Driver {
         };
         self.shared.set_status(SessionStatus::Connected);
         self.shared.emit(EventKind::SessionConnected {
-            broker: self.broker.to_string(),
+            broker: self.broker(),
             session_present: connected.session_present,
             client_id,
         });
@@ -189,16 +180,17 @@ impl Driver {
             state.wish.clone()
         };
         let lasted = link.online_since.map(|since| now.saturating_duration_since(since));
-        if lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after) {
-            self.plan.not_redirected();
-        }
+        let stable =
+            lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after);
         drop(link);
         self.shared.router.link_lost(&self.source);
         let freed = self.held.link_lost();
         self.shared.unpark(freed);
         self.shared.unhandled.store(self.held.len(), Ordering::Release);
         let (verdict, error) = match end {
-            End::Closed(cause) => (judge(&cause, self.plan.hops), error_of(&cause)),
+            End::Closed(cause) => {
+                (judge(&cause, if stable { 0 } else { self.plan.hops }), error_of(&cause))
+            }
             End::Lost(error) => {
                 (Verdict::Retry, Some(self.transport_error("connection lost", error)))
             }
@@ -206,6 +198,10 @@ impl Driver {
         let error = error.map(|error| self.located(error));
         let asked = !matches!(wish, Wish::Idle | Wish::Connected);
         self.report_end(error.as_ref().filter(|_| !asked));
+        if stable {
+            // Only now: until here the plan says where the connection was.
+            self.plan.not_redirected();
+        }
         match wish {
             Wish::Removed => self.phase = Phase::Finished,
             Wish::Disconnected(_) => self.rest(SessionStatus::Disconnected),
@@ -214,10 +210,13 @@ impl Driver {
                 self.plan.start_over();
                 self.wait(now, Duration::ZERO);
             }
-            Wish::Idle | Wish::Connected => match self.store_error.take() {
-                Some(error) => self.fail_store(*error),
-                None => self.after_end(now, verdict, error, lasted),
-            },
+            Wish::Idle | Wish::Connected => {
+                let failure = self.shared.lock().storage.failure().cloned();
+                match failure.filter(|_| std::mem::take(&mut self.store_failed)) {
+                    Some(error) => self.fail_store(error),
+                    None => self.after_end(now, verdict, error, lasted),
+                }
+            }
         }
     }
 
@@ -321,6 +320,12 @@ impl Driver {
         if error.session().is_some() {
             return error;
         }
-        error.with_session(&*self.shared.name).with_context("broker", &self.broker)
+        error.with_session(&*self.shared.name).with_context("broker", self.broker())
+    }
+
+    /// Where the connection is, or is being made, without credentials.
+    fn broker(&self) -> String {
+        let endpoint = self.plan.endpoint(&self.shared.options);
+        endpoint.map_or_else(|_| String::new(), |endpoint| endpoint.to_string())
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use mqttx_proto::{CloseCause, Transmit};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::options::SessionOptions;
 use crate::transport::Stream;
@@ -21,7 +21,7 @@ const LINGER_TIME: Duration = Duration::from_millis(250);
 
 /// A transport with what belongs to it.
 pub(super) struct Link {
-    stream: Box<dyn Stream>,
+    stream: Stream,
     pub(super) transmit: Transmit,
     /// The beginning of a packet, until the rest arrives; no memory when empty.
     pub(super) partial: Vec<u8>,
@@ -43,7 +43,7 @@ pub(super) struct Link {
     pub(super) refused: usize,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
-    broken: Option<(io::Error, Instant)>,
+    broken: Option<Box<(io::Error, Instant)>>,
 }
 
 /// The last moments of a connection.
@@ -68,7 +68,7 @@ pub(super) enum End {
 }
 
 impl Link {
-    pub(super) fn new(stream: Box<dyn Stream>, now: Instant) -> Self {
+    pub(super) fn new(stream: Stream, now: Instant) -> Self {
         Self {
             stream,
             transmit: Transmit::new(),
@@ -109,8 +109,8 @@ impl Link {
         if let Some(closing) = &self.closing {
             return Some(closing.until);
         }
-        if let Some((_, until)) = &self.broken {
-            return Some(*until);
+        if let Some(broken) = &self.broken {
+            return Some(broken.1);
         }
         let performance = &options.performance;
         let stalled = self.stalled.map(|since| since + performance.write_timeout);
@@ -140,7 +140,7 @@ impl Link {
         if self.broken.is_none() {
             match self.try_write(cx, now) {
                 Ok(moved) => return moved,
-                Err(error) => self.broken = Some((error, now + FLUSH_TIME)),
+                Err(error) => self.broken = Some(Box::new((error, now + FLUSH_TIME))),
             }
         }
         self.transmit.clear();
@@ -154,7 +154,7 @@ impl Link {
 
     /// The error that ended writing, once the peer had time to say why.
     pub(super) fn take_broken(&mut self, now: Instant) -> Option<io::Error> {
-        self.broken.take_if(|(_, until)| *until <= now).map(|(error, _)| error)
+        self.broken.take_if(|broken| broken.1 <= now).map(|broken| broken.0)
     }
 
     fn try_write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
@@ -163,7 +163,7 @@ impl Link {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.transmit.io_slices(&mut slices);
             let slices = slices.get(..filled).unwrap_or_default();
-            match Pin::new(&mut *self.stream).poll_write_vectored(cx, slices) {
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => {
                     self.transmit.advance(n);
@@ -181,7 +181,7 @@ impl Link {
             }
         }
         if self.needs_flush {
-            match Pin::new(&mut *self.stream).poll_flush(cx) {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(outcome) => {
                     outcome?;
                     self.needs_flush = false;
@@ -203,7 +203,7 @@ impl Link {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
@@ -228,7 +228,7 @@ impl Link {
             !matches!(closing.cause, CloseCause::Refused(_) | CloseCause::ServerDisconnect(_));
         let mut over = now >= closing.until || (flushed && !moved && !ours);
         if flushed && !moved && !closing.shut && !over {
-            over = !matches!(Pin::new(&mut *self.stream).poll_shutdown(cx), Poll::Ready(Ok(())));
+            over = !matches!(Pin::new(&mut self.stream).poll_shutdown(cx), Poll::Ready(Ok(())));
             closing.shut = true;
             closing.until = closing.until.min(now + LINGER_TIME);
             moved = true;

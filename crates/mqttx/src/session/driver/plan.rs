@@ -15,13 +15,15 @@ pub(super) struct Plan {
     /// Which of the brokers is next.
     broker: usize,
     /// Brokers that failed since the last delay.
-    failed: usize,
+    failed: u16,
     /// Those of them that refused for good.
-    refused: usize,
+    refused: u16,
     /// Attempts since the last stable connection.
     attempt: u32,
     /// A server sent us there: the first address is next, the others when it fails.
-    redirect: VecDeque<Endpoint>,
+    /// Never empty.
+    #[expect(clippy::box_collection, reason = "one word while it is empty")]
+    redirect: Option<Box<VecDeque<Endpoint>>>,
     /// Redirects that were followed since the last stable connection or delay.
     pub(super) hops: u8,
     /// Whether there was a connection before.
@@ -32,12 +34,14 @@ impl Plan {
     /// The address of the next attempt, which begins now.
     pub(super) fn begin(&mut self, options: &SessionOptions) -> Result<Endpoint, EndpointError> {
         self.attempt = self.attempt.saturating_add(1);
-        match self.redirect.front() {
+        self.endpoint(options)
+    }
+
+    /// The address of the attempt, or of the connection that came of it.
+    pub(super) fn endpoint(&self, options: &SessionOptions) -> Result<Endpoint, EndpointError> {
+        match self.redirect.as_ref().and_then(|redirect| redirect.front()) {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => {
-                let broker = options.brokers.get(self.broker % options.brokers.len().max(1));
-                broker.map_or("", String::as_str).parse()
-            }
+            None => options.brokers.get(self.broker).map_or("", String::as_str).parse(),
         }
     }
 
@@ -64,13 +68,18 @@ impl Plan {
 
     /// An attempt failed: the next broker is tried, after a delay when all of them failed.
     pub(super) fn failed(&mut self, options: &SessionOptions) -> Duration {
-        if self.redirect.pop_front().is_none() {
-            self.broker = (self.broker + 1) % options.brokers.len().max(1);
-        } else if !self.redirect.is_empty() {
-            return Duration::ZERO;
+        match &mut self.redirect {
+            None => self.next_broker(options),
+            Some(redirect) => {
+                redirect.pop_front();
+                if !redirect.is_empty() {
+                    return Duration::ZERO;
+                }
+                self.redirect = None;
+            }
         }
         self.failed += 1;
-        if self.failed < options.brokers.len() {
+        if usize::from(self.failed) < options.brokers.len() {
             return Duration::ZERO;
         }
         (self.failed, self.refused) = (0, 0);
@@ -82,13 +91,12 @@ impl Plan {
     pub(super) fn refused(&mut self, options: &SessionOptions) -> Duration {
         self.hops = 0;
         self.refused += 1;
-        if self.refused < options.brokers.len() {
+        if usize::from(self.refused) < options.brokers.len() {
             return self.failed(options);
         }
-        if self.redirect.is_empty() {
-            self.broker = (self.broker + 1) % options.brokers.len().max(1);
+        if self.redirect.take().is_none() {
+            self.next_broker(options);
         }
-        self.redirect.clear();
         (self.failed, self.refused) = (0, 0);
         options.reconnect.max
     }
@@ -96,13 +104,17 @@ impl Plan {
     /// A server sent us elsewhere: these are the next addresses.
     pub(super) fn follow(&mut self, endpoints: Vec<Endpoint>) {
         self.hops += 1;
-        self.redirect = endpoints.into();
+        self.redirect = (!endpoints.is_empty()).then(|| Box::new(endpoints.into()));
     }
 
     /// The next address is one of the session's own again, and may send us elsewhere.
     pub(super) fn not_redirected(&mut self) {
         self.hops = 0;
-        self.redirect.clear();
+        self.redirect = None;
+    }
+
+    fn next_broker(&mut self, options: &SessionOptions) {
+        self.broker = (self.broker + 1) % options.brokers.len().max(1);
     }
 
     /// Somebody wants a connection now: all counts start over.

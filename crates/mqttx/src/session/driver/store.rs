@@ -23,7 +23,7 @@ impl Driver {
         desk: &mut Desk,
     ) -> bool {
         if let Some(opening) = &mut self.opening {
-            return match opening.as_mut().poll(cx) {
+            return match (**opening).as_mut().poll(cx) {
                 Poll::Pending => {
                     self.tell_why_it_waits();
                     false
@@ -117,7 +117,6 @@ impl Driver {
         state.offer_room(&mut wakes);
         drop(state);
         self.log = Some(log);
-        self.totals = self.shared.lock().core.send_totals();
         self.shared.fire(&mut wakes);
         notices.into_iter().for_each(|notice| self.tell(notice));
         self.shared.changed.notify_waiters();
@@ -129,7 +128,7 @@ impl Driver {
         if self.log.is_some() || self.opening.is_some() {
             return;
         }
-        self.opening = Some(store.open(&self.shared.name));
+        self.opening = Some(Box::new(store.open(&self.shared.name)));
         self.shared.lock().storage.condition = Condition::Opening;
     }
 
@@ -155,7 +154,7 @@ impl Driver {
         drop(state);
         self.shared.fire(&mut wakes);
         if let Phase::Open(_) = self.phase {
-            self.store_error = Some(Box::new(error));
+            self.store_failed = true;
         } else {
             self.fail_store(error);
         }

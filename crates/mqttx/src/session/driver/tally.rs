@@ -12,7 +12,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What no event told of yet.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Tally(Option<Box<Untold>>);
+
+#[derive(Default)]
+struct Untold {
     drops: Vec<Drops>,
     /// When the last event was sent.
     told: Option<Instant>,
@@ -34,28 +37,31 @@ impl Tally {
         topic: Option<&str>,
     ) {
         shared.origin.counters.record_dropped(reason, count);
-        let found = self.drops.iter_mut().find(|drops| drops.reason == reason);
+        let untold = self.0.get_or_insert_default();
+        let found = untold.drops.iter_mut().find(|drops| drops.reason == reason);
         if let Some(drops) = found {
             drops.count += count;
             // The first one of an interval is enough: no allocation for each message.
             return;
         }
         let topic = topic.map(str::to_owned);
-        self.drops.push(Drops { reason, count, topic });
+        untold.drops.push(Drops { reason, count, topic });
     }
 
     /// When the rest is to be told.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.drops.is_empty() { None } else { self.told.map(|told| told + INTERVAL) }
+        let untold = self.0.as_ref().filter(|untold| !untold.drops.is_empty())?;
+        untold.told.map(|told| told + INTERVAL)
     }
 
     /// Tells what is due.
     pub(super) fn tell(&mut self, now: Instant, shared: &Shared) {
-        if self.drops.is_empty() || self.told.is_some_and(|told| now < told + INTERVAL) {
+        let Some(untold) = &mut self.0 else { return };
+        if untold.drops.is_empty() || untold.told.is_some_and(|told| now < told + INTERVAL) {
             return;
         }
-        self.told = Some(now);
-        for Drops { reason, count, topic } in self.drops.drain(..) {
+        untold.told = Some(now);
+        for Drops { reason, count, topic } in untold.drops.drain(..) {
             shared.emit(match reason {
                 DropReason::Unrouted => {
                     EventKind::MessageUnrouted { topic: topic.unwrap_or_default(), count }

@@ -11,8 +11,8 @@ use tokio::time::Sleep;
 #[derive(Default)]
 pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// When `sleep` fires; `None` once it did.
-    at: Option<Instant>,
+    /// `sleep` fired, and was not armed again.
+    fired: bool,
 }
 
 impl Timer {
@@ -30,22 +30,19 @@ impl Timer {
         loop {
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
-                    if self.at.is_none_or(|at| at > deadline) {
+                    if self.fired || sleep.deadline() > deadline.into() {
                         sleep.as_mut().reset(deadline.into());
-                        self.at = Some(deadline);
+                        self.fired = false;
                     }
                     sleep
                 }
-                none => {
-                    self.at = Some(deadline);
-                    none.insert(Box::pin(tokio::time::sleep_until(deadline.into())))
-                }
+                none => none.insert(Box::pin(tokio::time::sleep_until(deadline.into()))),
             };
             if sleep.as_mut().poll(cx).is_pending() {
                 return false;
             }
-            let fired = self.at.take();
-            if fired.is_some_and(|at| at >= deadline) {
+            self.fired = true;
+            if sleep.deadline() >= deadline.into() {
                 return true;
             }
         }
