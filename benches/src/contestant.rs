@@ -20,6 +20,12 @@ pub(crate) enum Family {
     /// Sockets and encoded packets: the limit.
     Raw,
     Mqttx,
+    Ntex,
+    Rumqttc,
+    /// Its successor, with batches on.
+    RumqttcNext,
+    /// The C library, through its Rust interface.
+    Paho,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +50,7 @@ pub(crate) enum Variant {
 }
 
 const ANY: &[Work] = &[Work::Publish, Work::Receive, Work::Forward];
+const PUBLISH_RECEIVE: &[Work] = &[Work::Publish, Work::Receive];
 const PUBLISH: &[Work] = &[Work::Publish];
 const RECEIVE: &[Work] = &[Work::Receive];
 
@@ -70,6 +77,36 @@ pub(crate) const ALL: &[Contestant] = &[
     ),
     row("mqttx-v5-inline", Family::Mqttx, Version::V5, Variant::Inline, RECEIVE, "inline callback"),
     row("mqttx-v5-stream", Family::Mqttx, Version::V5, Variant::Stream, RECEIVE, "stream"),
+    row("ntex-v311", Family::Ntex, Version::V311, Variant::Plain, ANY, "one thread"),
+    row("ntex-v5", Family::Ntex, Version::V5, Variant::Plain, ANY, "one thread"),
+    row(
+        "rumqttc-next-v4",
+        Family::RumqttcNext,
+        Version::V311,
+        Variant::Plain,
+        ANY,
+        "batches of 64",
+    ),
+    row("rumqttc-next-v5", Family::RumqttcNext, Version::V5, Variant::Plain, ANY, "batches of 64"),
+    row(
+        "rumqttc-next-v4-current",
+        Family::RumqttcNext,
+        Version::V311,
+        Variant::CurrentThread,
+        ANY,
+        "batches of 64, current_thread",
+    ),
+    row("rumqttc-v4", Family::Rumqttc, Version::V311, Variant::Plain, ANY, ""),
+    row("rumqttc-v5", Family::Rumqttc, Version::V5, Variant::Plain, ANY, ""),
+    row(
+        "rumqttc-v4-current",
+        Family::Rumqttc,
+        Version::V311,
+        Variant::CurrentThread,
+        ANY,
+        "current_thread",
+    ),
+    row("paho-v311", Family::Paho, Version::V311, Variant::Plain, PUBLISH_RECEIVE, "C"),
 ];
 
 const fn row(
