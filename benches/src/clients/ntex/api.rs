@@ -67,7 +67,7 @@ fn config(window: u16) -> SharedCfg {
                 .set_max_send(window)
                 .set_max_receive(window)
                 .set_max_receive_size(0)
-                .set_max_queue(0),
+                .set_max_queue(window.into()),
         )
         .into()
 }

@@ -4,6 +4,7 @@ mod api;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use ntex::util::{ByteString, Bytes};
 
@@ -28,6 +29,9 @@ async fn run_with<A: Api>(task: &Rc<Task>) -> Result<(), String> {
         Work::Publish => publish::<A>(task).await,
         Work::Receive => receive::<A>(task).await,
         Work::Forward => forward::<A>(task).await,
+        Work::Latency(_) => latency::<A>(task).await,
+        Work::Idle => idle::<A>(task).await,
+        _ => Err("not its workload".to_owned()),
     }
 }
 
@@ -43,15 +47,20 @@ async fn publish<A: Api>(task: &Rc<Task>) -> Result<(), String> {
     let clients = connected::<A>(task, task.case.sessions).await?;
     task.released().await;
     let left = Left::new(task, task.messages);
-    let parts = clients.len();
+    let tasks = task.case.tasks;
+    let parts = clients.len() * tasks;
     for (number, client) in clients.into_iter().enumerate() {
         let sink = A::sink(&client);
         ntex::rt::spawn(A::start(client, async |_| ()));
-        let share = task.share(number, parts);
-        match task.case.qos {
-            0 => drop(ntex::rt::spawn(at_most_once::<A>(sink, Rc::clone(&left), share))),
-            1 => drop(ntex::rt::spawn(at_least_once::<A>(sink, Rc::clone(&left), share))),
-            _ => exactly_once::<A>(&sink, &left, share),
+        let counted = Rc::clone(&left);
+        A::on_ack(&sink, move || counted.one_less());
+        for part in number * tasks..(number + 1) * tasks {
+            let (sink, share) = (sink.clone(), task.share(part, parts));
+            match task.case.qos {
+                0 => drop(ntex::rt::spawn(at_most_once::<A>(sink, Rc::clone(&left), share))),
+                1 => drop(ntex::rt::spawn(at_least_once::<A>(sink, Rc::clone(&left), share))),
+                _ => exactly_once::<A>(&sink, &left, share),
+            }
         }
     }
     Ok(())
@@ -68,7 +77,6 @@ async fn at_most_once<A: Api>(sink: A::Sink, left: Rc<Left>, messages: u64) {
 /// Its fastest way: a callback for the acknowledgements instead of a future for each.
 async fn at_least_once<A: Api>(sink: A::Sink, left: Rc<Left>, messages: u64) {
     let (topic, payload) = (ByteString::from_static(TOPIC), left.payload());
-    A::on_ack(&sink, move || left.one_less());
     for _ in 0..messages {
         A::ready(&sink).await;
         A::at_least_once_no_block(&sink, topic.clone(), payload.clone());
@@ -123,6 +131,39 @@ async fn forward<A: Api>(task: &Rc<Task>) -> Result<(), String> {
     }));
     A::subscribe(&from, TOPIC, qos).await?;
     task.done();
+    Ok(())
+}
+
+async fn latency<A: Api>(task: &Rc<Task>) -> Result<(), String> {
+    let clients = connected::<A>(task, task.case.sessions).await?;
+    let sink = A::sink(&clients[clients.len() / 2]);
+    for client in clients {
+        ntex::rt::spawn(A::start(client, async |_| ()));
+    }
+    task.released().await;
+    let (topic, payload) =
+        (ByteString::from_static(TOPIC), Bytes::copy_from_slice(&task.payload()));
+    let mut times = Vec::new();
+    for _ in 0..task.messages {
+        // Its clock counts in milliseconds.
+        ntex::time::sleep(ntex::time::Millis(1)).await;
+        let start = Instant::now();
+        A::at_least_once(&sink, topic.clone(), payload.clone()).await;
+        times.push(start.elapsed());
+    }
+    task.latencies(times);
+    task.done();
+    Ok(())
+}
+
+async fn idle<A: Api>(task: &Rc<Task>) -> Result<(), String> {
+    task.baseline();
+    let start = Instant::now();
+    for client in connected::<A>(task, task.case.sessions).await? {
+        ntex::rt::spawn(A::start(client, async |_| ()));
+    }
+    task.value("connect s", start.elapsed().as_secs_f64());
+    task.released().await;
     Ok(())
 }
 

@@ -5,16 +5,13 @@ mod api;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use api::{Api, Heard};
 
 use crate::child::Task;
 use crate::contestant::{Family, Variant, Version};
-use crate::workload::{TOPIC, Work};
-
-/// As by default: with one write for each packet, waiting for the acknowledgement of the segment before makes the original
-/// three times as fast, since it sends fewer.
-const NODELAY: bool = false;
+use crate::workload::{TICK, TOPIC, Work};
 
 pub(super) fn run(task: Task) -> Result<(), String> {
     match (task.contestant.family, task.contestant.version) {
@@ -38,6 +35,9 @@ fn run_with<A: Api>(task: Task) -> Result<(), String> {
             Work::Publish => publish::<A>(&task).await,
             Work::Receive => receive::<A>(&task).await,
             Work::Forward => forward::<A>(&task).await,
+            Work::Latency(_) => latency::<A>(&task).await,
+            Work::Idle => idle::<A>(&task).await,
+            _ => Err("not its workload".to_owned()),
         }?;
         std::future::pending().await
     })
@@ -48,9 +48,12 @@ async fn connected<A: Api>(
     task: &Task,
     sessions: usize,
 ) -> Result<Vec<(A::Client, A::Loop)>, String> {
+    // As by default where throughput counts: with a write for each packet, the original is three times as fast when the
+    // system waits for more before it sends.
+    let nodelay = matches!(task.case.work, Work::Latency(_));
     let mut all = Vec::new();
     for number in 0..sessions {
-        let (client, mut events) = A::connect(task.peer, number, task.case.window, NODELAY);
+        let (client, mut events) = A::connect(task.peer, number, task.case.window, nodelay);
         while !matches!(A::poll(&mut events).await?, Heard::Connected) {}
         all.push((client, events));
     }
@@ -60,7 +63,8 @@ async fn connected<A: Api>(
 async fn publish<A: Api>(task: &Arc<Task>) -> Result<(), String> {
     let sessions = connected::<A>(task, task.case.sessions).await?;
     task.released().await;
-    let parts = sessions.len();
+    let tasks = task.case.tasks;
+    let parts = sessions.len() * tasks;
     let left = Left::new(task, if task.case.qos > 0 { task.messages } else { 0 });
     for (number, (client, mut events)) in sessions.into_iter().enumerate() {
         let left = Arc::clone(&left);
@@ -71,14 +75,18 @@ async fn publish<A: Api>(task: &Arc<Task>) -> Result<(), String> {
                 }
             }
         });
-        let task = Arc::clone(task);
-        tokio::spawn(async move {
-            let payload = task.payload();
-            for _ in 0..task.share(number, parts) {
-                A::publish(&client, TOPIC, &payload, task.case.qos).await.expect("an event loop");
-            }
-            std::future::pending::<()>().await;
-        });
+        for part in number * tasks..(number + 1) * tasks {
+            let (task, client) = (Arc::clone(task), client.clone());
+            tokio::spawn(async move {
+                let payload = task.payload();
+                for _ in 0..task.share(part, parts) {
+                    let publish = A::publish(&client, TOPIC, &payload, task.case.qos);
+                    publish.await.expect("an event loop");
+                }
+                // The event loop ends when its last client is gone.
+                std::future::pending::<()>().await;
+            });
+        }
     }
     // With QoS 0 only the test peer can tell.
     if task.case.qos == 0 {
@@ -132,6 +140,54 @@ async fn forward<A: Api>(task: &Arc<Task>) -> Result<(), String> {
     });
     task.done();
     Ok(())
+}
+
+/// One message at a time: its acknowledgement is the next that the event loop reports.
+async fn latency<A: Api>(task: &Arc<Task>) -> Result<(), String> {
+    let mut sessions = connected::<A>(task, task.case.sessions).await?;
+    let (client, mut events) = sessions.swap_remove(task.case.sessions / 2);
+    for (client, events) in sessions {
+        tokio::spawn(keep::<A>(client, events));
+    }
+    let (acknowledged, mut acknowledgements) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            if let Heard::Acknowledged = A::poll(&mut events).await.expect("a connection") {
+                acknowledged.send(()).expect("somebody who waits");
+            }
+        }
+    });
+    task.released().await;
+    let mut ticks = tokio::time::interval(TICK);
+    let (payload, mut times) = (task.payload(), Vec::new());
+    for _ in 0..task.messages {
+        ticks.tick().await;
+        let start = Instant::now();
+        A::publish(&client, TOPIC, &payload, 1).await?;
+        acknowledgements.recv().await.ok_or("no event loop")?;
+        times.push(start.elapsed());
+    }
+    task.latencies(times);
+    task.done();
+    // The event loop ends when its last client is gone.
+    std::future::pending().await
+}
+
+async fn idle<A: Api>(task: &Arc<Task>) -> Result<(), String> {
+    task.baseline();
+    let start = Instant::now();
+    for (client, events) in connected::<A>(task, task.case.sessions).await? {
+        tokio::spawn(keep::<A>(client, events));
+    }
+    task.value("connect s", start.elapsed().as_secs_f64());
+    task.released().await;
+    Ok(())
+}
+
+/// Polls an event loop while its client lives.
+async fn keep<A: Api>(client: A::Client, mut events: A::Loop) {
+    while A::poll(&mut events).await.is_ok() {}
+    drop(client);
 }
 
 /// What is still to come.
