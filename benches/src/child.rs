@@ -57,6 +57,7 @@ impl Task {
     }
 
     /// [`released`](Self::released) for code without a runtime.
+    #[cfg(feature = "peers")]
     pub(crate) fn released_blocking(&self) {
         if let Some(start) = self.announced() {
             let _ = start.blocking_recv();
