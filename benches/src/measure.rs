@@ -23,12 +23,13 @@ pub(crate) fn main(args: &Args) -> Result<(), String> {
     for (case, contestants) in plan {
         tables.push(rounds(&case, &contestants, args));
         report::print_table(tables.last().expect("just pushed"));
+        // After each, so that an interrupted run leaves what it has.
+        if let Some(path) = &args.json {
+            report::write_json(path, args, &tables)?;
+        }
     }
     report::print_summary(&tables);
-    match &args.json {
-        Some(path) => report::write_json(path, args, &tables),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 type Plan = Vec<(Case, Vec<&'static Contestant>)>;
