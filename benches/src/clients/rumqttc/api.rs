@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// Requests that a client may have waiting for its event loop.
-const CHANNEL: usize = 1000;
 /// Requests and packets that the successor takes in one turn.
 const BATCH: usize = 64;
 /// Larger than every packet of the workloads; the default is 10 KiB.
@@ -20,6 +18,7 @@ pub(super) trait Api: 'static {
     type Loop: Send + 'static;
     type Message: Send;
 
+    /// As many requests may wait for the event loop as messages may be in flight: both cost memory at once.
     fn connect(
         peer: SocketAddr,
         number: usize,
@@ -119,13 +118,13 @@ macro_rules! client {
 client! {
     V4: rumqttc::AsyncClient, rumqttc::EventLoop, rumqttc::Publish, rumqttc::Event, rumqttc::Packet,
         rumqttc::QoS;
-    |id, peer: SocketAddr, window, nodelay| {
+    |id, peer: SocketAddr, window: u16, nodelay| {
         let mut options = rumqttc::MqttOptions::new(id, peer.ip().to_string(), peer.port());
         options
             .set_keep_alive(Duration::from_secs(KEEP_ALIVE.into()))
             .set_inflight(window)
             .set_max_packet_size(PACKET, PACKET);
-        let (client, mut events) = rumqttc::AsyncClient::new(options, CHANNEL);
+        let (client, mut events) = rumqttc::AsyncClient::new(options, usize::from(window));
         let mut network = rumqttc::NetworkOptions::new();
         network.set_tcp_nodelay(nodelay);
         events.set_network_options(network);
@@ -140,7 +139,7 @@ client! {
 client! {
     V5: rumqttc::v5::AsyncClient, rumqttc::v5::EventLoop, rumqttc::v5::mqttbytes::v5::Publish,
         rumqttc::v5::Event, rumqttc::v5::mqttbytes::v5::Packet, rumqttc::v5::mqttbytes::QoS;
-    |id, peer: SocketAddr, window, nodelay| {
+    |id, peer: SocketAddr, window: u16, nodelay| {
         let mut options = rumqttc::v5::MqttOptions::new(id, peer.ip().to_string(), peer.port());
         options
             .set_keep_alive(Duration::from_secs(KEEP_ALIVE.into()))
@@ -149,7 +148,7 @@ client! {
         let mut network = rumqttc::NetworkOptions::new();
         network.set_tcp_nodelay(nodelay);
         options.set_network_options(network);
-        rumqttc::v5::AsyncClient::new(options, CHANNEL)
+        rumqttc::v5::AsyncClient::new(options, usize::from(window))
     },
     async |client: &rumqttc::v5::AsyncClient, topic: &str, payload, qos| {
         client.publish_bytes(topic, qos, false, payload).await
@@ -160,7 +159,7 @@ client! {
 client! {
     NextV4: next_v4::AsyncClient, next_v4::EventLoop, next_v4::Publish,
         next_v4::Event, next_v4::Packet, next_v4::QoS;
-    |id: String, peer: SocketAddr, window, nodelay| {
+    |id: String, peer: SocketAddr, window: u16, nodelay| {
         use next_v4::{AsyncClient, Broker, MqttOptions, NetworkOptions};
         let mut options = MqttOptions::new(id, Broker::tcp(peer.ip().to_string(), peer.port()));
         options
@@ -169,7 +168,7 @@ client! {
             .set_max_packet_size(PACKET, PACKET)
             .set_max_request_batch(BATCH)
             .set_read_batch_size(BATCH);
-        let (client, mut events) = AsyncClient::builder(options).capacity(CHANNEL).build();
+        let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(window)).build();
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(nodelay);
         events.set_network_options(network);
@@ -184,7 +183,7 @@ client! {
 client! {
     NextV5: next_v5::AsyncClient, next_v5::EventLoop, next_v5::Publish,
         next_v5::Event, next_v5::Packet, next_v5::QoS;
-    |id: String, peer: SocketAddr, window, nodelay| {
+    |id: String, peer: SocketAddr, window: u16, nodelay| {
         use next_v5::{AsyncClient, Broker, MqttOptions, NetworkOptions};
         let mut options = MqttOptions::new(id, Broker::tcp(peer.ip().to_string(), peer.port()));
         let mut network = NetworkOptions::new();
@@ -196,7 +195,7 @@ client! {
             .set_max_request_batch(BATCH)
             .set_read_batch_size(BATCH)
             .set_network_options(network);
-        AsyncClient::builder(options).capacity(CHANNEL).build()
+        AsyncClient::builder(options).capacity(usize::from(window)).build()
     },
     async |client: &next_v5::AsyncClient, topic: &str, payload: Bytes, qos| {
         client.publish(topic, payload, next_v5::PublishOptions::new(qos)).await
