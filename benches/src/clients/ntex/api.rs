@@ -90,8 +90,9 @@ macro_rules! sends {
         }
 
         async fn ready(sink: &Self::Sink) {
-            if !sink.is_ready() {
-                sink.ready().await;
+            // Of many tasks that are woken, one takes the room.
+            while !sink.is_ready() {
+                assert!(sink.ready().await, "a connection");
             }
         }
 
