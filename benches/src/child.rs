@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -19,19 +20,17 @@ pub(crate) struct Task {
     pub(crate) contestant: &'static Contestant,
     pub(crate) peer: SocketAddr,
     pub(crate) messages: u64,
-    pub(crate) quick: bool,
     start: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-/// Runs a contestant: `child CASE CONTESTANT PEER MESSAGES QUICK`.
+/// Runs a contestant: `child CASE CONTESTANT PEER MESSAGES`.
 ///
 /// # Errors
 /// Arguments that the parent would not give, or a client that failed.
 pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
-    let [case, contestant, peer, messages, quick] = arguments else {
+    let [case, contestant, peer, messages] = arguments else {
         return Err("`child` is for the parent only".to_owned());
     };
-    let quick = quick == "quick";
     let (go, start) = oneshot::channel();
     let task = Task {
         case: workload::by_name(case).ok_or_else(|| format!("no workload {case}"))?,
@@ -39,7 +38,6 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
             .ok_or_else(|| format!("no contestant {contestant}"))?,
         peer: peer.parse().map_err(|_| format!("no address: {peer}"))?,
         messages: messages.parse().map_err(|_| format!("no number: {messages}"))?,
-        quick,
         start: Mutex::new(Some(start)),
     };
     std::thread::Builder::new()
@@ -59,6 +57,7 @@ impl Task {
     }
 
     /// [`released`](Self::released) for code without a runtime.
+    #[cfg(feature = "peers")]
     pub(crate) fn released_blocking(&self) {
         if let Some(start) = self.announced() {
             let _ = start.blocking_recv();
@@ -72,7 +71,26 @@ impl Task {
 
     /// A figure that only the contestant can know.
     pub(crate) fn value(&self, name: &str, value: f64) {
-        say(&format!("value {name} {value}"));
+        say(&format!("value {value} {name}"));
+    }
+
+    /// Remembers the memory that the process has before its sessions.
+    pub(crate) fn baseline(&self) {
+        self.value("base KiB", Usage::now().resident_kib as f64);
+    }
+
+    /// The times that were measured, one for each message.
+    pub(crate) fn latencies(&self, mut times: Vec<Duration>) {
+        times.sort_unstable();
+        for (name, part) in [("p50 us", 0.5), ("p99 us", 0.99), ("p99.9 us", 0.999)] {
+            let at = ((times.len() as f64 * part) as usize).min(times.len() - 1);
+            self.value(name, times[at].as_secs_f64() * 1e6);
+        }
+    }
+
+    /// A directory of this run, which the parent removes.
+    pub(crate) fn directory(&self) -> PathBuf {
+        std::env::var_os(DIRECTORY).map_or_else(std::env::temp_dir, PathBuf::from)
     }
 
     /// Everything is finished, as far as the client can tell; stays until the parent ends the process.
@@ -90,6 +108,9 @@ impl Task {
         self.messages / parts + u64::from(part < self.messages % parts)
     }
 }
+
+/// The variable that names the directory of a run.
+pub(crate) const DIRECTORY: &str = "MQTTX_BENCH_DIRECTORY";
 
 /// How long anything may take that is expected to happen.
 pub(crate) const LONG: Duration = Duration::from_secs(120);

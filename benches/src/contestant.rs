@@ -1,6 +1,6 @@
 //! Who takes part, and in what.
 
-use crate::workload::{Case, Work};
+use crate::workload::{Case, Noise, Work};
 
 /// One client in one way of use.
 #[derive(Debug)]
@@ -8,8 +8,6 @@ pub(crate) struct Contestant {
     pub(crate) name: &'static str,
     pub(crate) family: Family,
     pub(crate) version: Version,
-    /// The workloads it takes part in.
-    works: &'static [Work],
     /// What its row tells besides the name.
     pub(crate) note: &'static str,
     pub(crate) variant: Variant,
@@ -20,6 +18,12 @@ pub(crate) enum Family {
     /// Sockets and encoded packets: the limit.
     Raw,
     Mqttx,
+    Ntex,
+    Rumqttc,
+    /// Its successor, with batches on.
+    RumqttcNext,
+    /// The C library, through its Rust interface.
+    Paho,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,35 +45,33 @@ pub(crate) enum Variant {
     Inline,
     /// A stream.
     Stream,
+    /// What is in flight is kept in a file store, synced in groups.
+    FileStore,
 }
 
-const ANY: &[Work] = &[Work::Publish, Work::Receive, Work::Forward];
-const PUBLISH: &[Work] = &[Work::Publish];
-const RECEIVE: &[Work] = &[Work::Receive];
+use Family::{Mqttx, Ntex, Paho, Raw, Rumqttc, RumqttcNext};
+use Variant::{Awaited, CurrentThread, FileStore, Inline, Plain, Stream};
+use Version::{V5, V311};
 
 /// All contestants, in the order of the report.
 pub(crate) const ALL: &[Contestant] = &[
-    row("raw", Family::Raw, Version::V311, Variant::Plain, ANY, "encoded packets on a socket"),
-    row("mqttx-v5", Family::Mqttx, Version::V5, Variant::Plain, ANY, ""),
-    row("mqttx-v311", Family::Mqttx, Version::V311, Variant::Plain, ANY, ""),
-    row(
-        "mqttx-v5-current",
-        Family::Mqttx,
-        Version::V5,
-        Variant::CurrentThread,
-        ANY,
-        "current_thread",
-    ),
-    row(
-        "mqttx-v5-awaited",
-        Family::Mqttx,
-        Version::V5,
-        Variant::Awaited,
-        PUBLISH,
-        "each acknowledgement awaited",
-    ),
-    row("mqttx-v5-inline", Family::Mqttx, Version::V5, Variant::Inline, RECEIVE, "inline callback"),
-    row("mqttx-v5-stream", Family::Mqttx, Version::V5, Variant::Stream, RECEIVE, "stream"),
+    row("raw", Raw, V311, Plain, "encoded packets on a socket"),
+    row("mqttx-v5", Mqttx, V5, Plain, ""),
+    row("mqttx-v311", Mqttx, V311, Plain, ""),
+    row("mqttx-v5-current", Mqttx, V5, CurrentThread, "current_thread"),
+    row("mqttx-v5-awaited", Mqttx, V5, Awaited, "each acknowledgement awaited"),
+    row("mqttx-v5-inline", Mqttx, V5, Inline, "inline callback"),
+    row("mqttx-v5-stream", Mqttx, V5, Stream, "stream"),
+    row("mqttx-v5-file", Mqttx, V5, FileStore, "file store, synced in groups"),
+    row("ntex-v311", Ntex, V311, Plain, "one thread"),
+    row("ntex-v5", Ntex, V5, Plain, "one thread"),
+    row("rumqttc-next-v4", RumqttcNext, V311, Plain, "batches of 64"),
+    row("rumqttc-next-v5", RumqttcNext, V5, Plain, "batches of 64"),
+    row("rumqttc-next-v4-current", RumqttcNext, V311, CurrentThread, "batches, current_thread"),
+    row("rumqttc-v4", Rumqttc, V311, Plain, ""),
+    row("rumqttc-v5", Rumqttc, V5, Plain, ""),
+    row("rumqttc-v4-current", Rumqttc, V311, CurrentThread, "current_thread"),
+    row("paho-v311", Paho, V311, Plain, "C"),
 ];
 
 const fn row(
@@ -77,10 +79,9 @@ const fn row(
     family: Family,
     version: Version,
     variant: Variant,
-    works: &'static [Work],
     note: &'static str,
 ) -> Contestant {
-    Contestant { name, family, version, works, note, variant }
+    Contestant { name, family, version, note, variant }
 }
 
 impl Contestant {
@@ -89,16 +90,47 @@ impl Contestant {
     }
 
     pub(crate) fn takes_part(&self, case: &Case) -> bool {
-        let nothing_to_await = self.variant == Variant::Awaited && case.qos == 0;
-        self.works.contains(&case.work) && !nothing_to_await
+        if self.is_peer() && !cfg!(feature = "peers") {
+            return false;
+        }
+        let can = match self.family {
+            Raw => !matches!(case.work, Work::Metrics | Work::Lifecycles),
+            Mqttx => true,
+            Ntex | Rumqttc | RumqttcNext => match case.work {
+                Work::Publish | Work::Forward | Work::Idle => true,
+                Work::Receive => case.filters == 1,
+                Work::Latency(noise) => noise == Noise::Nothing,
+                _ => false,
+            },
+            // It takes half a minute to connect some thousand sessions.
+            Paho => {
+                matches!(case.work, Work::Publish | Work::Receive)
+                    && case.sessions <= 100
+                    && case.tasks == 1
+                    && case.filters == 1
+            }
+        };
+        can && self.variant_fits(case)
+    }
+
+    /// Whether its way of use differs from the plain one in this workload.
+    fn variant_fits(&self, case: &Case) -> bool {
+        match self.variant {
+            Plain => true,
+            CurrentThread => !matches!(case.work, Work::Metrics | Work::Lifecycles),
+            Awaited => case.work == Work::Publish && case.qos > 0,
+            Inline => case.work == Work::Receive,
+            Stream => case.work == Work::Receive && case.filters == 1,
+            FileStore => case.work == Work::Durable,
+        }
     }
 
     pub(crate) fn is_raw(&self) -> bool {
-        self.family == Family::Raw
+        self.family == Raw
     }
 
     /// Whether it is somebody else's client.
     pub(crate) fn is_peer(&self) -> bool {
-        !matches!(self.family, Family::Raw | Family::Mqttx)
+        !matches!(self.family, Raw | Mqttx)
     }
 }

@@ -12,6 +12,7 @@ mod machine;
 mod measure;
 mod process;
 mod report;
+mod runs;
 mod workload;
 
 use std::process::ExitCode;

@@ -1,13 +1,9 @@
 //! Rounds of runs: the contestants take turns within a round, and their order rotates between rounds.
 
-use std::time::{Duration, Instant};
-
-use mqttx_test::{Counters, LoadPeer};
-
 use crate::args::Args;
 use crate::contestant::{self, Contestant};
-use crate::process::{Runner, Usage};
 use crate::report::{self, Row, Sample, Table};
+use crate::runs;
 use crate::workload::{self, Case, Work};
 
 /// Runs what was asked for and reports it.
@@ -27,12 +23,13 @@ pub(crate) fn main(args: &Args) -> Result<(), String> {
     for (case, contestants) in plan {
         tables.push(rounds(&case, &contestants, args));
         report::print_table(tables.last().expect("just pushed"));
+        // After each, so that an interrupted run leaves what it has.
+        if let Some(path) = &args.json {
+            report::write_json(path, args, &tables)?;
+        }
     }
     report::print_summary(&tables);
-    match &args.json {
-        Some(path) => report::write_json(path, args, &tables),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 type Plan = Vec<(Case, Vec<&'static Contestant>)>;
@@ -70,7 +67,9 @@ fn rounds(case: &Case, contestants: &[&'static Contestant], args: &Args) -> Tabl
     for row in &mut table.rows {
         estimate(case, row, args.quick);
     }
-    for round in 0..args.rounds {
+    // Idleness is not noisy, and takes its time.
+    let rounds = if case.work == Work::Idle { 1 } else { args.rounds };
+    for round in 0..rounds {
         for turn in 0..contestants.len() {
             let row = &mut table.rows[(round + turn) % contestants.len()];
             if row.failure.is_none() {
@@ -81,7 +80,7 @@ fn rounds(case: &Case, contestants: &[&'static Contestant], args: &Args) -> Tabl
                     args.rounds,
                     row.contestant.name
                 );
-                let outcome = run(case, row.contestant, row.messages, args.quick);
+                let outcome = runs::run(case, row.contestant, row.messages, args.quick);
                 record(row, outcome);
             }
         }
@@ -91,15 +90,19 @@ fn rounds(case: &Case, contestants: &[&'static Contestant], args: &Args) -> Tabl
 
 /// Finds out with how many messages a contestant is busy for the time of a run.
 fn estimate(case: &Case, row: &mut Row, quick: bool) {
+    if let Some(messages) = case.fixed(quick) {
+        row.messages = messages;
+        return;
+    }
     let seconds = if quick { 0.4 } else { 1.5 };
     let mut messages = case.estimate();
     // What a short run tells of a fast contestant is not enough.
     for _ in 0..2 {
         eprint!("{} estimate: {} ", case.name, row.contestant.name);
-        match run(case, row.contestant, messages, quick) {
+        match runs::run(case, row.contestant, messages, quick) {
             Ok(sample) => {
-                eprintln!("{}/s", report::short(sample.rate()));
-                let more = sample.rate() * seconds;
+                eprintln!("{}/s", report::short(sample.subject()));
+                let more = sample.subject() * seconds;
                 messages = (more as u64).clamp(messages, messages.saturating_mul(100));
             }
             Err(error) => {
@@ -115,7 +118,7 @@ fn estimate(case: &Case, row: &mut Row, quick: bool) {
 fn record(row: &mut Row, outcome: Result<Sample, String>) {
     match outcome {
         Ok(sample) => {
-            eprintln!("{}/s", report::short(sample.rate()));
+            eprintln!("{}", report::short(sample.subject()));
             row.samples.push(sample);
         }
         Err(error) => {
@@ -123,68 +126,4 @@ fn record(row: &mut Row, outcome: Result<Sample, String>) {
             row.failure = Some(error);
         }
     }
-}
-
-/// One run of one contestant.
-fn run(case: &Case, contestant: &Contestant, messages: u64, quick: bool) -> Result<Sample, String> {
-    let messages = messages / case.sessions as u64 * case.sessions as u64;
-    let peer = LoadPeer::start(case.peer(messages));
-    let mut runner = Runner::start(case, contestant, peer.address(), messages, quick)?;
-    let (before, peer_before) = (runner.usage()?, own_cpu());
-    let start = Instant::now();
-    runner.go()?;
-    runner.wait("done", Duration::from_secs(120))?;
-    let (counted, end) = counted(case, messages, &peer);
-    let busy = own_cpu().saturating_sub(peer_before).as_secs_f64() / start.elapsed().as_secs_f64();
-    let elapsed = end.duration_since(start).as_secs_f64();
-    let after = runner.usage()?;
-    let mut sample = Sample::default();
-    sample.push("msg/s", counted as f64 / elapsed);
-    sample.push("CPU us/msg", cpu_us(before, after) / counted as f64);
-    // Near 1 the test peer, not the contestant, may be what limits.
-    sample.push("peer busy", busy);
-    if counted < messages {
-        sample.push("lost", (messages - counted) as f64 / messages as f64);
-    }
-    for (name, value) in runner.values.drain(..) {
-        sample.push(&name, value);
-    }
-    Ok(sample)
-}
-
-/// Waits until the peer has everything; what it had when nothing more came, and when.
-fn counted(case: &Case, messages: u64, peer: &LoadPeer) -> (u64, Instant) {
-    let mut best = (0, Instant::now());
-    loop {
-        let reached = reached(case, &peer.counters());
-        if reached > best.0 {
-            best = (reached, Instant::now());
-        }
-        if reached >= messages || best.1.elapsed() > Duration::from_secs(3) {
-            return best;
-        }
-        std::thread::sleep(Duration::from_micros(200));
-    }
-}
-
-/// How many messages are finished, as the peer sees it.
-fn reached(case: &Case, counters: &Counters) -> u64 {
-    match (case.work, case.qos) {
-        (Work::Publish, 2) => counters.released,
-        (Work::Publish, _) | (Work::Forward, 0) => counters.publishes,
-        (Work::Forward, _) => counters.publishes.min(counters.acknowledged),
-        // Only the client knows what came of QoS 0: it said so.
-        (Work::Receive, 0) => counters.flooded,
-        (Work::Receive, _) => counters.acknowledged,
-    }
-}
-
-fn cpu_us(before: Usage, after: Usage) -> f64 {
-    after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6
-}
-
-/// What this process used, which is the peer.
-fn own_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

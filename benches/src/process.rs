@@ -6,6 +6,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use mqttx_test::TempDir;
+
+use crate::child::DIRECTORY;
 use crate::contestant::Contestant;
 use crate::workload::Case;
 
@@ -16,6 +19,8 @@ pub(crate) struct Runner {
     lines: Receiver<String>,
     /// What the contestant told about itself.
     pub(crate) values: Vec<(String, f64)>,
+    /// For what the contestant keeps on disk.
+    _directory: TempDir,
 }
 
 /// What a process used since its start.
@@ -36,13 +41,13 @@ impl Runner {
         contestant: &Contestant,
         peer: SocketAddr,
         messages: u64,
-        quick: bool,
     ) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let directory = TempDir::new("bench");
         let mut child = Command::new(program)
             .args(["child", &case.name, contestant.name, &peer.to_string()])
             .arg(messages.to_string())
-            .arg(if quick { "quick" } else { "full" })
+            .env(DIRECTORY, directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -58,7 +63,7 @@ impl Runner {
                 }
             }
         });
-        let mut runner = Self { child, input, lines, values: Vec::new() };
+        let mut runner = Self { child, input, lines, values: Vec::new(), _directory: directory };
         runner.wait("ready", Duration::from_secs(180))?;
         Ok(runner)
     }
@@ -110,7 +115,7 @@ impl Runner {
     fn heard(&mut self, line: &str, word: &str) -> Option<String> {
         let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
         if first == "value"
-            && let Some((name, value)) = rest.split_once(' ')
+            && let Some((value, name)) = rest.split_once(' ')
         {
             self.values.push((name.to_owned(), value.parse().unwrap_or(f64::NAN)));
         }

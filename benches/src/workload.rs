@@ -1,5 +1,7 @@
 //! What is measured: every workload in all its sizes, under one name each.
 
+use std::time::Duration;
+
 use mqttx_test::{Flood, LoadOptions};
 
 /// Messages that may be unacknowledged, for every contestant.
@@ -18,6 +20,10 @@ pub(crate) struct Case {
     pub(crate) qos: u8,
     pub(crate) payload: usize,
     pub(crate) sessions: usize,
+    /// Tasks that publish on each session.
+    pub(crate) tasks: usize,
+    /// Filters with a handler on the session.
+    pub(crate) filters: usize,
     /// Unacknowledged messages on each session.
     pub(crate) window: u16,
 }
@@ -31,11 +37,37 @@ pub(crate) enum Work {
     Receive,
     /// Take a flood on one session and publish it on another.
     Forward,
+    /// Publish with what is in flight kept on disk.
+    Durable,
+    /// Publish one message at a time and wait for its acknowledgement, while something else goes on.
+    Latency(Noise),
+    /// Connect many sessions.
+    Connect,
+    /// Keep many sessions.
+    Idle,
+    /// Read a session's metrics.
+    Metrics,
+    /// Start and stop a forwarder.
+    Lifecycles,
 }
+
+/// What goes on while latency is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noise {
+    Nothing,
+    /// All metrics are read ten times a second.
+    Scrape,
+    /// As many sessions again are added.
+    Adding,
+}
+
+/// The distance between messages whose latency is measured.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 impl Case {
     fn new(work: Work, name: String, title: String) -> Self {
-        Self { name, title, work, qos: 0, payload: 64, sessions: 1, window: WINDOW }
+        let (tasks, filters) = (1, 1);
+        Self { name, title, work, qos: 0, payload: 64, sessions: 1, tasks, filters, window: WINDOW }
     }
 
     fn qos(self, qos: u8) -> Self {
@@ -50,6 +82,14 @@ impl Case {
         Self { sessions, ..self }
     }
 
+    fn tasks(self, tasks: usize) -> Self {
+        Self { tasks, ..self }
+    }
+
+    fn filters(self, filters: usize) -> Self {
+        Self { filters, ..self }
+    }
+
     fn window(self, window: u16) -> Self {
         Self { window, ..self }
     }
@@ -57,7 +97,6 @@ impl Case {
     /// How the test peer behaves for so many messages.
     pub(crate) fn peer(&self, messages: u64) -> LoadOptions {
         let flood = match self.work {
-            Work::Publish => None,
             Work::Receive | Work::Forward => Some(Flood {
                 topic: TOPIC.to_owned(),
                 payload: self.payload,
@@ -65,14 +104,33 @@ impl Case {
                 messages: messages / self.sessions as u64,
                 window: self.window,
             }),
+            _ => None,
         };
         LoadOptions { receive_maximum: Some(self.window), flood }
+    }
+
+    /// Whether less is better: the figure is a time or a size, not a rate.
+    pub(crate) fn less_is_better(&self) -> bool {
+        matches!(self.work, Work::Latency(_) | Work::Idle)
+    }
+
+    /// How many messages or operations each contestant gets; `None`: as many as keep it busy for a while.
+    pub(crate) fn fixed(&self, quick: bool) -> Option<u64> {
+        match self.work {
+            Work::Latency(_) => Some(if quick { 1000 } else { 3000 }),
+            Work::Connect => Some(if quick { 2000 } else { 10_000 }),
+            Work::Idle => Some(0),
+            _ => None,
+        }
     }
 
     /// With how many messages the speed is estimated before the first round.
     pub(crate) fn estimate(&self) -> u64 {
         let most = 50_000_000 / self.payload.max(500) as u64;
-        most.min(50_000).max(self.sessions as u64)
+        match self.work {
+            Work::Lifecycles => 100,
+            _ => most.min(50_000).max(self.sessions as u64),
+        }
     }
 }
 
@@ -102,6 +160,45 @@ pub(crate) fn all() -> Vec<Case> {
         let title = format!("forward QoS {qos}, session to session, 64 B");
         cases.push(Case::new(Work::Forward, name, title).qos(qos));
     }
+    for tasks in [1, 10, 1000] {
+        let name = format!("tasks-{tasks}-q1");
+        let title = format!("QoS 1 published on one session, by tasks: {tasks}");
+        cases.push(Case::new(Work::Publish, name, title).qos(1).tasks(tasks));
+    }
+    let (name, title) = ("fan-in-1000-q1", "1000 sessions receive QoS 1 in one handler, 64 B");
+    let case = Case::new(Work::Receive, name.to_owned(), title.to_owned());
+    cases.push(case.qos(1).sessions(1000).window(100));
+    for (filters, name) in [(10_000, "filters-10k-q0"), (100_000, "filters-100k-q0")] {
+        let title = format!("receive QoS 0 on a session with {filters} filters, 64 B");
+        cases.push(Case::new(Work::Receive, name.to_owned(), title).filters(filters));
+    }
+    for (sessions, window) in [(1, 1000), (1000, 16)] {
+        let name = format!("durable-{sessions}x{window}");
+        let title =
+            format!("durable publish QoS 1, 256 B, {sessions} sessions, {window} in flight");
+        let case = Case::new(Work::Durable, name, title).qos(1).payload(256);
+        cases.push(case.sessions(sessions).window(window));
+    }
+    for (noise, name, what) in [
+        (Noise::Nothing, "latency", ""),
+        (Noise::Scrape, "latency-scrape", ", all metrics read 10 times a second"),
+        (Noise::Adding, "latency-adding", ", 1000 sessions added meanwhile"),
+    ] {
+        let title = format!("publish to acknowledgement, 1000 msg/s on one of 1000 sessions{what}");
+        let case = Case::new(Work::Latency(noise), name.to_owned(), title);
+        cases.push(case.qos(1).sessions(1000));
+    }
+    let (name, title) = ("connect", "sessions connected, sockets and CONNACK");
+    cases.push(Case::new(Work::Connect, name.to_owned(), title.to_owned()));
+    for sessions in [1000, 10_000] {
+        let (name, title) = (format!("idle-{sessions}"), format!("{sessions} idle sessions"));
+        // What others set aside for messages in flight is as small as in their examples.
+        cases.push(Case::new(Work::Idle, name, title).sessions(sessions).window(10));
+    }
+    let (name, title) = ("metrics", "snapshots of a session's metrics");
+    cases.push(Case::new(Work::Metrics, name.to_owned(), title.to_owned()));
+    let (name, title) = ("lifecycles", "a forwarder started and stopped, sessions offline");
+    cases.push(Case::new(Work::Lifecycles, name.to_owned(), title.to_owned()));
     cases
 }
 

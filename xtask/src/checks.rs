@@ -52,7 +52,21 @@ const REDIS: &str = "MQTTX_TEST_REDIS";
 /// What is checked beyond the default features.
 const FEATURES: &str = "mqttx/redis,mqttx/contract";
 
-fn static_checks() -> [(&'static str, Task); 3] {
+/// The comparison with the peers, without the peers: so that it does not rot, in half a minute.
+const BENCHES_FORMAT: [&str; 4] = ["fmt", "--manifest-path", "benches/Cargo.toml", "--check"];
+const BENCHES_CLIPPY: [&str; 9] = [
+    "clippy",
+    "--manifest-path",
+    "benches/Cargo.toml",
+    "--target-dir",
+    "target/benches",
+    "--all-targets",
+    "--",
+    "-D",
+    "warnings",
+];
+
+fn static_checks() -> [(&'static str, Task); 5] {
     let clippy =
         ["clippy", "--workspace", "--features", FEATURES, "--all-targets", "--", "-D", "warnings"];
     [
@@ -63,6 +77,8 @@ fn static_checks() -> [(&'static str, Task); 3] {
             Task::cargo(&["doc", "--workspace", "--features", FEATURES, "--no-deps"])
                 .env("RUSTDOCFLAGS", "-Dwarnings"),
         ),
+        ("format of benches", Task::cargo(&BENCHES_FORMAT)),
+        ("clippy of benches", Task::cargo(&BENCHES_CLIPPY)),
     ]
 }
 

@@ -18,7 +18,7 @@ impl Sample {
         self.0.push((name.to_owned(), value));
     }
 
-    pub(crate) fn rate(&self) -> f64 {
+    pub(crate) fn subject(&self) -> f64 {
         self.0.first().map_or(f64::NAN, |(_, value)| *value)
     }
 
@@ -74,6 +74,10 @@ impl Table {
 
     fn best_peer(&self) -> Option<f64> {
         let peers = self.rows.iter().filter(|row| row.contestant.is_peer());
-        peers.filter_map(|row| row.median(self.subject())).max_by(f64::total_cmp)
+        let figures = peers.filter_map(|row| row.median(self.subject()));
+        match self.case.less_is_better() {
+            true => figures.min_by(f64::total_cmp),
+            false => figures.max_by(f64::total_cmp),
+        }
     }
 }

@@ -161,3 +161,32 @@ async fn a_flood_over_many_turns_is_acknowledged_to_the_last_message() {
         assert_eq!(route.stats().handled, MESSAGES);
     }
 }
+
+/// A source that is faster than the target is read more slowly: QoS 0 waits in the socket, and nothing is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_qos_0_through_a_forwarder_loses_nothing_while_the_target_is_there() {
+    const MESSAGES: u64 = 100_000;
+    let flood =
+        Flood { topic: "bench/a".into(), payload: 64, qos: 0, messages: MESSAGES, window: 1 };
+    let source = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
+    let target = LoadPeer::start(LoadOptions::default());
+    let manager = SessionManager::new();
+    for (name, peer) in [("source", &source), ("target", &target)] {
+        // Little room, so that the target is full again and again.
+        let small = Outbox { messages: Some(50), ..Outbox::default() };
+        let options = SessionOptions::quick_connect(name, peer.url()).outbox(small);
+        manager.add_session(options.build().unwrap()).unwrap();
+    }
+    manager.wait_for_all_sessions(LONG).await.unwrap();
+    let forwarders = mqttx::ForwarderManager::new(&manager);
+    let options = mqttx::ForwarderBuilder::new("through")
+        .source("source", "bench/#")
+        .target("target")
+        .qos0_queue(10_000);
+    let forwarder = forwarders.add_forwarder(options.build().unwrap()).unwrap();
+    forwarder.start().await.unwrap();
+    let all = target.wait_for(|counters| counters.publishes == MESSAGES);
+    let arrived = tokio::time::timeout(LONG, all).await;
+    assert!(arrived.is_ok(), "{:?}, {:?}", target.counters(), forwarder.metrics());
+    assert_eq!(forwarder.metrics().dropped, 0);
+}

@@ -1,12 +1,17 @@
 //! mqttx, through its public interface only.
 
+mod control;
 mod forward;
+mod latency;
+mod many;
 mod publish;
 mod receive;
 
 use std::sync::Arc;
 
-use mqttx::{QoS, Session, SessionBuilder, SessionManager, SessionOptions, Version};
+use mqttx::{
+    FileStore, Outbox, QoS, Session, SessionBuilder, SessionManager, SessionOptions, Version,
+};
 
 use crate::child::{LONG, Task};
 use crate::contestant::{self, Variant};
@@ -23,9 +28,14 @@ pub(super) fn run(task: Task) -> Result<(), String> {
     let task = Arc::new(task);
     let work = async move {
         match task.case.work {
-            Work::Publish => publish::run(&task).await,
+            Work::Publish | Work::Durable => publish::run(&task).await,
             Work::Receive => receive::run(&task).await,
             Work::Forward => forward::run(&task).await,
+            Work::Latency(_) => latency::run(&task).await,
+            Work::Connect => many::connect(&task).await,
+            Work::Idle => many::idle(&task).await,
+            Work::Metrics => control::metrics(&task).await,
+            Work::Lifecycles => control::lifecycles(&task).await,
         }
         .map_err(|error| format!("mqttx: {error}"))
     };
@@ -38,8 +48,21 @@ async fn connected(
     sessions: usize,
 ) -> Result<(SessionManager, Vec<Session>), mqttx::Error> {
     let manager = SessionManager::builder().connect_rate(0).build();
+    let store =
+        (task.contestant.variant == Variant::FileStore).then(|| FileStore::new(task.directory()));
     let sessions = (0..sessions)
-        .map(|number| manager.add_session(options(task, number).build()?))
+        .map(|number| {
+            let mut options = options(task, number);
+            if task.case.work == Work::Durable {
+                // A file store would take what is beyond, too: it has room for more than memory.
+                let messages = Some(task.case.window.into());
+                options = options.outbox(Outbox { messages, ..Outbox::default() });
+            }
+            if let Some(store) = &store {
+                options = options.storage(store.clone());
+            }
+            manager.add_session(options.build()?)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     manager.wait_for_all_sessions(LONG).await?;
     Ok((manager, sessions))
@@ -52,6 +75,7 @@ fn options(task: &Task, number: usize) -> SessionBuilder {
         contestant::Version::V5 => Version::V5,
     };
     SessionOptions::quick_connect(format!("s{number}"), format!("mqtt://{}", task.peer))
+        .client_id(format!("s{number}"))
         .protocol(version)
         .max_in_flight(task.case.window)
 }

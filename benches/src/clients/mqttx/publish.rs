@@ -8,21 +8,21 @@ use mqttx::{Error, Publish, Session};
 use super::{connected, qos};
 use crate::child::{LONG, Task};
 use crate::contestant::Variant;
-use crate::workload::TOPIC;
+use crate::workload::{TOPIC, Work};
 
 pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
     let (_manager, sessions) = connected(task, task.case.sessions).await?;
     task.released().await;
-    let parts = sessions.len();
-    let publishing: Vec<_> = sessions
-        .into_iter()
-        .enumerate()
-        .map(|(number, session)| {
-            let task = Arc::clone(task);
+    let tasks = task.case.tasks;
+    let parts = sessions.len() * tasks;
+    let publishing: Vec<_> = (0..parts)
+        .map(|number| {
+            let (task, session) = (Arc::clone(task), sessions[number / tasks].clone());
             tokio::spawn(async move {
                 let messages = task.share(number, parts);
                 match task.contestant.variant {
                     Variant::Awaited => awaited(&task, &session, messages).await,
+                    _ if task.case.work == Work::Durable => begun(&task, &session, messages).await,
                     _ => submitted(&task, &session, messages).await,
                 }
             })
@@ -43,6 +43,15 @@ async fn submitted(task: &Task, session: &Session, messages: u64) -> Result<(), 
         if session.try_submit(&message).is_err() {
             session.submit(message.clone()).await?;
         }
+    }
+    session.flush(LONG).await
+}
+
+/// Many messages become durable together: the outbox, not the disk, holds the publisher back.
+async fn begun(task: &Task, session: &Session, messages: u64) -> Result<(), Error> {
+    let message = Publish::new(TOPIC, task.payload()).qos(qos(task));
+    for _ in 0..messages {
+        drop(session.begin_submit(message.clone()).await?);
     }
     session.flush(LONG).await
 }

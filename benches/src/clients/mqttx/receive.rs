@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mqttx::Error;
+use mqttx::{Error, Route, Session};
 
 use super::{connected, qos};
 use crate::child::{LONG, Task};
@@ -11,30 +11,41 @@ use crate::contestant::Variant;
 use crate::workload::TOPIC;
 
 pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
-    let (_manager, sessions) = connected(task, task.case.sessions).await?;
-    task.released().await;
+    let (manager, sessions) = connected(task, task.case.sessions).await?;
+    let mut routes = other_routes(task, &sessions[0])?;
     let left = Arc::new(Left::new(task, sessions.len()));
-    let mut routes = Vec::new();
-    for session in &sessions {
-        let route = session.route(TOPIC).qos(qos(task));
-        let left = Arc::clone(&left);
-        match task.contestant.variant {
-            Variant::Inline => routes.push(route.inline(move |_| left.one_less())?),
-            Variant::Stream => {
-                let mut stream = route.listen()?;
-                tokio::spawn(async move {
-                    while stream.next().await.is_some() {
-                        left.one_less();
-                    }
-                });
-            }
-            _ => routes.push(route.handle(move |_| left.one_less())?),
+    task.released().await;
+    let route = match &sessions[..] {
+        [session] => session.route(TOPIC),
+        _ => manager.route(TOPIC),
+    };
+    let route = route.qos(qos(task));
+    match task.contestant.variant {
+        Variant::Inline => routes.push(route.inline(move |_| left.one_less())?),
+        Variant::Stream => {
+            let mut stream = route.listen()?;
+            tokio::spawn(async move {
+                while stream.next().await.is_some() {
+                    left.one_less();
+                }
+            });
         }
+        _ => routes.push(route.handle(move |_| left.one_less())?),
     }
     for session in &sessions {
         session.wait_ready(LONG).await?;
     }
     std::future::pending().await
+}
+
+/// Filters that do not match what comes, but look like the one that does.
+fn other_routes(task: &Task, session: &Session) -> Result<Vec<Route>, Error> {
+    (1..task.case.filters)
+        .map(|number| {
+            let filter = format!("bench/plant/line/{}/+", 7 + number);
+            session.route(&filter).subscribe(false).inline(|_| ())
+        })
+        .collect()
 }
 
 /// How many messages are still to come.

@@ -2,7 +2,10 @@
 //!
 //! It checks nothing and keeps nothing, so that no client can be faster on the same test peer.
 
+mod durable;
 mod forward;
+mod latency;
+mod many;
 mod publish;
 mod receive;
 
@@ -18,13 +21,18 @@ use crate::workload::Work;
 const BLOCK: usize = 256 << 10;
 
 pub(super) fn run(task: Task) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let task = Arc::new(task);
     runtime.expect("a runtime").block_on(async {
         let work = match task.case.work {
             Work::Publish => publish::run(&task).await,
             Work::Receive => receive::run(&task).await,
             Work::Forward => forward::run(&task).await,
+            Work::Durable => durable::run(&task).await,
+            Work::Latency(_) => latency::run(&task).await,
+            Work::Connect => many::storm(&task).await,
+            Work::Idle => many::idle(&task).await,
+            Work::Metrics | Work::Lifecycles => Ok(()),
         };
         work.map_err(|error| format!("raw: {error}"))?;
         task.done();

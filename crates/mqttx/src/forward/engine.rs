@@ -17,7 +17,7 @@ use super::reason::{DropReports, ForwardDrop};
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::event::{EventKind, EventName};
-use crate::message::{Message, MessageRef};
+use crate::message::MessageRef;
 use crate::session::{CompletionSink, Published, Session};
 
 /// One forwarder between its sessions.
@@ -159,9 +159,9 @@ impl Engine {
         let mut held =
             Held { message, source, filter, qos, parked: false, next_target: 0, flow: None };
         let mut inner = self.lock();
-        if qos != QoS::AtMostOnce && !inner.flows.is_open_for(qos) {
+        if !inner.flows.is_open_for(qos) && (qos != QoS::AtMostOnce || self.targets_are_up()) {
             held.parked = true;
-            session.park(cost(&held.message));
+            session.park(self.cost(&held));
         }
         let admitted = inner.flows.admit(held);
         drop(inner);
@@ -259,8 +259,24 @@ impl Engine {
         if held.parked
             && let Some(session) = self.sources.get(held.source)
         {
-            session.unpark(cost(&held.message));
+            session.unpark(self.cost(held));
         }
+    }
+
+    /// QoS 0 waits for targets that are slow, and not for those that are away.
+    fn targets_are_up(&self) -> bool {
+        let mut required =
+            self.targets.iter().zip(&self.options.targets).filter(|(_, rule)| rule.required);
+        required.all(|(target, _)| target.session.is_connected())
+    }
+
+    /// What a waiting message counts in its source's inbound buffer: what it takes, and with QoS 0 so much that the source
+    /// is not read any more before the queue is full.
+    fn cost(&self, held: &Held) -> usize {
+        let size = held.message.size() + OVERHEAD;
+        let source = self.sources.get(held.source).filter(|_| held.qos == QoS::AtMostOnce);
+        let share = source.map_or(0, |s| 2 * s.inbound_buffer() / self.options.qos0_queue);
+        size.max(share)
     }
 
     /// Tells of a message that was given up.
@@ -316,11 +332,6 @@ impl CompletionSink for Engine {
 /// a shared subscription matches may go to another member of its group.
 fn brings(filter: &str, topic: &str) -> bool {
     mqttx_proto::split_shared(filter).is_none() && mqttx_proto::matches(filter, topic)
-}
-
-/// What a waiting message counts in its source's inbound buffer.
-fn cost(message: &Message) -> usize {
-    message.size() + OVERHEAD
 }
 
 fn split(ticket: u64) -> (usize, FlowKey) {

@@ -68,6 +68,9 @@ struct Flow {
     failure: Option<ForwardDrop>,
 }
 
+/// Messages with QoS 0 that targets have and their sockets do not.
+const QOS0_WINDOW: usize = 1024;
+
 pub(super) struct Flows {
     phase: Phase,
     /// Somebody sends.
@@ -128,7 +131,7 @@ impl Flows {
     /// Whether a message of this level would be sent at once.
     pub(super) fn is_open_for(&self, qos: QoS) -> bool {
         let room = match qos {
-            QoS::AtMostOnce => self.waiting_qos0.is_empty(),
+            QoS::AtMostOnce => self.waiting_qos0.is_empty() && self.qos0_may_go(),
             _ => self.in_window < self.window && self.waiting.is_empty(),
         };
         room && !self.turn && !self.blocked
@@ -164,7 +167,15 @@ impl Flows {
 
     fn has_next(&self) -> bool {
         let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
-        self.phase == Phase::Running && !self.blocked && (windowed || !self.waiting_qos0.is_empty())
+        let qos0 = !self.waiting_qos0.is_empty() && self.qos0_may_go();
+        self.phase == Phase::Running && !self.blocked && (windowed || qos0)
+    }
+
+    /// Sockets are ahead of the messages that they have to take: the rest waits here, where it slows its source down.
+    fn qos0_may_go(&self) -> bool {
+        let under_way = self.qos0_held - self.waiting_qos0.len();
+        under_way < (self.qos0_queue / 8).clamp(1, QOS0_WINDOW)
+            || self.waiting_qos0.front().is_some_and(|held| held.flow.is_some())
     }
 
     fn may_go(&self, held: &Held) -> bool {

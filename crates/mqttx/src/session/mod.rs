@@ -276,6 +276,11 @@ impl Session {
         &self.shared.services
     }
 
+    /// With so many parked bytes the driver does not read.
+    pub(crate) fn inbound_buffer(&self) -> usize {
+        self.shared.options.inbound_buffer
+    }
+
     /// `bytes` of received messages wait outside the routes, as in [`MessageSource::park`].
     pub(crate) fn park(&self, bytes: usize) {
         MessageSource::park(&*self.shared, bytes);
