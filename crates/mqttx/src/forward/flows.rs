@@ -138,7 +138,6 @@ impl Flows {
     }
 
     /// A message arrived; a stopped forwarder gives it back.
-    #[expect(clippy::result_large_err, reason = "given back once, when a forwarder stops")]
     pub(super) fn admit(&mut self, held: Held) -> Result<Admitted, Held> {
         if self.phase != Phase::Running {
             return Err(held);

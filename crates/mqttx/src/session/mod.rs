@@ -10,6 +10,7 @@ mod delivery;
 mod driver;
 mod gate;
 mod interest;
+mod offer;
 mod publish;
 mod refusal;
 mod room;
@@ -26,7 +27,7 @@ pub use status::SessionStatus;
 
 pub(crate) use delivery::CompletionSink;
 pub(crate) use gate::ConnectGate;
-pub(crate) use publish::Draft;
+pub(crate) use offer::Draft;
 pub(crate) use shared::Services;
 
 use std::fmt;

@@ -1,0 +1,304 @@
+//! Handing a message to the core, and what becomes of it when there is no room.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqttx_proto::{DropReason, Lsn, NO_TOKEN, Outgoing, PublishError as Refusal, Token};
+use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
+
+use super::delivery::{CompletionSink, Waiting, Wake};
+use super::shared::{Shared, State};
+use super::storage::Condition;
+use crate::error::{Error, ErrorKind};
+use crate::message::Publish;
+use crate::options::OnFull;
+
+/// A message that the caller still owns.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: PropertiesRef<'a>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) priority: Priority,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn of(message: &'a Publish) -> Self {
+        Self {
+            topic: &message.topic,
+            payload: &message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties.as_ref(),
+            ttl: message.ttl,
+            priority: message.priority,
+        }
+    }
+
+    pub(super) fn to_publish(self) -> Publish {
+        Publish {
+            topic: self.topic.into(),
+            payload: self.payload.clone(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: Properties::new(),
+            ttl: self.ttl,
+            priority: self.priority,
+        }
+    }
+}
+
+/// A message that the session has.
+#[derive(Clone, Copy)]
+pub(super) struct Accepted {
+    /// Whoever waits for its end.
+    pub(super) token: Token,
+    pub(super) lsn: Lsn,
+    /// Nothing has to be waited for until it counts as accepted.
+    pub(super) stored: bool,
+}
+
+/// What a publisher waits for once the session has its message.
+#[derive(Clone, Copy)]
+pub(super) struct Awaited {
+    /// Its end.
+    end: bool,
+    /// At once, that the store has it.
+    stored: bool,
+}
+
+impl Awaited {
+    pub(super) const NOTHING: Self = Self { end: false, stored: false };
+    pub(super) const END: Self = Self { end: true, stored: false };
+    pub(super) const STORED: Self = Self { end: false, stored: true };
+    pub(super) const BOTH: Self = Self { end: true, stored: true };
+}
+
+/// A place in the queue for room; left when the publisher got in or gives up.
+pub(super) struct Place<'a> {
+    shared: &'a Shared,
+    /// Zero: not in the queue.
+    pub(super) ticket: u64,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self { shared, ticket: 0 }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.ticket != 0 {
+            let next = self.shared.lock().room.leave(self.ticket);
+            if let Some(next) = next {
+                next.wake();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Who waits for the end of an accepted message.
+    pub(super) fn waiting(self: &Arc<Self>, token: Token) -> Waiting {
+        Waiting::new(Arc::clone(self), token)
+    }
+
+    /// Hands the message over, or leaves the waker until there is room.
+    pub(super) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+        message: &Draft<'_>,
+        awaited: Awaited,
+        place: &mut Place<'_>,
+    ) -> Poll<Result<Accepted, Error>> {
+        let mut state = self.lock();
+        let token = if awaited.end { state.waiters.insert_task() } else { NO_TOKEN };
+        let mut wakes = Vec::new();
+        let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
+        let waits = match &outcome {
+            Err(Refused::Core(Refusal::OutboxFull)) => self.options.outbox.on_full == OnFull::Block,
+            Err(Refused::Opening) => true,
+            Err(Refused::StoreFull { on_full }) => *on_full != OnFull::Reject,
+            _ => false,
+        };
+        if waits {
+            state.room.wait(&mut place.ticket, cx.waker());
+            return Poll::Pending;
+        }
+        let accepted = outcome.map(|lsn| {
+            let stored = state.core.is_stored(lsn);
+            if awaited.stored && !stored {
+                state.storage.want(lsn);
+            }
+            Accepted { token, lsn, stored }
+        });
+        self.unlock_and_wake(state);
+        self.fire(&mut wakes);
+        Poll::Ready(accepted.map_err(|refused| self.error_of(refused)))
+    }
+
+    /// Hands the message over, or says why not. On success the waiter of `token` stays.
+    pub(super) fn offer(
+        &self,
+        mut state: std::sync::MutexGuard<'_, State>,
+        message: &Draft<'_>,
+        token: Token,
+    ) -> Result<Lsn, Error> {
+        let mut wakes = Vec::new();
+        let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
+        self.unlock_and_wake(state);
+        self.fire(&mut wakes);
+        outcome.map_err(|refused| self.error_of(refused))
+    }
+
+    /// [`offer`](Self::offer) for a caller that is content once the store has the message.
+    pub(super) fn offer_to_store(
+        &self,
+        mut state: std::sync::MutexGuard<'_, State>,
+        message: &Draft<'_>,
+        sink: Arc<dyn CompletionSink>,
+        key: u64,
+    ) -> Result<(), Error> {
+        let mut wakes = Vec::new();
+        let outcome = self.offer_locked(&mut state, message, NO_TOKEN, &mut wakes);
+        if let Ok(lsn) = outcome {
+            state.tell_when_stored(lsn, sink, key);
+        }
+        self.unlock_and_wake(state);
+        self.fire(&mut wakes);
+        outcome.map(|_| ()).map_err(|refused| self.error_of(refused))
+    }
+
+    fn offer_locked(
+        &self,
+        state: &mut State,
+        message: &Draft<'_>,
+        token: Token,
+        wakes: &mut Vec<Wake>,
+    ) -> Result<Lsn, Refused> {
+        let outcome = self.offer_to_core(state, message, token, wakes);
+        if outcome.is_err() {
+            state.waiters.remove(token);
+        }
+        outcome
+    }
+
+    fn offer_to_core(
+        &self,
+        state: &mut State,
+        message: &Draft<'_>,
+        token: Token,
+        wakes: &mut Vec<Wake>,
+    ) -> Result<Lsn, Refused> {
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        self.check_storage(state, message, wakes)?;
+        let limit = self.options.performance.max_message_size;
+        if message.payload.len() > limit {
+            return Err(Refused::Payload { size: message.payload.len(), limit });
+        }
+        let ttl = message.ttl.or_else(|| self.options.default_ttl());
+        let now = state.time_for(ttl.is_some() || !message.properties.is_empty());
+        let outgoing = Outgoing {
+            topic: message.topic,
+            payload: message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties,
+            expires_at: ttl.and_then(|ttl| now.checked_add(ttl)),
+            priority: message.priority,
+        };
+        loop {
+            match state.core.publish(now, &outgoing, token) {
+                Ok(accepted) => return Ok(accepted.lsn),
+                Err(Refusal::OutboxFull)
+                    if self.options.outbox.on_full == OnFull::DropOldest
+                        && state.core.drop_oldest() =>
+                {
+                    state.collect_completions(wakes);
+                }
+                Err(refusal) => return Err(Refused::Core(refusal)),
+            }
+        }
+    }
+
+    /// Whether the store takes messages now.
+    fn check_storage(
+        &self,
+        state: &mut State,
+        message: &Draft<'_>,
+        wakes: &mut Vec<Wake>,
+    ) -> Result<(), Refused> {
+        match &state.storage.condition {
+            Condition::Open => {}
+            Condition::Opening => return Err(Refused::Opening),
+            Condition::Failed(error) => return Err(Refused::Store(error.clone())),
+        }
+        if message.qos == QoS::AtMostOnce || !state.storage.full {
+            return Ok(());
+        }
+        let on_full = self.options.store.as_ref().map_or(OnFull::Block, |store| store.on_full());
+        if on_full == OnFull::DropOldest && state.core.drop_oldest() {
+            state.collect_completions(wakes);
+            return Ok(());
+        }
+        Err(Refused::StoreFull { on_full })
+    }
+
+    fn error_of(&self, refused: Refused) -> Error {
+        let error = match refused {
+            Refused::Closed => Error::closed(),
+            Refused::Store(error) => *error,
+            Refused::Opening => Error::full("the store is being opened: wait with enqueue"),
+            Refused::StoreFull { .. } => {
+                Error::full("the store is full: make room, or wait with enqueue")
+                    .with_code("store.full")
+            }
+            Refused::Payload { size, limit } => Error::publish(format!(
+                "the payload of {size} bytes is larger than performance.max_message_size, {limit}"
+            ))
+            .with_code("publish.too_large"),
+            Refused::Core(Refusal::OutboxFull) => Error::full(
+                "the outbox is full: wait for room with enqueue, or raise outbox.messages and bytes",
+            ),
+            Refused::Core(refusal) => {
+                let code = match &refusal {
+                    Refusal::Topic(_) => "publish.topic",
+                    Refusal::Property(_) => "publish.property",
+                    Refusal::NotAllowed(DropReason::TooLarge { .. }) => "publish.too_large",
+                    Refusal::NotAllowed(_) => "publish.not_allowed",
+                    _ => "publish.invalid",
+                };
+                Error::new(ErrorKind::Publish, refusal.to_string())
+                    .with_code(code)
+                    .with_source(refusal)
+            }
+        };
+        error.with_session(&*self.name)
+    }
+}
+
+/// Why a message was not accepted.
+enum Refused {
+    Closed,
+    /// The store is not open yet.
+    Opening,
+    /// The store failed.
+    Store(Box<Error>),
+    /// The store has no room.
+    StoreFull {
+        on_full: OnFull,
+    },
+    Payload {
+        size: usize,
+        limit: usize,
+    },
+    Core(Refusal),
+}
