@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mqttx_proto::AckTicket;
+use mqttx_proto::{AckTicket, Session as Core};
 
 /// A list beside the session's state, so that handlers and driver do not wait for each other's work.
 #[derive(Debug, Default)]
@@ -26,6 +26,12 @@ impl Acked {
     /// Appends all to `out`.
     pub(crate) fn take(&self, out: &mut Vec<AckTicket>) {
         out.append(&mut self.lock());
+    }
+
+    /// Acknowledges all.
+    pub(crate) fn take_into(&self, core: &mut Core) {
+        let tickets = std::mem::take(&mut *self.lock());
+        tickets.into_iter().for_each(|ticket| core.ack(ticket));
     }
 
     /// Gives memory back, for a quiet session.

@@ -383,7 +383,15 @@ impl Session {
             let mut changed = std::pin::pin!(changed);
             // From here on no change is missed, also those before the first poll.
             changed.as_mut().enable();
-            if let Some(found) = look(&self.shared.lock()) {
+            let found = {
+                let mut state = self.shared.lock();
+                // What handlers acknowledged is the driver's to take, and counts already.
+                self.shared.acked.take_into(&mut state.core);
+                let found = look(&state);
+                self.shared.unlock_and_wake(state);
+                found
+            };
+            if let Some(found) = found {
                 return found;
             }
             changed.await;
