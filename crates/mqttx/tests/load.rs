@@ -162,12 +162,11 @@ async fn a_flood_over_many_turns_is_acknowledged_to_the_last_message() {
     }
 }
 
-/// A source that is faster than the target is read more slowly: QoS 0 waits in the socket, and nothing is dropped.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_qos_0_through_a_forwarder_loses_nothing_while_the_target_is_there() {
-    const MESSAGES: u64 = 100_000;
-    let flood =
-        Flood { topic: "bench/a".into(), payload: 64, qos: 0, messages: MESSAGES, window: 1 };
+/// A source that floods QoS 0, a target, and a forwarder between them.
+async fn flooded(
+    messages: u64,
+) -> (LoadPeer, LoadPeer, SessionManager, mqttx::ForwarderManager, mqttx::Forwarder) {
+    let flood = Flood { topic: "bench/a".into(), payload: 64, qos: 0, messages, window: 1 };
     let source = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let target = LoadPeer::start(LoadOptions::default());
     let manager = SessionManager::new();
@@ -185,8 +184,28 @@ async fn a_flood_of_qos_0_through_a_forwarder_loses_nothing_while_the_target_is_
         .qos0_queue(10_000);
     let forwarder = forwarders.add_forwarder(options.build().unwrap()).unwrap();
     forwarder.start().await.unwrap();
+    (source, target, manager, forwarders, forwarder)
+}
+
+/// A source that is faster than the target is read more slowly: QoS 0 waits in the socket, and nothing is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_qos_0_through_a_forwarder_loses_nothing_while_the_target_is_there() {
+    const MESSAGES: u64 = 100_000;
+    let (_source, target, _manager, _forwarders, forwarder) = flooded(MESSAGES).await;
     let all = target.wait_for(|counters| counters.publishes == MESSAGES);
     let arrived = tokio::time::timeout(LONG, all).await;
     assert!(arrived.is_ok(), "{:?}, {:?}", target.counters(), forwarder.metrics());
     assert_eq!(forwarder.metrics().dropped, 0);
+}
+
+/// A target that leaves holds nobody back: the source is read to the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_qos_0_does_not_wait_for_a_target_that_left() {
+    const MESSAGES: u64 = 400_000;
+    let (source, target, _manager, _forwarders, forwarder) = flooded(MESSAGES).await;
+    target.wait_for(|counters| counters.publishes > 5000).await;
+    drop(target);
+    let all = source.wait_for(|counters| counters.flooded == MESSAGES);
+    let read = tokio::time::timeout(LONG, all).await;
+    assert!(read.is_ok(), "{:?}, {:?}", source.counters(), forwarder.metrics());
 }

@@ -4,8 +4,11 @@
 //! waits is sent on the turn of the driver that brought the acknowledgement which makes room for it.
 //! Rule of locks: no session is called while the forwarder's own lock is held.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use mqttx_proto::{Properties, QoS};
@@ -29,6 +32,8 @@ pub(super) struct Engine {
     inner: Mutex<Inner>,
     /// Told when nothing is held any more.
     idle: Notify,
+    /// Told when no QoS 0 waits any more.
+    quiet: Arc<Notify>,
 }
 
 pub(super) struct Target {
@@ -40,6 +45,8 @@ pub(super) struct Target {
 
 pub(super) struct Inner {
     pub(super) flows: Flows,
+    /// A task waits for a target to leave, since QoS 0 waits for the targets.
+    watched: bool,
     reports: DropReports,
     /// Used by the holder of the turn.
     scratch: Scratch,
@@ -70,10 +77,12 @@ impl Engine {
             targets,
             inner: Mutex::new(Inner {
                 flows: Flows::new(options.window, options.qos0_queue, required),
+                watched: false,
                 reports: DropReports::default(),
                 scratch: Scratch::default(),
             }),
             idle: Notify::new(),
+            quiet: Arc::default(),
             options,
             sources,
         })
@@ -109,6 +118,7 @@ impl Engine {
         inner.flows.set_phase(Phase::Stopped);
         let rest = inner.reports.rest();
         drop(inner);
+        self.release_qos0();
         for (reason, count) in rest {
             self.tell(reason, count, String::new());
         }
@@ -159,12 +169,18 @@ impl Engine {
         let mut held =
             Held { message, source, filter, qos, parked: false, next_target: 0, flow: None };
         let mut inner = self.lock();
-        if !inner.flows.is_open_for(qos) && (qos != QoS::AtMostOnce || self.targets_are_up()) {
+        let dropped = qos == QoS::AtMostOnce && inner.flows.qos0_is_full();
+        if !dropped && !inner.flows.is_open_for(qos) {
             held.parked = true;
             session.park(self.cost(&held));
         }
+        let watch = held.parked && qos == QoS::AtMostOnce && !inner.watched;
+        inner.watched |= watch;
         let admitted = inner.flows.admit(held);
         drop(inner);
+        if watch {
+            self.watch_targets();
+        }
         match admitted {
             Ok(Admitted::YourTurn) => self.pump(),
             Ok(Admitted::Waits) => {}
@@ -217,6 +233,9 @@ impl Engine {
             }
         }
         inner.scratch = scratch;
+        if inner.watched && inner.flows.waiting_qos0().next().is_none() {
+            self.quiet.notify_waiters();
+        }
     }
 
     /// Sends again once the target has room. `again`: there seemed to be room, but not enough for the
@@ -263,11 +282,52 @@ impl Engine {
         }
     }
 
-    /// QoS 0 waits for targets that are slow, and not for those that are away.
-    fn targets_are_up(&self) -> bool {
-        let mut required =
-            self.targets.iter().zip(&self.options.targets).filter(|(_, rule)| rule.required);
-        required.all(|(target, _)| target.session.is_connected())
+    /// QoS 0 waits for targets that are slow, and not for those that are away: waits until one leaves, or nothing waits any
+    /// more; from then on what still waits does not hold its source back.
+    fn watch_targets(&self) {
+        let Some(source) = self.sources.first() else { return };
+        let (me, quiet) = (Weak::clone(&self.me), Arc::clone(&self.quiet));
+        let required = self.targets.iter().zip(&self.options.targets);
+        let mut leaving: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = required
+            .filter(|(_, rule)| rule.required)
+            .map(|(target, _)| {
+                let session = target.session.clone();
+                Box::pin(async move { session.left().await }) as _
+            })
+            .collect();
+        source.services().runtime.clone().spawn(async move {
+            let mut quiet = std::pin::pin!(quiet.notified());
+            std::future::poll_fn(|cx| {
+                let left = leaving.iter_mut().any(|left| left.as_mut().poll(cx).is_ready());
+                let over = left || quiet.as_mut().poll(cx).is_ready();
+                if over { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            if let Some(engine) = me.upgrade() {
+                engine.release_qos0();
+            }
+        });
+    }
+
+    /// What waits with QoS 0 does not hold its source back any more.
+    fn release_qos0(&self) {
+        let mut inner = self.lock();
+        inner.watched = false;
+        let parked: Vec<_> = inner
+            .flows
+            .waiting_qos0()
+            .filter(|held| held.parked)
+            .map(|held| {
+                held.parked = false;
+                (held.source, self.cost(held))
+            })
+            .collect();
+        drop(inner);
+        for (source, cost) in parked {
+            if let Some(session) = self.sources.get(source) {
+                session.unpark(cost);
+            }
+        }
     }
 
     /// What a waiting message counts in its source's inbound buffer: what it takes, and with QoS 0 so much that the source

@@ -123,6 +123,16 @@ impl Flows {
         self.phase = phase;
     }
 
+    /// Whether a message with QoS 0 would be dropped.
+    pub(super) fn qos0_is_full(&self) -> bool {
+        self.qos0_held >= self.qos0_queue
+    }
+
+    /// What waits with QoS 0.
+    pub(super) fn waiting_qos0(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.waiting_qos0.iter_mut()
+    }
+
     /// Messages that arrived and are not finished.
     pub(super) fn held(&self) -> usize {
         self.held
@@ -144,7 +154,7 @@ impl Flows {
         }
         self.counts.received += 1;
         if held.qos == QoS::AtMostOnce {
-            if self.qos0_held >= self.qos0_queue {
+            if self.qos0_is_full() {
                 self.counts.drop_one(ForwardDrop::QueueFull);
                 return Ok(Admitted::Dropped(ForwardDrop::QueueFull));
             }
@@ -274,8 +284,8 @@ impl Flows {
         self.flows.clear();
         self.free.clear();
         (self.in_window, self.qos0_held, self.held) = (0, 0, 0);
-        self.waiting_qos0.clear();
-        self.waiting.drain(..).filter(|held| held.parked).collect()
+        let all = self.waiting.drain(..).chain(self.waiting_qos0.drain(..));
+        all.filter(|held| held.parked).collect()
     }
 }
 

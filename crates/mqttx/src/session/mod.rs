@@ -277,6 +277,11 @@ impl Session {
         &self.shared.services
     }
 
+    /// Waits until there is no connection.
+    pub(crate) async fn left(&self) {
+        self.until(|state| (state.status != SessionStatus::Connected).then_some(())).await;
+    }
+
     /// With so many parked bytes the driver does not read.
     pub(crate) fn inbound_buffer(&self) -> usize {
         self.shared.options.inbound_buffer
