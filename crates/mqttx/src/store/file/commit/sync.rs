@@ -139,8 +139,10 @@ impl Unsynced {
         match options.fsync {
             Fsync::Group => {
                 let lazy = self.since.map(|since| since + LAZY_SYNC);
-                let mark = self.idle_since.map(|since| since + MARK);
-                let waits = self.soon && self.under_way.is_none();
+                // Until the sync that is under way ends, there is nothing to do for these.
+                let at_rest = self.under_way.is_none();
+                let mark = self.idle_since.filter(|_| at_rest).map(|since| since + MARK);
+                let waits = self.soon && at_rest;
                 let soon = self.begun.filter(|_| waits).map(|begun| begun + options.pace);
                 lazy.into_iter().chain(mark).chain(soon).min()
             }
@@ -465,4 +467,26 @@ fn frames(groups: &[(u64, Vec<u8>)], segment: u64) -> Vec<(FrameHeader, u64, &[u
         }
     }
     found
+}
+
+#[cfg(test)]
+#[test]
+fn commit_thread_sleeps_while_a_sync_lasts() {
+    let options = Options {
+        fsync: Fsync::Group,
+        max_bytes: None,
+        smallest: 1 << 20,
+        largest: 1 << 20,
+        ahead: u64::MAX,
+        pace: Duration::from_millis(5),
+    };
+    let begun = Instant::now();
+    let mut unsynced = Unsynced { idle_since: Some(begun), ..Unsynced::default() };
+    unsynced.begins(Some(begun));
+    unsynced.under_way = Some(UnderWay { up_to: SEGMENT_HEADER, groups: 1 });
+    let later = begun + 2 * MARK;
+    unsynced.written(later, true);
+    assert!(unsynced.due_at(&options).is_some_and(|at| at > later), "nothing it could do before");
+    unsynced.under_way = None;
+    assert!(unsynced.due_at(&options).is_some_and(|at| at <= later), "it is time for both");
 }
