@@ -59,6 +59,8 @@ pub(super) struct Accepted {
     /// Whoever waits for its end.
     pub(super) token: Token,
     pub(super) lsn: Lsn,
+    /// How often the store had failed by then.
+    pub(super) failures: u32,
     /// Nothing has to be waited for until it counts as accepted.
     pub(super) stored: bool,
 }
@@ -136,7 +138,7 @@ impl Shared {
             if awaited.stored && !stored {
                 state.storage.want(lsn);
             }
-            Accepted { token, lsn, stored }
+            Accepted { token, lsn, failures: state.storage.failures, stored }
         });
         self.unlock_and_wake(state);
         self.fire(&mut wakes);

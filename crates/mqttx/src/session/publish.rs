@@ -96,7 +96,7 @@ impl Session {
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::STORED, &mut place)).await;
         let accepted = match accepted {
             Ok(Accepted { stored: true, .. }) => Ok(()),
-            Ok(Accepted { lsn, .. }) => self.stored(lsn).await,
+            Ok(Accepted { lsn, failures, .. }) => self.stored(lsn, failures).await,
             Err(error) => Err(error),
         };
         accepted.map_err(|error| PublishError::new(error.with_topic(&*message.topic), message))
@@ -119,9 +119,9 @@ impl Session {
     /// As for [`enqueue`](Self::enqueue), except for what the store says later.
     pub async fn begin_enqueue(&self, message: Publish) -> Result<Accepting, PublishError> {
         match self.accept(&Draft::of(&message), Awaited::END).await {
-            Ok(Accepted { token, lsn, .. }) => {
+            Ok(Accepted { token, lsn, failures, .. }) => {
                 let waiting = Some(self.shared.waiting(token));
-                Ok(Accepting { session: self.clone(), lsn, waiting })
+                Ok(Accepting { session: self.clone(), lsn, failures, waiting })
             }
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
         }
@@ -137,7 +137,9 @@ impl Session {
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::NOTHING, &mut place)).await;
         match accepted {
-            Ok(Accepted { lsn, .. }) => Ok(Accepting { session: self.clone(), lsn, waiting: None }),
+            Ok(Accepted { lsn, failures, .. }) => {
+                Ok(Accepting { session: self.clone(), lsn, failures, waiting: None })
+            }
             Err(error) => {
                 drop(place);
                 Err(PublishError::new(error.with_topic(&*message.topic), message))
@@ -203,7 +205,7 @@ impl Session {
         // From now on nobody forgets it.
         let waiting = self.shared.waiting(accepted.token);
         if !accepted.stored {
-            self.stored(accepted.lsn).await?;
+            self.stored(accepted.lsn, accepted.failures).await?;
         }
         Ok(waiting)
     }
@@ -214,6 +216,7 @@ impl Session {
 pub struct Accepting {
     session: Session,
     lsn: Lsn,
+    failures: u32,
     waiting: Option<Waiting>,
 }
 
@@ -224,7 +227,7 @@ impl Accepting {
     /// # Errors
     /// The store failed, or the session was removed: the message may be lost.
     pub async fn stored(self) -> Result<Option<Delivery>, Error> {
-        self.session.stored(self.lsn).await?;
+        self.session.stored(self.lsn, self.failures).await?;
         Ok(self.waiting.map(Delivery::new))
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Storage {
     wanted: Lsn,
     /// The store was told of it.
     hurried: Lsn,
+    /// How often it failed: positions of another log say nothing about this one.
+    pub(crate) failures: u32,
 }
 
 /// Whether anything can be kept.
@@ -70,6 +72,13 @@ impl Storage {
     pub(crate) fn opened(&mut self) {
         (self.condition, self.full) = (Condition::Open, false);
         (self.wanted, self.hurried) = (0, 0);
+    }
+
+    /// Its log is lost, and with it what was not durable.
+    pub(crate) fn fail(&mut self, error: Error, wakes: &mut Vec<Wake>) {
+        self.condition = Condition::Failed(Box::new(error));
+        self.failures = self.failures.wrapping_add(1);
+        self.close(wakes);
     }
 
     /// Who waited for what is durable now.
@@ -121,13 +130,17 @@ impl Session {
         self.shared.options.store.as_ref().is_some_and(|store| store.is_durable())
     }
 
-    /// Waits until the store has what it was given up to `lsn`.
-    pub(super) async fn stored(&self, lsn: Lsn) -> Result<(), Error> {
+    /// Waits until the store has what it was given up to `lsn`; `failures`: as often it had failed by then.
+    pub(super) async fn stored(&self, lsn: Lsn, failures: u32) -> Result<(), Error> {
         let mut waker: Option<Waker> = None;
         poll_fn(|cx| {
             let mut state = self.shared.lock();
             if let Some(error) = state.storage.failure() {
                 return Poll::Ready(Err(error.clone()));
+            }
+            if state.storage.failures != failures {
+                let error = Error::store("the store failed before it had the message");
+                return Poll::Ready(Err(error.with_session(&*self.shared.name)));
             }
             if state.core.is_stored(lsn) {
                 return Poll::Ready(Ok(()));

@@ -221,6 +221,34 @@ async fn a_store_that_fails_ends_the_session_and_comes_back_by_a_call() {
     manager.shutdown(Duration::ZERO).await;
 }
 
+/// Positions begin again in another log: what the failed one never had is not durable in the next.
+#[tokio::test]
+async fn a_message_that_a_failed_store_did_not_keep_is_never_told_as_stored() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::new());
+    let mut changes = manager.events_matching(EventName::SessionStateChanged);
+    let session = session(&manager, &broker, &store);
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    session.wait_ready(LONG).await.expect("ready");
+    store.stall();
+    let unsure = session.begin_submit(message("unsure")).await.expect("the session has it");
+    store.fail(Error::store("the disk is gone"));
+    peer.expect("e0 { 80 }").await;
+    peer.close().await;
+    while session.status() != SessionStatus::Failed {
+        changes.next().await.expect("another status");
+    }
+    store.go_on();
+    session.connect();
+    let (_peer, _) = broker.accept_and_answer("20 { 01 00 {} }").await;
+    session.wait_ready(LONG).await.expect("ready");
+    for _ in 0..8 {
+        session.submit(message("after it")).await.expect("stored");
+    }
+    let error = unsure.stored().await.expect_err("nobody knows");
+    assert_eq!(error.kind(), ErrorKind::Store, "{error}");
+}
+
 #[tokio::test]
 async fn a_backlog_beyond_memory_is_sent_in_order_and_survives() {
     const MESSAGES: u64 = 20_000;

@@ -145,10 +145,9 @@ impl Driver {
         }
         self.shared.emit(EventKind::StoreError { error: error.clone() });
         let mut state = self.shared.lock();
-        state.storage.condition = Condition::Failed(Box::new(error.clone()));
         state.core.disconnect(ReasonCode::UNSPECIFIED_ERROR, PropertiesRef::EMPTY);
         let mut wakes = Vec::new();
-        state.storage.close(&mut wakes);
+        state.storage.fail(error.clone(), &mut wakes);
         // Who waits for room learns that there will be none.
         state.room.close(|waker| wakes.push(Wake::Task(waker)));
         drop(state);
