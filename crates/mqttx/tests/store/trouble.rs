@@ -249,6 +249,32 @@ async fn a_message_that_a_failed_store_did_not_keep_is_never_told_as_stored() {
     assert_eq!(error.kind(), ErrorKind::Store, "{error}");
 }
 
+#[test]
+fn what_was_acknowledged_right_before_the_end_of_the_runtime_is_on_record() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let store = ManualStore::new();
+    let (manager, _stream, message, before) = runtime.block_on(async {
+        let broker = ScriptedBroker::start().await;
+        let manager = SessionManager::new();
+        let session = session(&manager, &broker, &store);
+        let route = session.route("t").qos(QoS::ExactlyOnce).manual_ack(true);
+        let mut stream = route.listen().expect("a route");
+        let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+        peer.expect("82 { 0001 {} <t> 02 }").await;
+        peer.send("90 { 0001 {} 02 }").await;
+        session.wait_ready(LONG).await.expect("ready");
+        peer.send("34 { <t> 0007 {} 'x' }").await;
+        let message = stream.next().await.expect("a message");
+        tokio::task::yield_now().await;
+        (manager, stream, message, store.submitted())
+    });
+    message.ack();
+    drop(runtime);
+    assert!(store.submitted() > before, "the acknowledgement");
+    drop(manager);
+}
+
 #[tokio::test]
 async fn a_backlog_beyond_memory_is_sent_in_order_and_survives() {
     const MESSAGES: u64 = 20_000;

@@ -377,6 +377,8 @@ impl Drop for Driver {
             let mut state = self.shared.lock();
             state.closed = true;
             state.wish = Wish::Removed;
+            // What handlers finished since the last turn is not handed out again by the next process.
+            self.shared.acked.take_into(&mut state.core);
             // Gone before anybody is told of the end: a store comes to rest when no log is open.
             if let Some(mut log) = self.log.take() {
                 // What was accepted since the last turn is the store's to keep.
