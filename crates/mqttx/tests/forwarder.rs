@@ -194,6 +194,41 @@ async fn qos0_beyond_its_queue_is_counted_as_dropped() {
     assert_balanced(&forwarder);
 }
 
+/// What is dropped does not hold the source back.
+#[tokio::test]
+async fn qos0_beyond_its_queue_leaves_the_source_readable() {
+    let mut bridge = bridge(Version::V5, rules().qos0_queue(3)).await;
+    bridge.source.send(&"30 { <a/1> {} } ".repeat(40)).await;
+    until("all arrived", || bridge.forwarder.metrics().received == 40).await;
+    until("all are written", || bridge.forwarder.metrics().in_flight == 0).await;
+    assert!(bridge.forwarder.metrics().dropped > 2, "they came in one read");
+    bridge.source.send("30 { <a/2> {} }").await;
+    until("it arrived", || bridge.forwarder.metrics().received == 41).await;
+}
+
+#[tokio::test]
+async fn qos0_that_waits_for_a_slow_target_holds_the_source_back_no_more_once_that_is_gone() {
+    const MESSAGES: u64 = 200;
+    // The inbound buffer of the source is full when half of the queue is.
+    let Bridge { sessions: _sessions, forwarder, mut source, target, .. } =
+        bridge(Version::V5, rules().qos0_queue(64)).await;
+    let mut publish = vec![0x30, 0x86, 0x80, 0x08, 0, 3, b'a', b'/', b'1', 0];
+    publish.resize(publish.len() + (128 << 10), b'x');
+    let flood = tokio::spawn(async move {
+        for _ in 0..MESSAGES {
+            source.send_bytes(&publish).await;
+        }
+        source
+    });
+    until("the source waits", || forwarder.metrics().in_flight >= 40).await;
+    assert!(forwarder.metrics().received < MESSAGES);
+    // Nobody accepts the next connection.
+    target.reset();
+    until("the rest is read", || forwarder.metrics().received == MESSAGES).await;
+    let _source = flood.await.unwrap();
+    assert_balanced(&forwarder);
+}
+
 #[tokio::test]
 async fn a_stopped_forwarder_drains_unsubscribes_and_starts_again() {
     let mut bridge = bridge(Version::V5, rules()).await;

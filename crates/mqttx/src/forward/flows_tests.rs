@@ -127,3 +127,16 @@ fn a_stopped_forwarder_gives_messages_back_and_settles_flows() {
     flows.set_phase(Phase::Running);
     assert!(flows.take_turn(), "what waited goes on");
 }
+
+#[test]
+fn what_was_parked_comes_back_once_whatever_its_level() {
+    let mut flows = running(1, 8, 1);
+    for qos in [QoS::AtMostOnce, QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let parked = Held { parked: true, ..held(qos, "a") };
+        assert!(flows.admit(parked).is_ok());
+    }
+    let released = flows.waiting_qos0().map(|held| std::mem::take(&mut held.parked));
+    assert_eq!(released.collect::<Vec<_>>(), [true, true]);
+    assert!(flows.admit(Held { parked: true, ..held(QoS::AtMostOnce, "b") }).is_ok());
+    assert_eq!(flows.clear().len(), 2, "one of each level");
+}
