@@ -182,7 +182,8 @@ impl Flows {
 
     /// Sockets are ahead of the messages that they have to take: the rest waits here, where it slows its source down.
     fn qos0_may_go(&self) -> bool {
-        let under_way = self.qos0_held - self.waiting_qos0.len();
+        // One that came back after the end does not count.
+        let under_way = self.qos0_held.saturating_sub(self.waiting_qos0.len());
         under_way < (self.qos0_queue / 8).clamp(1, QOS0_WINDOW)
             || self.waiting_qos0.front().is_some_and(|held| held.flow.is_some())
     }

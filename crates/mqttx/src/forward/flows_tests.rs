@@ -140,3 +140,14 @@ fn what_was_parked_comes_back_once_whatever_its_level() {
     assert!(flows.admit(Held { parked: true, ..held(QoS::AtMostOnce, "b") }).is_ok());
     assert_eq!(flows.clear().len(), 2, "one of each level");
 }
+
+#[test]
+fn a_message_that_comes_back_after_the_end_is_not_sent() {
+    let mut flows = running(1, 8, 1);
+    admit(&mut flows, QoS::AtMostOnce, "a");
+    let (sending, _) = flows.next().expect("the message");
+    assert!(flows.clear().is_empty());
+    flows.put_back(sending);
+    flows.unblock();
+    assert!(!flows.take_turn());
+}
