@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mqttx::{Error, Session, SessionManager, SessionStatus};
+use mqttx::{DropReason, Error, Session, SessionManager, SessionStatus};
 
 use super::ClientFlags;
 use crate::client::{builder, failure, finished};
@@ -129,6 +129,16 @@ impl Clients {
     /// Accepted messages with QoS > 0 that are not acknowledged.
     pub(super) fn unacknowledged(&self) -> usize {
         self.sessions.iter().map(Session::unacknowledged).sum()
+    }
+
+    /// Accepted messages that were given up.
+    pub(super) fn dropped(&self) -> u64 {
+        let dropped = |session: &Session| {
+            let dropped = session.metrics().dropped;
+            // What a server sends unasked is nobody's.
+            dropped.total() - dropped.of(DropReason::Unrouted)
+        };
+        self.sessions.iter().map(dropped).sum()
     }
 
     /// DISCONNECT for all.

@@ -67,11 +67,17 @@ pub(super) fn run(args: PublishArgs) -> Outcome {
             failure = clients.failed() => Err(failure),
         };
         let mut result = load.result(start.elapsed(), before);
+        // A connection that breaks takes QoS 0 messages with it, also those that nobody waits for.
+        let lost = clients.dropped();
         clients.stop().await;
         // By now everything is told.
         load.note_refused(refused);
-        let end = end.and_then(|()| load.verdict());
-        result.errors = load.errors.load(Ordering::Relaxed).max(u64::from(end.is_err()));
+        let end = end.and_then(|()| load.verdict()).and_then(|()| match lost {
+            0 => Ok(()),
+            lost => Err(Failure::runtime(format_args!("{lost} messages were dropped"))),
+        });
+        let least = lost.max(u64::from(end.is_err()));
+        result.errors = load.errors.load(Ordering::Relaxed).max(least);
         result.print(args.clients.json)?;
         end.map(|()| ExitCode::SUCCESS)
     })
