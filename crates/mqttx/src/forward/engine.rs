@@ -149,6 +149,7 @@ impl Engine {
         for held in parked {
             self.unpark(&held);
         }
+        self.quiet.notify_waiters();
         self.idle.notify_waiters();
     }
 
