@@ -50,9 +50,10 @@ fn what_later_versions_bring_is_not_known_yet() {
     for flag in ["--cafile", "--cert", "--insecure", "--proxy", "--auth-method"] {
         wrong_everywhere(&[flag, "x"], flag);
     }
-    for url in ["mqtts://h", "wss://h", "unix:///s"] {
-        wrong_everywhere(&["-L", url], "not supported");
+    for url in ["mqtts://h", "wss://h"] {
+        wrong_everywhere(&["-L", url], "unknown scheme");
     }
+    wrong_everywhere(&["-L", "unix:///s", "-h", "localhost"], "neither a host nor a port");
 }
 
 #[test]

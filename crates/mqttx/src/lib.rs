@@ -64,4 +64,4 @@ pub use session::{Accepting, Delivery, Published, Session, SessionStatus};
 pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
 #[cfg(feature = "redis")]
 pub use store::{OnStoreError, RedisStore};
-pub use transport::{Endpoint, EndpointError};
+pub use transport::{Endpoint, EndpointError, Scheme};

@@ -4,10 +4,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mqttx::Endpoint;
 use mqttx::proto::{Properties, Property, PropertyId, QoS, SessionExpiry, Version, validate_topic};
+use mqttx::{Endpoint, Scheme};
 
-use super::url::address;
 use super::{ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
 use crate::exit::Failure;
 use crate::stores::SharedStore;
@@ -276,16 +275,21 @@ fn brokers(flags: &ConnectionFlags) -> Result<Vec<String>, Failure> {
     {
         return Err(Failure::usage(format_args!("-h '{host}' is not a host name or address")));
     }
-    let default = [("localhost", DEFAULT_PORT)];
-    let urls: Vec<_> = flags.url.iter().map(|url| (url.host(), url.port())).collect();
+    let default = [Endpoint::tcp("localhost", DEFAULT_PORT)];
     let mut brokers = Vec::new();
-    for (host, port) in if urls.is_empty() { &default[..] } else { &urls } {
-        let host = flags.host.as_deref().unwrap_or(host);
-        let port = std::slice::from_ref(port);
-        for port in if flags.port.is_empty() { port } else { &flags.port } {
-            let address = address(host, *port);
-            if !brokers.contains(&address) {
-                brokers.push(address);
+    for url in if flags.url.is_empty() { &default[..] } else { &flags.url } {
+        if url.scheme() == Scheme::Unix && (flags.host.is_some() || !flags.port.is_empty()) {
+            return Err(Failure::usage(format_args!(
+                "{url} has neither a host nor a port for -h and -p"
+            )));
+        }
+        let url = flags.host.as_deref().map_or_else(|| url.clone(), |host| url.with_host(host));
+        let ports = if flags.port.is_empty() { vec![url.port()] } else { flags.port.clone() };
+        for port in ports {
+            // Without user, password and topic.
+            let broker = url.with_port(port).to_string();
+            if !brokers.contains(&broker) {
+                brokers.push(broker);
             }
         }
     }

@@ -11,7 +11,7 @@ use mqttx_proto::{Config, QoS};
 
 use super::{Secret, SessionOptions, Will, core_config};
 use crate::error::Error;
-use crate::transport::Endpoint;
+use crate::transport::{Dialer, Endpoint};
 
 /// The options of one session. Dereferenced, they are those of its kind, without what is its own.
 pub(crate) struct Asked {
@@ -28,6 +28,8 @@ struct Kind {
     options: SessionOptions,
     /// The core's, made from them.
     config: Arc<Config>,
+    /// Opens their connections.
+    dialer: Arc<Dialer>,
 }
 
 /// What a session seldom has, and then for itself.
@@ -87,7 +89,8 @@ impl Kinds {
         if kinds.len() >= KINDS {
             kinds.pop_front();
         }
-        let kind = Arc::new(Kind { options, config: Arc::new(config) });
+        let dialer = Arc::new(Dialer { bind: options.bind });
+        let kind = Arc::new(Kind { options, config: Arc::new(config), dialer });
         kinds.push_back(Arc::downgrade(&kind));
         Ok(kind)
     }
@@ -102,6 +105,11 @@ impl Asked {
     /// The core's configuration between connections.
     pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.kind.config)
+    }
+
+    /// What opens the session's connections.
+    pub(crate) fn dialer(&self) -> Arc<Dialer> {
+        Arc::clone(&self.kind.dialer)
     }
 
     /// The core's configuration for a connection to `endpoint`: with credentials and will. A URL's user and

@@ -1,6 +1,7 @@
-//! The address of a broker: `mqtt://user:password@host:port/topic`, or bare `host:port`.
+//! The address of a broker: `mqtt://user:password@host:port/topic`, `unix:///path`, or bare `host:port`.
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::options::Secret;
@@ -8,7 +9,8 @@ use crate::options::Secret;
 /// Where a broker is, and what its URL says besides.
 ///
 /// `mqtt://` and `tcp://` mean TCP, port 1883 unless given. A bare `host` or `host:port` is the same.
-/// User name, password and topic are percent-decoded. Its text never shows the password.
+/// `unix:///run/broker.sock` is a socket of the file system. User name, password, topic and path are
+/// percent-decoded. Its text never shows the password.
 ///
 /// ```
 /// let endpoint: mqttx::Endpoint = "mqtt://gw:s%40cret@[::1]:1884/site/a".parse()?;
@@ -24,29 +26,66 @@ pub struct Endpoint {
     port: u16,
     username: Option<String>,
     password: Option<Secret>,
-    topic: Option<String>,
+    /// A topic, or where the socket is.
+    path: Option<String>,
 }
 
 /// A text that is no endpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EndpointError {
     shown: String,
-    problem: &'static str,
+    problem: String,
 }
 
+/// How a broker is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Scheme {
+#[non_exhaustive]
+pub enum Scheme {
+    /// `mqtt://`, `tcp://`: TCP.
     Tcp,
+    /// `unix://`: a socket of the file system.
+    Unix,
 }
 
 impl Endpoint {
-    /// The host name or address, an IPv6 address without its brackets.
+    /// A broker at a TCP port, the host an address (IPv6 without brackets) or a name.
+    #[must_use]
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            scheme: Scheme::Tcp,
+            host: host.into(),
+            port,
+            username: None,
+            password: None,
+            path: None,
+        }
+    }
+
+    /// The same at another host.
+    #[must_use]
+    pub fn with_host(&self, host: impl Into<String>) -> Self {
+        Self { host: host.into(), ..self.clone() }
+    }
+
+    /// The same at another port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        Self { port, ..self.clone() }
+    }
+
+    /// How the broker is reached.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host name or address, an IPv6 address without its brackets. Empty for a socket of the file system.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port.
+    /// The port; 0 for a socket of the file system.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -67,16 +106,48 @@ impl Endpoint {
     /// The path of the URL without its first slash, which commands take as a topic.
     #[must_use]
     pub fn topic(&self) -> Option<&str> {
-        self.topic.as_deref()
+        self.path.as_deref().filter(|_| self.scheme == Scheme::Tcp)
+    }
+
+    /// Where the socket of the file system is.
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&Path> {
+        self.path.as_deref().filter(|_| self.scheme == Scheme::Unix).map(Path::new)
     }
 
     /// A number that tells this broker from others, the same in every process: FNV-1a of host and
-    /// port.
+    /// port, or of the socket's path.
     pub(crate) fn id(&self) -> u64 {
         let port = self.port.to_be_bytes();
-        self.host.bytes().chain(port).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-        })
+        let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let start: u64 = 0xcbf2_9ce4_8422_2325;
+        match self.socket_path() {
+            Some(path) => path.as_os_str().as_encoded_bytes().iter().copied().fold(start, hash),
+            None => self.host.bytes().map(|b| b.to_ascii_lowercase()).chain(port).fold(start, hash),
+        }
+    }
+}
+
+impl Scheme {
+    /// The schemes by their names in URLs; the first name of each is the one that is shown.
+    const NAMES: [(&str, Self); 3] =
+        [("mqtt", Self::Tcp), ("tcp", Self::Tcp), ("unix", Self::Unix)];
+
+    fn of(name: &str) -> Option<Self> {
+        let known = |(known, _): &&(&str, _)| known.eq_ignore_ascii_case(name);
+        Self::NAMES.iter().find(known).map(|&(_, scheme)| scheme)
+    }
+
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, scheme)| *scheme == self).map_or("", |(name, _)| name)
+    }
+
+    /// Unless the URL has one.
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Tcp => 1883,
+            Self::Unix => 0,
+        }
     }
 }
 
@@ -84,10 +155,12 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let fail = |problem| EndpointError { shown: without_password(text), problem };
+        let fail = |problem: &str| EndpointError {
+            shown: without_password(text),
+            problem: problem.to_owned(),
+        };
         let (scheme, rest) = match text.split_once("://") {
-            Some(("mqtt" | "tcp", rest)) => (Scheme::Tcp, rest),
-            Some(_) => return Err(fail("unknown scheme: allowed are mqtt:// and tcp://")),
+            Some((name, rest)) => (Scheme::of(name).ok_or_else(|| fail(&unknown_scheme()))?, rest),
             None => (Scheme::Tcp, text),
         };
         let (authority, path) = match rest.split_once('/') {
@@ -98,7 +171,6 @@ impl FromStr for Endpoint {
             Some((user, address)) => (Some(user), address),
             None => (None, authority),
         };
-        let (host, port) = split_port(address).map_err(fail)?;
         let (username, password) = match user.map(|user| user.split_once(':').ok_or(user)) {
             None => (None, None),
             Some(Err(user)) => (Some(user), None),
@@ -110,26 +182,44 @@ impl FromStr for Endpoint {
             let bytes = percent_decode(part).ok_or_else(|| fail(bad_escape))?;
             String::from_utf8(bytes).map_err(|_| fail(bad_utf8))
         };
+        let path = path.filter(|path| !path.is_empty()).map(text_of).transpose()?;
+        let (host, port, path) = match (scheme, path) {
+            (Scheme::Unix, Some(path)) if address.is_empty() => {
+                ("", None, Some(format!("/{path}")))
+            }
+            (Scheme::Unix, _) => {
+                return Err(fail("a socket needs its absolute path: unix:///path"));
+            }
+            (Scheme::Tcp, path) => {
+                let (host, port) = split_port(address).map_err(fail)?;
+                (host, port, path)
+            }
+        };
         Ok(Self {
             scheme,
             host: host.to_owned(),
-            port: port.unwrap_or(1883),
+            port: port.unwrap_or_else(|| scheme.default_port()),
             username: username.map(text_of).transpose()?,
             password: password
                 .map(|part| percent_decode(part).ok_or_else(|| fail(bad_escape)).map(Secret::from))
                 .transpose()?,
-            topic: path.filter(|path| !path.is_empty()).map(text_of).transpose()?,
+            path,
         })
     }
 }
 
+fn unknown_scheme() -> String {
+    let names: Vec<_> = Scheme::NAMES.iter().map(|(name, _)| format!("{name}://")).collect();
+    format!("unknown scheme: allowed are {}", names.join(", "))
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scheme::Tcp = self.scheme;
-        if self.host.contains(':') {
-            write!(f, "mqtt://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "mqtt://{}:{}", self.host, self.port)
+        write!(f, "{}://", self.scheme.name())?;
+        match self.socket_path() {
+            Some(path) => f.write_str(&percent_encode(path)),
+            None if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
+            None => write!(f, "{}:{}", self.host, self.port),
         }
     }
 }
@@ -144,7 +234,7 @@ impl EndpointError {
 
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; a broker is mqtt://host:port or host:port", self.problem)
+        write!(f, "{}; a broker is a URL like mqtt://host:port, or host:port", self.problem)
     }
 }
 
@@ -204,6 +294,19 @@ fn percent_decode(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The path of a URL that is decoded to this one.
+fn percent_encode(path: &Path) -> String {
+    let mut out = String::new();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 /// The text with the password replaced.
 fn without_password(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
@@ -255,6 +358,8 @@ mod tests {
             ("mqtt://", "host is missing"),
             ("mqtt://:1883", "host is missing"),
             ("http://h", "unknown scheme"),
+            ("unix://", "absolute path"),
+            ("unix://host/run/s", "absolute path"),
             ("h:0", "1 to 65535"),
             ("h:65536", "1 to 65535"),
             ("h:x", "not a number"),
@@ -279,8 +384,20 @@ mod tests {
     }
 
     #[test]
+    fn sockets_have_a_path_and_neither_host_nor_topic() {
+        let endpoint = parse("unix:///run/my%20broker.sock");
+        assert_eq!(endpoint.scheme(), Scheme::Unix);
+        assert_eq!(endpoint.socket_path(), Some(Path::new("/run/my broker.sock")));
+        assert_eq!((endpoint.host(), endpoint.port(), endpoint.topic()), ("", 0, None));
+        assert_eq!(endpoint.to_string(), "unix:///run/my%20broker.sock");
+        assert_eq!(parse("unix://u:p@/s").username(), Some("u"));
+        assert_eq!(parse("mqtt://h/run").socket_path(), None);
+    }
+
+    #[test]
     fn ids_tell_brokers_apart() {
         assert_eq!(parse("Plant:1").id(), parse("mqtt://u@plant:1/x").id());
         assert_ne!(parse("plant:1").id(), parse("plant:2").id());
+        assert_ne!(parse("unix:///a").id(), parse("unix:///A").id());
     }
 }

@@ -5,13 +5,32 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
-use super::Stream;
+/// What the driver reads and writes.
+pub(crate) enum Stream {
+    /// TCP needs no box, since thousands of sessions have it.
+    Tcp(TcpStream),
+    /// Everything else.
+    Other(Box<dyn ByteStream>),
+    /// A transport of tests.
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
+}
+
+/// Bytes in both directions.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             Stream::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Stream::Other(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
@@ -54,6 +73,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Other(stream) => stream.is_write_vectored(),
             #[cfg(test)]
             Self::Memory(stream) => stream.is_write_vectored(),
         }

@@ -5,20 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::Endpoint;
 use super::resolve::resolve;
-use super::{Endpoint, TransportOptions};
 
 /// Connects to the first address of the endpoint that answers, in the resolver's order.
-pub(super) async fn connect(
-    endpoint: &Endpoint,
-    options: TransportOptions,
-) -> io::Result<TcpStream> {
+pub(super) async fn connect(endpoint: &Endpoint, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let mut last = None;
     for address in resolve(endpoint.host(), endpoint.port()).await? {
-        if options.bind.is_some_and(|bind| bind.is_ipv4() != address.is_ipv4()) {
+        if bind.is_some_and(|bind| bind.is_ipv4() != address.is_ipv4()) {
             continue;
         }
-        match connect_to(address, options.bind).await {
+        match connect_to(address, bind).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),
         }

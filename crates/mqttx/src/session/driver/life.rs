@@ -16,7 +16,7 @@ use crate::router::MessageSource;
 use crate::session::refusal::{Verdict, error_of, judge};
 use crate::session::shared::Wish;
 use crate::session::status::SessionStatus;
-use crate::transport::{self, Endpoint, Stream, TransportOptions};
+use crate::transport::{ConnectError, Endpoint, Stream};
 
 impl Driver {
     /// The application changed its mind.
@@ -104,10 +104,10 @@ impl Driver {
         } else {
             SessionStatus::Connecting
         };
-        let transport = TransportOptions { bind: options.bind };
+        let dialer = options.dialer();
         let timeout = options.connect_timeout;
         let broker = endpoint.to_string();
-        let connect: Connecting = Box::pin(transport::connect(endpoint, transport, timeout));
+        let connect: Connecting = Box::pin(async move { dialer.dial(&endpoint, timeout).await });
         self.phase = Phase::Connecting(Box::new(connect));
         self.shared.set_status(status);
         self.shared.emit(EventKind::SessionConnecting { broker, attempt });
@@ -118,12 +118,20 @@ impl Driver {
         match (**connect).as_mut().poll(cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(stream)) => self.open(now, stream),
-            Poll::Ready(Err(error)) => {
-                let error = self.transport_error("cannot connect", error);
-                self.after_failure(now, Some(error));
-            }
+            Poll::Ready(Err(error)) => self.on_connect_failed(now, error),
         }
         true
+    }
+
+    fn on_connect_failed(&mut self, now: Instant, failed: ConnectError) {
+        let error = self.transport_error("cannot connect", failed.code, failed.error);
+        let error = Some(error.with_temporary(!failed.permanent));
+        if failed.permanent {
+            self.report_end(error.as_ref());
+            self.after_end(now, Verdict::GiveUp, error, None);
+        } else {
+            self.after_failure(now, error);
+        }
     }
 
     /// The transport is up: CONNECT goes out.
@@ -192,7 +200,8 @@ impl Driver {
                 (judge(&cause, if stable { 0 } else { self.plan.hops }), error_of(&cause))
             }
             End::Lost(error) => {
-                (Verdict::Retry, Some(self.transport_error("connection lost", error)))
+                let ConnectError { code, error, .. } = error.into();
+                (Verdict::Retry, Some(self.transport_error("connection lost", code, error)))
             }
         };
         let error = error.map(|error| self.located(error));
@@ -306,12 +315,7 @@ impl Driver {
         self.shared.emit(EventKind::SessionDisconnected { error: error.cloned(), reason });
     }
 
-    fn transport_error(&self, what: &str, error: io::Error) -> Error {
-        let code = if error.kind() == io::ErrorKind::TimedOut {
-            "connection.timeout"
-        } else {
-            "connection.failed"
-        };
+    fn transport_error(&self, what: &str, code: &'static str, error: io::Error) -> Error {
         let text = format!("{what}: {error}");
         self.located(Error::new(ErrorKind::Connection, text).with_code(code).with_source(error))
     }

@@ -24,7 +24,6 @@ mod tally;
 mod timer;
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,7 +39,7 @@ use super::status::SessionStatus;
 use crate::event::EventKind;
 use crate::router::MessageSource;
 use crate::store::{Log, Opening};
-use crate::transport::Stream;
+use crate::transport::{ConnectError, Stream};
 use desk::Desk;
 use held::Held;
 use link::Link;
@@ -79,7 +78,7 @@ pub(crate) struct Driver {
 }
 
 /// A transport that is being connected.
-type Connecting = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
 
 struct Wait {
     until: Instant,

@@ -1,0 +1,43 @@
+//! From an address to a stream.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{ConnectError, Endpoint, Scheme, Stream, tcp, unix};
+
+/// How streams are opened: what sessions of one kind have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dialer {
+    /// The local address; `None` lets the system choose.
+    pub(crate) bind: Option<IpAddr>,
+}
+
+impl Dialer {
+    /// Opens a stream to `endpoint` within `timeout`.
+    ///
+    /// # Errors
+    /// What failed last, where several addresses were tried.
+    pub(crate) async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        timeout: Duration,
+    ) -> Result<Stream, ConnectError> {
+        #[cfg(test)]
+        if let Some(stream) = super::mem::dial(endpoint) {
+            return Ok(stream?);
+        }
+        let stream = tokio::time::timeout(timeout, self.open(endpoint)).await;
+        stream.unwrap_or_else(|_| {
+            let text = format!("no connection after {} ms", timeout.as_millis());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
+        })
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
+        match endpoint.scheme() {
+            Scheme::Tcp => Ok(Stream::Tcp(tcp::connect(endpoint, self.bind).await?)),
+            Scheme::Unix => Ok(Stream::Other(Box::new(unix::connect(endpoint).await?))),
+        }
+    }
+}
