@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use commands::{bench, check_config, completions, demo, publish, run, store, subscribe};
+use commands::{bench, check_config, completions, demo, publish, request, run, store, subscribe};
 use exit::{Outcome, warn};
 
 /// MQTT from the command line: publish, subscribe, measure.
@@ -50,6 +50,7 @@ struct Cli {
 enum Command {
     Pub(Box<publish::Args>),
     Sub(Box<subscribe::Args>),
+    Rr(Box<request::Args>),
     Run(run::Args),
     CheckConfig(check_config::Args),
     Store(store::Args),
@@ -63,6 +64,7 @@ impl Command {
         match self {
             Self::Pub(args) => publish::run(*args),
             Self::Sub(args) => subscribe::run(*args),
+            Self::Rr(args) => request::run(*args),
             Self::Run(args) => run::run(&args),
             Self::CheckConfig(args) => check_config::run(&args),
             Self::Store(args) => store::run(args),

@@ -118,6 +118,20 @@ fn values_out_of_range_are_named() {
 }
 
 #[test]
+fn a_request_needs_version_5_and_two_topics() {
+    let rr = |args: &[&'static str]| [&["rr", "-t", "q", "-e", "r", "-m", "x"], args].concat();
+    wrong(&rr(&["-V", "311"]), "needs MQTT 5");
+    wrong(&rr(&["-D", "publish", "response-topic", "r"]), "give -e");
+    wrong(&rr(&["-W", "0"]), "seconds above 0");
+    wrong(&["rr", "-t", "q", "-m", "x"], "--response-topic");
+    wrong(&["rr", "-e", "r", "-m", "x"], "give -t");
+    wrong(&["rr", "-t", "q", "-e", "r"], "--message");
+    wrong(&["rr", "-t", "q", "-e", "r", "-m", "x", "-n"], "--null-message");
+    wrong(&["rr", "-t", "q/#", "-e", "r", "-m", "x"], "-t 'q/#'");
+    wrong(&["rr", "-t", "q", "-e", "+", "-m", "x"], "-e '+'");
+}
+
+#[test]
 fn version_3_1_1_has_no_properties_and_needs_user_and_id() {
     for (args, part) in [
         (&["-x", "10"][..], "MQTT 5"),

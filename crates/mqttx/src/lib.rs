@@ -60,7 +60,7 @@ pub use options::{
     SessionOptions, Will, WireLog, human,
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
-pub use session::{Accepting, Delivery, Published, Session, SessionStatus};
+pub use session::{Accepting, Delivery, Published, Requester, Session, SessionStatus};
 pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
 #[cfg(feature = "redis")]
 pub use store::{OnStoreError, RedisStore};

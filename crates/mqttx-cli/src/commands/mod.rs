@@ -5,6 +5,7 @@ pub(crate) mod check_config;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod publish;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod store;
 pub(crate) mod subscribe;

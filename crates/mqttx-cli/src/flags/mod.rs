@@ -1,8 +1,10 @@
 //! The connection flags that all commands with a broker share, each defined once.
 
 mod connection;
+mod payload;
 mod property;
 mod store;
+mod style;
 mod url;
 
 use std::ffi::OsString;
@@ -15,9 +17,11 @@ use mqttx::Endpoint;
 use mqttx::proto::{QoS, SessionExpiry, Version};
 
 pub(crate) use connection::{Connection, WillMessage};
+pub(crate) use payload::{LARGEST_PAYLOAD, PayloadFlags};
 use property::PropertyArg;
 pub(crate) use property::{Packet, PacketProperties};
 use store::StoreFlags;
+pub(crate) use style::StyleFlags;
 use url::{parse_port, parse_url};
 
 /// Where to connect, as whom, and how to stay connected.

@@ -1,4 +1,4 @@
-//! What `sub` writes to stdout for a message.
+//! What is written to stdout for a message.
 
 mod format;
 pub(crate) mod json;
@@ -7,9 +7,12 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use jiff::Zoned;
+use mqttx::Message;
 use mqttx::proto::{PropertiesRef, QoS};
 
-pub(crate) use format::{Format, NotJson};
+use crate::exit::{Failure, warn};
+pub(crate) use format::Format;
+use format::NotJson;
 
 /// A message as the formatters see it.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,34 @@ impl Style {
         }
         result
     }
+}
+
+/// Writes a message to stdout; `buffer` is room for it, used again for the next one.
+///
+/// # Errors
+/// stdout is closed or full.
+pub(crate) fn print_message(
+    message: &Message,
+    style: &Style,
+    no_newline: bool,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let received = Received {
+        session: message.session(),
+        topic: message.topic(),
+        payload: message.payload(),
+        qos: message.qos(),
+        retain: message.retain(),
+        dup: message.dup(),
+        packet_id: message.packet_id().map(|id| id.get()),
+        properties: message.properties(),
+    };
+    buffer.clear();
+    if let Err(NotJson) = style.write(&received, &Zoned::now(), no_newline, buffer) {
+        let topic = message.topic();
+        warn(format_args!("warning: the payload is not valid JSON, topic {topic}"));
+    }
+    print(buffer).map_err(|error| Failure::runtime(format_args!("standard output: {error}")))
 }
 
 /// Writes all of it to stdout, so that the reader has it.

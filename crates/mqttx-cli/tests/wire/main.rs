@@ -9,6 +9,7 @@ mod process;
 mod publish;
 mod reconnect;
 mod refusal;
+mod request;
 mod resume;
 mod script;
 mod store;

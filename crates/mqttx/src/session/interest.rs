@@ -20,6 +20,8 @@ pub(crate) enum Owner {
     Caller,
     /// A route, by its id.
     Route(u64),
+    /// A requester, by its number, for the responses.
+    Requester(u64),
 }
 
 struct Interest {

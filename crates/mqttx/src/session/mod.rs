@@ -13,6 +13,7 @@ mod interest;
 mod offer;
 mod publish;
 mod refusal;
+mod request;
 mod room;
 mod shared;
 mod status;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use delivery::{Delivery, Published};
 pub use publish::Accepting;
+pub use request::Requester;
 pub use status::SessionStatus;
 
 pub(crate) use delivery::CompletionSink;
@@ -327,6 +329,11 @@ impl Session {
             (state.closed || core.phase() != Phase::Online || !core.awaits_release()).then_some(())
         });
         let _ = tokio::time::timeout_at(until, done).await;
+    }
+
+    /// Waits until the session is removed.
+    pub(crate) async fn closed(&self) {
+        self.until(|state| state.closed.then_some(())).await;
     }
 
     /// Disconnects and ends the session: every delivery that is left resolves as closed.

@@ -71,7 +71,7 @@ impl Session {
         filters: &[(&str, SubscribeOptions)],
         properties: PropertiesRef<'_>,
     ) -> Result<Vec<ReasonCode>, Error> {
-        let waiting = self.request_subscribe(filters, properties)?;
+        let waiting = self.request_subscribe(filters, properties, Owner::Caller)?;
         match waiting.await {
             Outcome::Subscribed(codes) => Ok(codes),
             _ => Err(Error::closed().with_session(self.name())),
@@ -185,16 +185,17 @@ impl Session {
     }
 
     /// Asks for filters; the future tells the server's answer.
-    fn request_subscribe(
+    pub(super) fn request_subscribe(
         &self,
         filters: &[(&str, SubscribeOptions)],
         properties: PropertiesRef<'_>,
+        owner: Owner,
     ) -> Result<Waiting, Error> {
         let mut state = self.shared.open()?;
         let token = state.waiters.insert_task();
         let mut wanted = Vec::with_capacity(filters.len());
         for &(filter, options) in filters {
-            let interest = state.interests.add(filter, Owner::Caller, options);
+            let interest = state.interests.add(filter, owner, options);
             wanted.push(Subscription {
                 filter,
                 options: interest.options,
@@ -204,7 +205,7 @@ impl Session {
         if let Err(error) = state.core.subscribe(&wanted, properties, token) {
             state.waiters.remove(token);
             for (filter, _) in filters {
-                state.interests.remove(filter, Owner::Caller);
+                state.interests.remove(filter, owner);
             }
             return Err(self.shared.subscribe_error(&error));
         }
@@ -261,6 +262,13 @@ impl Shared {
         Ok(())
     }
 
+    /// `owner` does not want `filter` any more; the last one unsubscribes.
+    pub(super) fn disown(&self, filter: &str, owner: Owner) {
+        let mut state = self.lock();
+        disown(&mut state, filter, owner);
+        self.unlock_and_wake(state);
+    }
+
     /// A route wants its filter.
     fn want(&self, state: &mut State, target: &Target) -> Result<u32, Error> {
         let options = subscribe_options(target.options());
@@ -299,12 +307,7 @@ impl RouteHost for Shared {
     fn detach(&self, target: &Target) {
         let mut state = self.lock();
         self.router.remove(target);
-        let filter = target.filter();
-        let last = state.interests.remove(filter, Owner::Route(target.id().0));
-        if last && !state.closed && !state.winding_down {
-            // A filter that was accepted is valid, and no property can be wrong.
-            let _ = state.core.unsubscribe(&[filter], PropertiesRef::EMPTY, NO_TOKEN);
-        }
+        disown(&mut state, target.filter(), Owner::Route(target.id().0));
         self.unlock_and_wake(state);
     }
 
@@ -318,5 +321,13 @@ impl RouteHost for Shared {
 
     fn runtime(&self) -> Result<Handle, Error> {
         Ok(self.services.runtime.clone())
+    }
+}
+
+fn disown(state: &mut State, filter: &str, owner: Owner) {
+    let last = state.interests.remove(filter, owner);
+    if last && !state.closed && !state.winding_down {
+        // A filter that was accepted is valid, and no property can be wrong.
+        let _ = state.core.unsubscribe(&[filter], PropertiesRef::EMPTY, NO_TOKEN);
     }
 }

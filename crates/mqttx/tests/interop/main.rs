@@ -14,6 +14,7 @@ mod many;
 mod persistence;
 mod refusals;
 mod released;
+mod request;
 mod restart;
 mod retained;
 mod routes;

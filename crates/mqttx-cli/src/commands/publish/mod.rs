@@ -5,15 +5,16 @@ mod publisher;
 mod report;
 mod source;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ArgGroup;
 use mqttx::proto::{QoS, validate_topic};
 
 use crate::commands::block_on;
 use crate::exit::{Failure, Outcome};
-use crate::flags::{Connection, ConnectionFlags, Packet, PersistFlags, parse_qos, parse_seconds};
+use crate::flags::{
+    Connection, ConnectionFlags, Packet, PayloadFlags, PersistFlags, parse_qos, parse_seconds,
+};
 use crate::signal::StopSignals;
 use publisher::Publisher;
 use source::Source;
@@ -28,6 +29,7 @@ use source::Source;
 ///   sensor | mqttx pub -L mqtt://user:secret@broker/temp -l -q 1
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
+#[command(group = ArgGroup::new("payload").args(PayloadFlags::NAMES).arg("stdin_line").required(true))]
 pub(crate) struct Args {
     /// Topic; may also stand in the URL
     #[arg(short = 't', long, value_name = "TOPIC", allow_hyphen_values = true)]
@@ -64,29 +66,16 @@ pub(crate) struct Args {
     connection: ConnectionFlags,
 }
 
-/// Where the payload comes from.
+/// Where the payloads come from.
 #[derive(clap::Args, Clone, Debug)]
-#[group(required = true, multiple = false)]
+#[group(skip)]
 struct Payload {
-    /// The message
-    #[arg(short = 'm', long, value_name = "MSG", allow_hyphen_values = true)]
-    message: Option<OsString>,
-
-    /// A file is the message
-    #[arg(short = 'f', long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    whole: PayloadFlags,
 
     /// Each line of standard input is a message
     #[arg(short = 'l', long)]
     stdin_line: bool,
-
-    /// An empty message
-    #[arg(short = 'n', long)]
-    null_message: bool,
-
-    /// All of standard input is one message
-    #[arg(short = 's', long)]
-    stdin_file: bool,
 }
 
 impl Args {

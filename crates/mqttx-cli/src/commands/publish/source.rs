@@ -1,8 +1,6 @@
 //! Where the payloads of `pub` come from.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +9,7 @@ use tokio::time::Instant;
 
 use super::Payload;
 use crate::exit::Failure;
-
-/// What fits into a packet: the largest remaining length, in bytes.
-const LARGEST: u64 = 268_435_455;
+use crate::flags::LARGEST_PAYLOAD;
 
 /// Lines that are handed over at once, if they are there.
 const BATCH: usize = 256;
@@ -36,18 +32,10 @@ impl Source {
     /// # Errors
     /// A file or standard input that cannot be read, or is larger than any packet.
     pub(super) fn open(payload: Payload, repeat: u64, delay: Duration) -> Result<Self, Failure> {
-        let payload = if payload.stdin_line {
+        if payload.stdin_line {
             return Ok(Self::Lines { batches: read_lines(), next: Vec::new().into_iter() });
-        } else if let Some(message) = payload.message {
-            message.into_vec()
-        } else if let Some(path) = payload.file {
-            read_file(&path)?
-        } else if payload.stdin_file {
-            read_all(io::stdin().lock(), "standard input")?
-        } else {
-            Vec::new()
-        };
-        let payload = Bytes::from(payload);
+        }
+        let payload = Bytes::from(payload.whole.read()?);
         Ok(Self::Repeated { payload, left: repeat, delay, next: Instant::now() })
     }
 
@@ -86,26 +74,6 @@ impl Source {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let file = std::fs::File::open(path)
-        .map_err(|error| Failure::runtime(format_args!("file {}: {error}", path.display())))?;
-    read_all(file, &format!("file {}", path.display()))
-}
-
-fn read_all(input: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    input
-        .take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::runtime(format_args!("{name}: {error}")))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Failure::runtime(format_args!(
-            "{name} is larger than the {LARGEST} bytes of a packet"
-        )));
-    }
-    Ok(bytes)
-}
-
 fn read_lines() -> mpsc::Receiver<io::Result<Vec<Bytes>>> {
     let (send, receive) = mpsc::channel(1);
     std::thread::spawn(move || {
@@ -137,14 +105,14 @@ fn next_batch(input: &mut BufReader<impl Read>) -> Option<io::Result<Vec<Bytes>>
 /// A line without its line feed; the last one may have none.
 fn next_line(input: &mut impl BufRead) -> Option<io::Result<Bytes>> {
     let mut line = Vec::new();
-    match input.take(LARGEST + 1).read_until(b'\n', &mut line) {
+    match input.take(LARGEST_PAYLOAD + 1).read_until(b'\n', &mut line) {
         Ok(0) => return None,
         Ok(_) => {}
         Err(error) => return Some(Err(error)),
     }
     if line.last() == Some(&b'\n') {
         line.pop();
-    } else if line.len() as u64 > LARGEST {
+    } else if line.len() as u64 > LARGEST_PAYLOAD {
         return Some(Err(io::Error::other("a line is larger than any packet")));
     }
     Some(Ok(Bytes::from(line)))

@@ -9,8 +9,9 @@ use mqttx::proto::{QoS, RetainHandling, SubscribeOptions, Version, split_shared,
 
 use crate::commands::block_on;
 use crate::exit::{Failure, Outcome};
-use crate::flags::{Connection, ConnectionFlags, Packet, PersistFlags, parse_qos, parse_seconds};
-use crate::output::{Format, Style};
+use crate::flags::{
+    Connection, ConnectionFlags, Packet, PersistFlags, StyleFlags, parse_qos, parse_seconds,
+};
 use crate::signal::StopSignals;
 use subscriber::Subscriber;
 
@@ -53,6 +54,9 @@ pub(crate) struct Args {
     style: StyleFlags,
 
     #[command(flatten)]
+    retained: RetainedFlags,
+
+    #[command(flatten)]
     options: OptionFlags,
 
     #[command(flatten)]
@@ -62,33 +66,10 @@ pub(crate) struct Args {
     connection: ConnectionFlags,
 }
 
-/// What is printed of a message.
-#[derive(clap::Args, Clone, Debug)]
+/// Which messages are printed.
+#[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Output")]
-struct StyleFlags {
-    /// Print topic, space, payload
-    #[arg(short = 'v', long, conflicts_with_all = ["format", "json"])]
-    verbose: bool,
-
-    /// Print in this format: the sequences of mosquitto_sub
-    ///
-    /// %t topic, %p payload, %x %X payload in hex, %l payload length, %q QoS, %r retain,
-    /// %m packet id, %j %J JSON with quoted or verbatim payload, %I time, %U Unix time, %C content
-    /// type, %D correlation data, %E expiry, %F payload format, %R response topic, %S subscription
-    /// id, %P user properties, %A topic alias, %% a percent sign; with -, 0, width and .precision
-    /// as in printf. @Y @m @d @H @M @S @N ... as in strftime. \n \t \0 \a \e \r \v \\.
-    #[arg(short = 'F', long, value_name = "FORMAT", conflicts_with = "json",
-        allow_hyphen_values = true, value_parser = Format::parse)]
-    format: Option<Format>,
-
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
-
-    /// No line break after a message
-    #[arg(short = 'N', long)]
-    no_newline: bool,
-
+struct RetainedFlags {
     /// Do not print retained messages
     #[arg(short = 'R', long, conflicts_with = "retained_only")]
     no_retained: bool,
@@ -163,19 +144,9 @@ impl Args {
             wait: self.wait,
             exit_after_subscribe: self.exit_after_subscribe,
             style: self.style,
+            retained: self.retained,
             connection,
         })
-    }
-}
-
-impl StyleFlags {
-    fn style(&self) -> Style {
-        match &self.format {
-            Some(format) => Style::Format(format.clone()),
-            None if self.json => Style::Json,
-            None if self.verbose => Style::Verbose,
-            None => Style::Payload,
-        }
     }
 }
 
@@ -206,6 +177,7 @@ struct Plan {
     wait: Option<Duration>,
     exit_after_subscribe: bool,
     style: StyleFlags,
+    retained: RetainedFlags,
     connection: Connection,
 }
 

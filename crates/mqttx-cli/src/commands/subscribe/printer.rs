@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Zoned;
 use mqttx::Message;
 use tokio::sync::Notify;
 
-use super::StyleFlags;
-use crate::exit::{Failure, warn};
-use crate::output::{self, NotJson, Received, Style};
+use super::RetainedFlags;
+use crate::exit::Failure;
+use crate::flags::StyleFlags;
+use crate::output::{self, Style};
 
 /// Shared by the routes of `sub`: one message at a time, in the order in which they come.
 #[derive(Debug)]
@@ -34,12 +34,12 @@ struct State {
 
 impl Printer {
     /// Prints up to `count` messages.
-    pub(super) fn new(flags: &StyleFlags, count: Option<u64>) -> Self {
+    pub(super) fn new(style: &StyleFlags, retained: RetainedFlags, count: Option<u64>) -> Self {
         Self {
-            style: flags.style(),
-            no_newline: flags.no_newline,
-            retained: !flags.no_retained,
-            live: !flags.retained_only,
+            style: style.style(),
+            no_newline: style.no_newline,
+            retained: !retained.no_retained,
+            live: !retained.retained_only,
             state: Mutex::new(State { left: count, failure: None, buffer: Vec::new() }),
             stopped: AtomicBool::new(false),
             finished: Notify::new(),
@@ -58,7 +58,9 @@ impl Printer {
             message.ack();
             return;
         }
-        if let Err(failure) = self.print(message, &mut state.buffer) {
+        let printed =
+            output::print_message(message, &self.style, self.no_newline, &mut state.buffer);
+        if let Err(failure) = printed {
             state.failure = Some(failure);
             self.finish();
             return;
@@ -95,25 +97,5 @@ impl Printer {
     fn finish(&self) {
         self.stopped.store(true, Ordering::Release);
         self.finished.notify_one();
-    }
-
-    fn print(&self, message: &Message, buffer: &mut Vec<u8>) -> Result<(), Failure> {
-        let received = Received {
-            session: message.session(),
-            topic: message.topic(),
-            payload: message.payload(),
-            qos: message.qos(),
-            retain: message.retain(),
-            dup: message.dup(),
-            packet_id: message.packet_id().map(|id| id.get()),
-            properties: message.properties(),
-        };
-        buffer.clear();
-        if let Err(NotJson) = self.style.write(&received, &Zoned::now(), self.no_newline, buffer) {
-            let topic = message.topic();
-            warn(format_args!("warning: the payload is not valid JSON, topic {topic}"));
-        }
-        output::print(buffer)
-            .map_err(|error| Failure::runtime(format_args!("standard output: {error}")))
     }
 }

@@ -50,7 +50,7 @@ enum End {
 impl Subscriber {
     pub(super) fn new(plan: Plan) -> Result<Self, Failure> {
         let client = Client::new(&plan.connection)?;
-        let printer = Arc::new(Printer::new(&plan.style, plan.count));
+        let printer = Arc::new(Printer::new(&plan.style, plan.retained, plan.count));
         let routes = everything(&plan.filters)
             .iter()
             .map(|filter| route(client.session(), filter, &printer))
