@@ -65,3 +65,10 @@ pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
 #[cfg(feature = "redis")]
 pub use store::{OnStoreError, RedisStore};
 pub use transport::{Endpoint, EndpointError, Scheme};
+
+/// The examples of the guides are compiled with the documentation's.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/from-go.md")]
+    struct FromGo;
+}
