@@ -6,6 +6,7 @@
 mod alias;
 mod arena;
 mod config;
+mod context;
 mod dispatch;
 mod event;
 mod getters;
@@ -17,6 +18,7 @@ mod lazy;
 mod link;
 mod outgoing;
 mod packet_ids;
+mod polls;
 mod record;
 mod restore;
 mod subscriptions;
@@ -27,8 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::packet::{FrameStatus, PINGREQ, frame};
-use crate::write_queue::Transmit;
-use crate::{DecodeError, Disconnect, PacketType, PropertiesRef, ReasonCode};
+use crate::{PropertiesRef, ReasonCode};
 
 pub use config::{Clock, Config, OutboxLimits, WillMessage};
 pub use event::{
@@ -42,6 +43,7 @@ pub use record::{
 };
 pub use subscriptions::Subscription;
 
+use context::Context;
 use incoming::Incoming;
 use lazy::{Lazy, SeldomQueue};
 use link::{Link, Stage};
@@ -62,80 +64,6 @@ pub enum Phase {
     Online,
     /// The last bytes are to be flushed, then the transport is to be closed.
     Closing,
-}
-
-/// What every component may need: the connection, ids, records, and what is to be told.
-#[derive(Debug)]
-struct Context {
-    config: Arc<Config>,
-    /// `Some` between `handle_connected` and `handle_disconnected`.
-    link: Option<Box<Link>>,
-    ids: PacketIds,
-    journal: Journal,
-    events: SeldomQueue<Event>,
-    completions: VecDeque<Completion>,
-}
-
-impl Context {
-    /// The instant of a Unix time in milliseconds.
-    fn clock_instant(&self, unix_ms: u64) -> Option<Instant> {
-        self.config.clock?.instant(unix_ms)
-    }
-
-    /// The server was asked for all filters and answered: said once on each connection.
-    fn subscribed(&mut self) {
-        let Some(link) = self.link.as_mut().filter(|link| link.is_online() && !link.ready) else {
-            return;
-        };
-        link.ready = true;
-        if std::mem::take(&mut link.resuming) {
-            self.journal.push(|| Record::Resumed);
-        }
-        self.events.push_back(Event::Ready);
-    }
-
-    fn complete(&mut self, token: Token, outcome: Outcome) {
-        if token != NO_TOKEN {
-            self.completions.push_back(Completion { token, outcome });
-        }
-    }
-
-    /// Ends the connection; with something on its way the driver flushes first.
-    fn close(&mut self, cause: CloseCause) {
-        if let Some(link) = self.link.as_mut().filter(|link| link.stage != Stage::Closing) {
-            link.stage = Stage::Closing;
-            self.events.push_back(Event::Closing(cause));
-        }
-    }
-
-    fn disconnect(&mut self, reason: ReasonCode, properties: PropertiesRef<'_>, cause: CloseCause) {
-        let version = self.config.version;
-        if let Some(link) = self.link.as_mut().filter(|link| link.stage != Stage::Closing) {
-            // Properties that are too long for the packet or the server are left out rather than the packet.
-            let full = Disconnect { reason, properties };
-            let limit = link.limits.maximum_packet_size as usize;
-            let out = link.writes.bytes_mut();
-            let before = out.len();
-            if full.encode(version, out).is_err() || out.len() - before > limit {
-                out.truncate(before);
-                let _ = Disconnect::new(reason).encode(version, out);
-            }
-        }
-        self.close(cause);
-    }
-
-    /// The peer broke the protocol `[MQTT-4.13.1-1]`.
-    fn fault(&mut self, error: DecodeError) {
-        let cause = CloseCause::Protocol(error);
-        if self.link.as_ref().is_some_and(|link| link.has_reasons) {
-            // Some faults have a code of their own that DISCONNECT may not carry, such as a CONNECT of another version.
-            let reason = Some(error.reason).filter(|r| r.is_valid_in(PacketType::Disconnect));
-            let reason = reason.unwrap_or(ReasonCode::PROTOCOL_ERROR);
-            self.disconnect(reason, PropertiesRef::EMPTY, cause);
-        } else {
-            self.close(cause);
-        }
-    }
 }
 
 /// Which server session our state belongs to.
@@ -437,68 +365,6 @@ impl Session {
         if self.cx.completions.is_empty() {
             self.cx.completions = VecDeque::new();
         }
-    }
-}
-
-/// What the driver must do next.
-impl Session {
-    /// Moves the encoded bytes to `out`; `false`: there are none.
-    pub fn poll_transmit(&mut self, out: &mut Transmit) -> bool {
-        match self.cx.link.as_mut() {
-            Some(link) if !link.writes.is_empty() && self.cx.journal.is_synced(link.hold_until) => {
-                link.on_taken(link.writes.len());
-                out.take(&mut link.writes);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether [`poll_transmit`](Self::poll_transmit) has bytes.
-    #[must_use]
-    pub fn has_transmit(&self) -> bool {
-        let journal = &self.cx.journal;
-        self.cx
-            .link
-            .as_ref()
-            .is_some_and(|link| !link.writes.is_empty() && journal.is_synced(link.hold_until))
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let link = self.cx.link.as_ref().filter(|link| link.stage != Stage::Closing);
-        let deadline = link.and_then(|link| link.timer.deadline());
-        match (deadline, self.outbox.next_expiry()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
-    /// The next event.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.cx.events.pop_front()
-    }
-
-    /// The end of a command that somebody waits for.
-    pub fn poll_completion(&mut self) -> Option<Completion> {
-        self.cx.completions.pop_front()
-    }
-
-    /// Whether [`poll_store`](Self::poll_store) has records.
-    #[must_use]
-    pub fn has_records(&self) -> bool {
-        !self.cx.journal.is_empty()
-    }
-
-    /// Queued messages that the store is to give back: [`handle_fetched`](Self::handle_fetched) answers. At most one at a time.
-    pub fn poll_fetch(&mut self) -> Option<FetchRequest> {
-        self.outbox.used()?.poll_fetch(&self.cx)
-    }
-
-    /// Moves the records to store to `out` and returns the position of the last one ever.
-    pub fn poll_store(&mut self, out: &mut RecordBatch) -> Lsn {
-        self.cx.journal.take(out)
     }
 }
 
