@@ -1,15 +1,18 @@
-//! Looking for single bytes in topics and strings, eight at a time: these are short, so that setting up a vector loop and
+//! Looking for single bytes in topics and strings, a block at a time: these are short, so that setting up a loop over vectors and
 //! finishing its rest would cost more than the loop itself.
 
 /// Whether one of the wanted bytes occurs.
 #[inline]
 pub(crate) fn contains_any<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
-    let Some(last) = bytes.last_chunk() else {
-        return bytes.iter().any(|byte| wanted.contains(byte));
-    };
-    // The last word overlaps the one before it, which saves a loop over the rest.
-    let (words, _) = bytes.as_chunks();
-    has(last, wanted) || words.iter().any(|word| has(word, wanted))
+    // The last block overlaps the one before it, which saves a loop over the rest.
+    if let Some(last) = bytes.last_chunk() {
+        let (blocks, _) = bytes.as_chunks();
+        return has(last, wanted) || blocks.iter().any(|block| has(block, wanted));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return word_has(first, wanted) || word_has(last, wanted);
+    }
+    bytes.iter().any(|byte| wanted.contains(byte))
 }
 
 /// Where the byte is first.
@@ -26,9 +29,16 @@ pub(crate) fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
     Some(bytes.len() - rest.len() + at)
 }
 
+/// Whether one of the wanted bytes is in the block, which is one vector register: every byte is compared, without a branch.
+#[inline]
+fn has<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> bool {
+    let is_wanted = |byte: u8| wanted.iter().fold(false, |found, wanted| found | (byte == *wanted));
+    block.iter().fold(false, |found, byte| found | is_wanted(*byte))
+}
+
 /// Whether one of the wanted bytes is in the word.
 #[inline]
-fn has<const N: usize>(word: &[u8; 8], wanted: [u8; N]) -> bool {
+fn word_has<const N: usize>(word: &[u8; 8], wanted: [u8; N]) -> bool {
     let word = u64::from_le_bytes(*word);
     let zeros = wanted.iter().map(|byte| zero_bytes(word ^ (EVERY * u64::from(*byte))));
     zeros.fold(0, |all, zeros| all | zeros) != 0

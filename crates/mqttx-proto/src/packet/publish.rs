@@ -5,9 +5,7 @@ use crate::error::{DecodeError, EncodeError};
 use crate::property::{PropertiesRef, PropertyContext, PropertyId};
 use crate::scan::contains_any;
 use crate::types::{PacketId, QoS, Version};
-use crate::wire::{
-    ILL_FORMED, NUL, Reader, checked_length, put_binary, put_header, put_u16, varint_len,
-};
+use crate::wire::{ILL_FORMED, NUL, Reader, checked_length, put_varint, varint_len};
 
 /// A message on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,33 +158,58 @@ pub fn encode_publish(
 ) -> Result<PublishLayout, EncodeError> {
     let remaining = remaining_length(version, qos, topic.len(), properties, payload_len);
     let length = checked_length(remaining)?;
-    let start = out.len();
-    out.reserve(5 + remaining - payload_len);
-    let flags = (qos as u8) << 1 | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 };
-    put_header(out, 0x30 | flags, length);
-    let header_len = out.len() - start;
-    if let Err(error) = put_binary(out, "topic name", topic.as_bytes()) {
-        out.truncate(start);
-        return Err(error);
-    }
-    let mut packet_id_offset = None;
-    if qos != QoS::AtMostOnce {
-        packet_id_offset = Some(out.len() - start);
-        put_u16(out, packet_id);
-    }
-    properties.put(version, out)?;
-    let message_expiry_offset = match version {
-        Version::V311 => None,
-        Version::V5 => properties
-            .value_offset(PropertyId::MessageExpiryInterval)
-            .map(|offset| out.len() - start - properties.as_bytes().len() + offset),
+    let Ok(topic_len) = u16::try_from(topic.len()) else {
+        return Err(EncodeError::FieldTooLong { field: "topic name", len: topic.len() });
     };
+    let flags = (qos as u8) << 1 | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 };
+    let header_len = 1 + varint_len(length);
+    out.reserve(header_len + remaining - payload_len);
+    put_start(out, 0x30 | flags, length, topic_len);
+    out.extend_from_slice(topic.as_bytes());
+    let behind_topic = header_len + 2 + topic.len();
+    let packet_id_offset = (qos != QoS::AtMostOnce).then_some(behind_topic);
+    let [high, low] = packet_id.to_be_bytes();
+    let mut message_expiry_offset = None;
+    // Without properties a few bytes follow, written at once.
+    match (qos, version, properties.is_empty()) {
+        (QoS::AtMostOnce, Version::V311, _) => {}
+        (QoS::AtMostOnce, Version::V5, true) => out.push(0),
+        (_, Version::V311, _) => out.extend_from_slice(&[high, low]),
+        (_, Version::V5, true) => out.extend_from_slice(&[high, low, 0]),
+        (_, Version::V5, false) => {
+            if qos != QoS::AtMostOnce {
+                out.extend_from_slice(&[high, low]);
+            }
+            properties.put(version, out)?;
+            let end = header_len + remaining - payload_len;
+            let offset = properties.value_offset(PropertyId::MessageExpiryInterval);
+            message_expiry_offset = offset.map(|offset| end - properties.as_bytes().len() + offset);
+        }
+    }
     Ok(PublishLayout {
         header_offset: 0,
         packet_id_offset,
         message_expiry_offset,
         total_len: header_len + remaining,
     })
+}
+
+/// Appends the fixed header and the length of the topic name; nearly always four or five bytes, written at once.
+#[inline]
+fn put_start(out: &mut Vec<u8>, first_byte: u8, length: u32, topic_len: u16) {
+    let [high, low] = topic_len.to_be_bytes();
+    match length {
+        0..=0x7F => out.extend_from_slice(&[first_byte, length as u8, high, low]),
+        0x80..=0x3FFF => {
+            let (first, second) = (length as u8 | 0x80, (length >> 7) as u8);
+            out.extend_from_slice(&[first_byte, first, second, high, low]);
+        }
+        _ => {
+            out.push(first_byte);
+            put_varint(out, length);
+            out.extend_from_slice(&[high, low]);
+        }
+    }
 }
 
 #[inline]
