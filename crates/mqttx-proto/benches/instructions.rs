@@ -22,7 +22,7 @@ use std::process::ExitCode;
 type Run = fn(usize);
 
 /// Every scenario under the name that its count is recorded with.
-const SCENARIOS: [(&str, Run); 20] = [
+const SCENARIOS: [(&str, Run); 23] = [
     ("encode-publish", codec::encode_publish),
     ("encode-publish-properties", codec::encode_publish_with_properties),
     ("encode-puback", codec::encode_puback),
@@ -37,6 +37,9 @@ const SCENARIOS: [(&str, Run); 20] = [
     ("publish-qos1", session::publish_qos1),
     ("publish-qos2", session::publish_qos2),
     ("publish-qos1-v311", session::publish_qos1_v311),
+    ("submit-qos0", session::submit_qos0),
+    ("submit-qos1", session::submit_qos1),
+    ("submit-qos1-ahead", session::submit_qos1_ahead),
     ("publish-qos1-stored", session::publish_qos1_stored),
     ("publish-qos2-stored", session::publish_qos2_stored),
     ("receive-qos0", session::receive_qos0),

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mqttx_proto::{
-    Ack, Config, ConnAck, Inbound, Outgoing, PacketId, PacketType, Priority, PropertiesRef,
-    Publish, QoS, ReasonCode, RecordBatch, Session, Transmit, Version,
+    Ack, Config, ConnAck, Inbound, NO_TOKEN, Outgoing, PacketId, PacketType, Priority,
+    PropertiesRef, Publish, QoS, ReasonCode, RecordBatch, Session, Transmit, Version,
 };
 
 use crate::codec::{PAYLOAD, TOPIC};
@@ -25,6 +25,26 @@ pub(crate) fn publish_qos0(times: usize) {
 
 pub(crate) fn publish_qos1(times: usize) {
     publish(Config::new(Version::V5), QoS::AtLeastOnce, &[PacketType::PubAck], times);
+}
+
+/// Nobody waits for the end of the messages.
+pub(crate) fn submit_qos0(times: usize) {
+    let flow = Flow { answers: &[], ahead: 0, awaited: false };
+    publish_in(Config::new(Version::V5), QoS::AtMostOnce, &flow, times);
+}
+
+/// Nobody waits for the end of the messages.
+pub(crate) fn submit_qos1(times: usize) {
+    let flow = Flow { answers: &[PacketType::PubAck], ahead: 0, awaited: false };
+    publish_in(Config::new(Version::V5), QoS::AtLeastOnce, &flow, times);
+}
+
+/// The publisher is ahead of the server: messages wait in the queue until those in flight are acknowledged.
+pub(crate) fn submit_qos1_ahead(times: usize) {
+    let mut config = Config::new(Version::V5);
+    config.max_in_flight = TURN as u16;
+    let flow = Flow { answers: &[PacketType::PubAck], ahead: 4 * TURN, awaited: false };
+    publish_in(config, QoS::AtLeastOnce, &flow, times);
 }
 
 pub(crate) fn publish_qos2(times: usize) {
@@ -60,10 +80,23 @@ pub(crate) fn receive_qos2_stored(times: usize) {
     receive(stored(), QoS::ExactlyOnce, times);
 }
 
-/// `answers`: what the server says to each message, in turn.
 fn publish(config: Config, qos: QoS, answers: &[PacketType], times: usize) {
+    publish_in(config, qos, &Flow { answers, ahead: 0, awaited: true }, times);
+}
+
+/// How messages are published.
+struct Flow<'a> {
+    /// What the server says to each message, in turn.
+    answers: &'a [PacketType],
+    /// Messages that are published before the first answer.
+    ahead: usize,
+    /// Somebody waits for their end.
+    awaited: bool,
+}
+
+fn publish_in(config: Config, qos: QoS, flow: &Flow<'_>, times: usize) {
     let mut turns = Turns::connect(config);
-    let mut answers: Vec<Vec<u8>> = answers.iter().map(|&answer| acks(answer)).collect();
+    let mut answers: Vec<Vec<u8>> = flow.answers.iter().map(|&answer| acks(answer)).collect();
     let payload = Bytes::from_static(&PAYLOAD);
     let message = Outgoing {
         topic: TOPIC,
@@ -74,9 +107,13 @@ fn publish(config: Config, qos: QoS, answers: &[PacketType], times: usize) {
         expires_at: None,
         priority: Priority::LOWEST,
     };
+    for _ in 0..flow.ahead {
+        turns.session.publish(turns.now, &message, NO_TOKEN).unwrap();
+    }
     let mut next_id = 1;
     for _ in 0..WARM_UP + times / TURN {
-        for token in 1..=TURN as u64 {
+        for number in 1..=TURN as u64 {
+            let token = if flow.awaited { number } else { NO_TOKEN };
             turns.session.publish(turns.now, black_box(&message), token).unwrap();
         }
         turns.finish();
@@ -94,9 +131,9 @@ fn publish(config: Config, qos: QoS, answers: &[PacketType], times: usize) {
             black_box(completion);
             completed += 1;
         }
-        assert_eq!(completed, TURN);
+        assert_eq!(completed, if flow.awaited { TURN } else { 0 });
     }
-    assert_eq!(turns.session.outbox().messages, 0);
+    assert_eq!(turns.session.outbox().messages, flow.ahead);
 }
 
 fn receive(config: Config, qos: QoS, times: usize) {

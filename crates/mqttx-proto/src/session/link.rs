@@ -1,6 +1,5 @@
 //! Everything that is valid for ONE network connection; dropped with it, so that nothing stale survives.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::write_queue::WriteQueue;
@@ -12,6 +11,7 @@ use super::event::Token;
 use super::handshake;
 use super::record::Lsn;
 use super::timer::Timer;
+use super::unwritten::Unwritten;
 
 /// What the server allows on this connection, from CONNACK; the defaults of the specification where it says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,8 +104,8 @@ pub(crate) struct Link {
     /// Bytes that the socket took so far.
     written: u64,
     write_limit: u64,
-    /// QoS 0 messages whose last byte has that position in the stream, and who waits.
-    unwritten: VecDeque<(u64, Token)>,
+    /// QoS 0 messages that the socket has not taken completely.
+    unwritten: Unwritten,
 }
 
 impl Link {
@@ -128,7 +128,7 @@ impl Link {
             taken: 0,
             written: 0,
             write_limit: config.write_buffer_limit as u64,
-            unwritten: VecDeque::new(),
+            unwritten: Unwritten::default(),
         }
     }
 
@@ -150,9 +150,9 @@ impl Link {
         self.position() == self.written
     }
 
-    /// A QoS 0 message was encoded last.
-    pub(crate) fn on_qos0_encoded(&mut self, token: Token) {
-        self.unwritten.push_back((self.position(), token));
+    /// A QoS 0 message of `len` bytes was encoded last.
+    pub(crate) fn on_qos0_encoded(&mut self, len: u32, token: Token) {
+        self.unwritten.push(self.position(), len, token);
     }
 
     pub(crate) fn on_taken(&mut self, bytes: usize) {
@@ -163,19 +163,15 @@ impl Link {
         self.written += bytes as u64;
     }
 
-    /// The next QoS 0 message that the socket took completely.
+    /// Who waits for the next QoS 0 message that the socket took completely.
     pub(crate) fn next_written(&mut self) -> Option<Token> {
-        let (position, token) = *self.unwritten.front()?;
-        if position > self.written {
-            return None;
-        }
-        self.unwritten.pop_front();
-        Some(token)
+        self.unwritten.pop(self.written)
     }
 
-    /// The QoS 0 messages that the socket did not take completely.
-    pub(crate) fn take_unwritten(&mut self) -> VecDeque<(u64, Token)> {
-        std::mem::take(&mut self.unwritten)
+    /// How many QoS 0 messages the socket did not take completely, and who waits for them.
+    pub(crate) fn take_unwritten(&mut self) -> (u64, impl Iterator<Item = Token> + use<>) {
+        let unwritten = std::mem::take(&mut self.unwritten);
+        (unwritten.count(self.written), unwritten.into_tokens())
     }
 
     pub(crate) fn has_unwritten_messages(&self) -> bool {
@@ -185,7 +181,7 @@ impl Link {
     /// Gives memory that bursts needed back.
     pub(crate) fn shrink(&mut self) {
         if self.unwritten.is_empty() {
-            self.unwritten = VecDeque::new();
+            self.unwritten = Unwritten::default();
         }
         if self.writes.is_empty() {
             self.writes = WriteQueue::default();

@@ -23,6 +23,7 @@ mod record;
 mod restore;
 mod subscriptions;
 mod timer;
+mod unwritten;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

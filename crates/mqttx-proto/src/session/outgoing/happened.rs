@@ -128,13 +128,11 @@ impl Outbox {
 
     /// The connection is gone. QoS 0 that the socket did not take is lost, and said so.
     pub(crate) fn on_disconnected(&mut self, cx: &mut Context, link: &mut Link) {
-        let unwritten = link.take_unwritten();
-        let count = unwritten.len();
-        for (_, token) in unwritten {
-            cx.complete(token, Outcome::ConnectionLost);
-        }
+        let (count, tokens) = link.take_unwritten();
+        tokens.for_each(|token| cx.complete(token, Outcome::ConnectionLost));
         if count > 0 {
-            self.totals.dropped += count as u64;
+            self.totals.dropped += count;
+            let count = count as usize;
             cx.events
                 .push_back(Event::MessageDropped { reason: DropReason::ConnectionLost, count });
         }

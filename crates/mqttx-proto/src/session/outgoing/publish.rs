@@ -196,7 +196,7 @@ impl Outbox {
         } else {
             link.writes.bytes_mut().extend_from_slice(message.payload);
         }
-        link.on_qos0_encoded(token);
+        link.on_qos0_encoded(encoded_len as u32, token);
         self.totals.messages += 1;
         self.totals.bytes += encoded_len as u64;
         Ok(Accepted { lsn: 0, packet_len: encoded_len })

@@ -39,7 +39,7 @@ impl Outbox {
             match verdict {
                 Ok(()) => {
                     encoded.write(&self.arena, link, now, false, None);
-                    link.on_qos0_encoded(token);
+                    link.on_qos0_encoded(encoded.len, token);
                     self.totals.messages += 1;
                     self.totals.bytes += u64::from(encoded.len);
                     self.discard(&encoded);
