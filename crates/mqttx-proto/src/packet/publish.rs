@@ -67,17 +67,16 @@ impl<'a> Publish<'a> {
             return Err(EncodeError::PacketId);
         }
         let packet_id = self.packet_id.map_or(0, PacketId::get);
-        encode_publish(
-            version,
-            self.dup,
-            self.qos,
-            self.retain,
-            self.topic,
+        let head = Head {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
             packet_id,
-            self.properties,
-            self.payload.len(),
-            out,
-        )?;
+            properties: self.properties,
+            payload_len: self.payload.len(),
+        };
+        head.encode(version, out)?;
         out.extend_from_slice(self.payload);
         Ok(())
     }
@@ -144,7 +143,6 @@ pub struct PublishLayout {
 /// # Errors
 /// The packet or the topic name is too long; nothing was appended.
 #[expect(clippy::too_many_arguments, reason = "these are the fields of the packet")]
-#[inline]
 pub fn encode_publish(
     version: Version,
     dup: bool,
@@ -156,46 +154,72 @@ pub fn encode_publish(
     payload_len: usize,
     out: &mut Vec<u8>,
 ) -> Result<PublishLayout, EncodeError> {
-    let remaining = remaining_length(version, qos, topic.len(), properties, payload_len);
-    let length = checked_length(remaining)?;
-    let Ok(topic_len) = u16::try_from(topic.len()) else {
-        return Err(EncodeError::FieldTooLong { field: "topic name", len: topic.len() });
-    };
-    let flags = (qos as u8) << 1 | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 };
-    let header_len = 1 + varint_len(length);
-    out.reserve(header_len + remaining - payload_len);
-    put_start(out, 0x30 | flags, length, topic_len);
-    out.extend_from_slice(topic.as_bytes());
-    let behind_topic = header_len + 2 + topic.len();
-    let packet_id_offset = (qos != QoS::AtMostOnce).then_some(behind_topic);
-    let [high, low] = packet_id.to_be_bytes();
-    let mut message_expiry_offset = None;
-    // Without properties a few bytes follow, written at once.
-    match (qos, version, properties.is_empty()) {
-        (QoS::AtMostOnce, Version::V311, _) => {}
-        (QoS::AtMostOnce, Version::V5, true) => out.push(0),
-        (_, Version::V311, _) => out.extend_from_slice(&[high, low]),
-        (_, Version::V5, true) => out.extend_from_slice(&[high, low, 0]),
-        (_, Version::V5, false) => {
-            if qos != QoS::AtMostOnce {
-                out.extend_from_slice(&[high, low]);
+    let head = Head { dup, qos, retain, topic, packet_id, properties, payload_len };
+    head.encode(version, out)
+}
+
+/// A PUBLISH but for its payload.
+pub(crate) struct Head<'a> {
+    pub(crate) dup: bool,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) topic: &'a str,
+    pub(crate) packet_id: u16,
+    pub(crate) properties: PropertiesRef<'a>,
+    pub(crate) payload_len: usize,
+}
+
+impl Head<'_> {
+    /// [`encode_publish`], part of its caller: what that knows is decided when it is compiled.
+    #[inline(always)]
+    pub(crate) fn encode(
+        &self,
+        version: Version,
+        out: &mut Vec<u8>,
+    ) -> Result<PublishLayout, EncodeError> {
+        let Self { dup, qos, retain, topic, packet_id, properties, payload_len } = *self;
+        let remaining = remaining_length(version, qos, topic.len(), properties, payload_len);
+        let length = checked_length(remaining)?;
+        let Ok(topic_len) = u16::try_from(topic.len()) else {
+            return Err(EncodeError::FieldTooLong { field: "topic name", len: topic.len() });
+        };
+        let flags = (qos as u8) << 1 | if dup { DUP } else { 0 } | if retain { RETAIN } else { 0 };
+        let header_len = 1 + varint_len(length);
+        out.reserve(header_len + remaining - payload_len);
+        put_start(out, 0x30 | flags, length, topic_len);
+        out.extend_from_slice(topic.as_bytes());
+        let behind_topic = header_len + 2 + topic.len();
+        let packet_id_offset = (qos != QoS::AtMostOnce).then_some(behind_topic);
+        let [high, low] = packet_id.to_be_bytes();
+        let mut message_expiry_offset = None;
+        // Without properties a few bytes follow, written at once.
+        match (qos, version, properties.is_empty()) {
+            (QoS::AtMostOnce, Version::V311, _) => {}
+            (QoS::AtMostOnce, Version::V5, true) => out.push(0),
+            (_, Version::V311, _) => out.extend_from_slice(&[high, low]),
+            (_, Version::V5, true) => out.extend_from_slice(&[high, low, 0]),
+            (_, Version::V5, false) => {
+                if qos != QoS::AtMostOnce {
+                    out.extend_from_slice(&[high, low]);
+                }
+                properties.put(version, out)?;
+                let end = header_len + remaining - payload_len;
+                let offset = properties.value_offset(PropertyId::MessageExpiryInterval);
+                message_expiry_offset =
+                    offset.map(|offset| end - properties.as_bytes().len() + offset);
             }
-            properties.put(version, out)?;
-            let end = header_len + remaining - payload_len;
-            let offset = properties.value_offset(PropertyId::MessageExpiryInterval);
-            message_expiry_offset = offset.map(|offset| end - properties.as_bytes().len() + offset);
         }
+        Ok(PublishLayout {
+            header_offset: 0,
+            packet_id_offset,
+            message_expiry_offset,
+            total_len: header_len + remaining,
+        })
     }
-    Ok(PublishLayout {
-        header_offset: 0,
-        packet_id_offset,
-        message_expiry_offset,
-        total_len: header_len + remaining,
-    })
 }
 
 /// Appends the fixed header and the length of the topic name; nearly always four or five bytes, written at once.
-#[inline]
+#[inline(always)]
 fn put_start(out: &mut Vec<u8>, first_byte: u8, length: u32, topic_len: u16) {
     let [high, low] = topic_len.to_be_bytes();
     match length {

@@ -48,6 +48,7 @@ impl Arena {
     }
 
     /// Lets `write` append at most `bound` bytes and remembers them.
+    #[inline(always)]
     pub(crate) fn insert<E>(
         &mut self,
         bound: usize,
@@ -66,6 +67,19 @@ impl Arena {
         }
         chunk.live += 1;
         Ok(Span { chunk: index as u32, start: start as u32, end: chunk.bytes.len() as u32 })
+    }
+
+    /// Remembers a copy of the bytes.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Span {
+        self.make_room(bytes.len());
+        let Some(chunk) = self.chunks.get_mut(self.current) else {
+            // make_room always leaves a current chunk.
+            return Span::EMPTY;
+        };
+        let start = chunk.bytes.len();
+        chunk.bytes.extend_from_slice(bytes);
+        chunk.live += 1;
+        Span { chunk: self.current as u32, start: start as u32, end: chunk.bytes.len() as u32 }
     }
 
     pub(crate) fn get(&self, span: Span) -> &[u8] {
@@ -103,12 +117,15 @@ impl Arena {
         self.chunks.iter().map(|c| c.bytes.capacity()).sum()
     }
 
+    #[inline(always)]
     fn make_room(&mut self, bound: usize) {
-        if let Some(chunk) = self.chunks.get(self.current)
-            && chunk.bytes.capacity() - chunk.bytes.len() >= bound
-        {
-            return;
+        let has_room = |chunk: &Chunk| chunk.bytes.capacity() - chunk.bytes.len() >= bound;
+        if !self.chunks.get(self.current).is_some_and(has_room) {
+            self.begin_chunk(bound);
         }
+    }
+
+    fn begin_chunk(&mut self, bound: usize) {
         self.next_size = (self.next_size * 2).clamp(FIRST_CHUNK, LARGEST_CHUNK);
         let size = self.next_size.max(bound);
         let retired = self.current;

@@ -43,6 +43,7 @@ impl Context {
         self.events.push_back(Event::Ready);
     }
 
+    #[inline]
     pub(super) fn complete(&mut self, token: Token, outcome: Outcome) {
         if token != NO_TOKEN {
             self.completions.push_back(Completion { token, outcome });

@@ -168,6 +168,7 @@ impl Session {
     ) -> usize {
         let version = self.cx.config.version;
         let mut rest = input;
+        let mut received = false;
         while let Some(link) = self.cx.link.as_mut().filter(|link| link.stage != Stage::Closing) {
             let found = match frame(rest, version, link.accepts_packets_up_to) {
                 Ok(FrameStatus::Complete(found)) => found,
@@ -177,7 +178,7 @@ impl Session {
                     break;
                 }
             };
-            link.timer.on_received(now);
+            received = true;
             let (Some(body), Some(after)) =
                 (rest.get(found.header_len..found.total_len), rest.get(found.total_len..))
             else {
@@ -189,6 +190,9 @@ impl Session {
             {
                 self.cx.fault(error);
             }
+        }
+        if received && let Some(link) = self.cx.link.as_mut() {
+            link.timer.on_received(now);
         }
         if self.phase() == Phase::Closing {
             return input.len();

@@ -16,6 +16,7 @@
 //! anything new `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`.
 //!
 //! With a store that gives messages back, only the front of each lane is in memory ([`spill`]).
+mod at_once;
 mod encoded;
 mod end;
 mod happened;
@@ -251,6 +252,7 @@ impl Outbox {
     }
 
     /// Puts a message that waits for its packet id at the end of its lane.
+    #[inline(always)]
     fn push_queued(&mut self, entry: Entry) {
         self.queued += 1;
         self.queued_bytes += entry.encoded.len as usize;

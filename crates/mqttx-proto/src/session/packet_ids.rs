@@ -30,8 +30,9 @@ pub(crate) struct PacketIds {
 
 impl PacketIds {
     /// The next free id, owned by `owner` from now on; `None` when all 65 535 are in use.
+    #[inline]
     pub(crate) fn allocate(&mut self, owner: Owner) -> Option<PacketId> {
-        if self.owners.len() >= MAX_IN_USE {
+        if self.are_exhausted() {
             return None;
         }
         if self.owners.len() >= self.owners.size() {
@@ -49,6 +50,11 @@ impl PacketIds {
                 }
             }
         }
+    }
+
+    /// Whether all 65 535 are in use.
+    pub(crate) fn are_exhausted(&self) -> bool {
+        self.owners.len() >= MAX_IN_USE
     }
 
     /// Gives an id that a store remembered to its owner again. `false`: it is in use already.

@@ -8,6 +8,7 @@ mod flows;
 mod model;
 mod rng;
 mod server;
+mod short_way;
 mod simulation;
 mod store;
 mod stored;

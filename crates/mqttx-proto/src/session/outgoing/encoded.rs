@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Outbox, Outgoing};
+use crate::packet::Head;
 use crate::session::Context;
 use crate::session::arena::Arena;
 pub(super) use crate::session::arena::Span;
@@ -12,10 +13,7 @@ use crate::session::event::{DropReason, PublishError};
 use crate::session::link::Link;
 use crate::session::record::{Priority, StoredMessage};
 use crate::write_queue::BY_REFERENCE;
-use crate::{
-    PacketId, PropertiesRef, PropertyContext, PropertyError, PropertyId, QoS, Version,
-    encode_publish,
-};
+use crate::{PacketId, PropertiesRef, PropertyContext, PropertyError, PropertyId, QoS, Version};
 
 /// An encoded PUBLISH.
 #[derive(Debug)]
@@ -44,6 +42,7 @@ pub(super) struct Expiry {
 
 impl Outbox {
     /// Encodes a message; `expiry`: when its message expiry interval is over.
+    #[inline]
     pub(super) fn encode(
         &mut self,
         version: Version,
@@ -73,6 +72,7 @@ impl Outbox {
         self.encode_parts(cx.config.version, expiry, &message, stored.payload, share).ok()
     }
 
+    #[inline(always)]
     fn encode_parts(
         &mut self,
         version: Version,
@@ -88,17 +88,7 @@ impl Outbox {
         let span = self
             .arena
             .insert(bound, |out| {
-                layout = Some(encode_publish(
-                    version,
-                    false,
-                    message.qos,
-                    message.retain,
-                    message.topic,
-                    0,
-                    message.properties,
-                    payload.len(),
-                    out,
-                )?);
+                layout = Some(message.head(payload.len()).encode(version, out)?);
                 if !by_reference {
                     out.extend_from_slice(payload);
                 }
@@ -123,6 +113,21 @@ impl Outbox {
             qos: message.qos,
             retain: message.retain,
         })
+    }
+}
+
+impl<'a> Outgoing<'a> {
+    /// What of the packet comes before the payload; its packet id is not known yet.
+    pub(super) fn head(&self, payload_len: usize) -> Head<'a> {
+        Head {
+            dup: false,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
+            packet_id: 0,
+            properties: self.properties,
+            payload_len,
+        }
     }
 }
 
@@ -151,6 +156,7 @@ impl Encoded {
     }
 
     /// Appends the packet to the write queue, with this transmission's DUP, id and remaining expiry.
+    #[inline]
     pub(super) fn write(
         &self,
         arena: &Arena,
@@ -218,7 +224,7 @@ pub(super) fn topic_of(packet: &[u8]) -> &str {
     topic.and_then(|topic| str::from_utf8(topic).ok()).unwrap_or_default()
 }
 
-fn overwrite(packet: &mut [u8], offset: usize, bytes: &[u8]) {
+pub(super) fn overwrite(packet: &mut [u8], offset: usize, bytes: &[u8]) {
     if let Some(place) = packet.get_mut(offset..offset + bytes.len()) {
         place.copy_from_slice(bytes);
     }

@@ -7,29 +7,40 @@ use crate::session::event::{DropReason, Event, NO_TOKEN, Outcome, Token};
 use crate::session::record::Record;
 
 impl Outbox {
-    /// A message of the flight is finished.
+    /// A message of the flight is finished. A refusal for which nobody waits becomes an event.
     pub(super) fn finish(&mut self, cx: &mut Context, place: u64, outcome: Outcome) {
-        let admitted = self.admitted;
-        let Some(entry) = at_mut(&mut self.flight, self.base, place) else { return };
-        if entry.state == State::Gone {
-            return;
+        if let Outcome::Refused { reason, reason_string, .. } = &outcome
+            && let Some(entry) = self.at(place)
+            && entry.state != State::Gone
+            && entry.token == NO_TOKEN
+        {
+            let topic = super::encoded::topic_of(self.arena.get(entry.encoded.span)).to_owned();
+            let (reason, reason_string) = (*reason, reason_string.clone());
+            cx.events.push_back(Event::MessageRefused { topic, reason, reason_string });
         }
-        let counted = place < admitted || entry.released_here;
+        let token = self.retire(cx, place);
+        cx.complete(token, outcome);
+    }
+
+    /// Takes a message out of the flight, and says who waits for it.
+    pub(super) fn retire(&mut self, cx: &mut Context, place: u64) -> Token {
+        let Some(entry) = at_mut(&mut self.flight, self.base, place) else { return NO_TOKEN };
+        if entry.state == State::Gone {
+            return NO_TOKEN;
+        }
         entry.state = State::Gone;
+        entry.encoded.payload = None;
+        if place < self.admitted || entry.released_here {
+            self.status.in_flight = self.status.in_flight.saturating_sub(1);
+        }
         if let Some(id) = entry.id.take() {
             cx.ids.free(id);
         }
         let (sequence, token) = (entry.sequence, std::mem::replace(&mut entry.token, NO_TOKEN));
-        let (span, len) = (entry.encoded.span, entry.encoded.len);
-        entry.encoded.payload = None;
-        if counted {
-            self.status.in_flight = self.status.in_flight.saturating_sub(1);
-        }
-        self.tell(cx, span, token, outcome);
-        self.arena.remove(span);
+        self.status.bytes -= entry.encoded.len as usize;
         self.status.messages -= 1;
-        self.status.bytes -= len as usize;
         self.unfinished -= 1;
+        self.arena.remove(entry.encoded.span);
         cx.journal.push(|| Record::Done { sequence });
         while self.flight.front().is_some_and(|e| e.state == State::Gone) {
             self.flight.pop_front();
@@ -37,6 +48,7 @@ impl Outbox {
         }
         self.admitted = self.admitted.max(self.base);
         self.sent = self.sent.max(self.base);
+        token
     }
 
     /// A message of the flight will not be sent on.
@@ -81,16 +93,6 @@ impl Outbox {
     pub(super) fn count_drop(&mut self, cx: &mut Context, reason: DropReason) {
         self.totals.dropped += 1;
         cx.events.push_back(Event::MessageDropped { reason, count: 1 });
-    }
-
-    /// Tells who waits; a refusal for which nobody waits becomes an event.
-    fn tell(&self, cx: &mut Context, span: super::encoded::Span, token: Token, outcome: Outcome) {
-        if let (NO_TOKEN, Outcome::Refused { reason, reason_string, .. }) = (token, &outcome) {
-            let topic = super::encoded::topic_of(self.arena.get(span)).to_owned();
-            let (reason, reason_string) = (*reason, reason_string.clone());
-            cx.events.push_back(Event::MessageRefused { topic, reason, reason_string });
-        }
-        cx.complete(token, outcome);
     }
 
     /// The session ends, or what it knows: everybody who waits is told.

@@ -15,12 +15,17 @@ impl Outbox {
     /// PUBACK, or an error in it.
     pub(crate) fn on_puback(&mut self, cx: &mut Context, place: u64, ack: &Ack<'_>) -> bool {
         match self.at(place) {
-            Some(entry) if entry.encoded.qos == QoS::AtLeastOnce && entry.state == State::Sent => {
-                self.finish(cx, place, outcome_of(ack));
-                true
-            }
-            _ => false,
+            Some(entry) if entry.encoded.qos == QoS::AtLeastOnce && entry.state == State::Sent => {}
+            _ => return false,
         }
+        if ack.reason.is_error() {
+            self.finish(cx, place, outcome_of(ack));
+        } else {
+            let token = self.retire(cx, place);
+            let (reason, packet_id) = (ack.reason, ack.packet_id);
+            cx.complete(token, Outcome::Acknowledged { reason, packet_id });
+        }
+        true
     }
 
     /// PUBREC: from here on only PUBREL; an error ends the flow `[MQTT-4.3.3-4]`.

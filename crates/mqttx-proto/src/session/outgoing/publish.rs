@@ -8,7 +8,7 @@ use crate::session::Context;
 use crate::session::event::{Accepted, DropReason, PublishError, Token};
 use crate::session::record::{Lsn, Record, Sequence, StoredMessage};
 use crate::write_queue::BY_REFERENCE;
-use crate::{Publish, QoS, encode_publish, validate_topic};
+use crate::{Publish, QoS, validate_topic};
 
 impl Outbox {
     pub(crate) fn publish(
@@ -27,12 +27,8 @@ impl Outbox {
         if self.status.messages >= limits.messages || !(qos0 || self.store_keeps_up(cx)) {
             return Err(PublishError::OutboxFull);
         }
-        let direct = qos0
-            && self.qos0.is_empty()
-            && message.expires_at.is_none()
-            && cx.link.as_ref().is_some_and(|link| link.is_online() && link.has_room());
-        if direct {
-            return self.publish_direct(cx, message, token);
+        if self.is_clear(cx, message) {
+            return self.publish_at_once(cx, message, token);
         }
         if !qos0 && self.spills(message.priority) {
             return self.publish_spilled(cx, now, message, token);
@@ -75,6 +71,7 @@ impl Outbox {
         cx.journal.pending_bytes() < cx.config.journal_limit
     }
 
+    #[inline(always)]
     fn enqueue(
         &mut self,
         cx: &mut Context,
@@ -89,6 +86,7 @@ impl Outbox {
     }
 
     /// Gives the message its name and its record.
+    #[inline(always)]
     fn record(
         &mut self,
         cx: &mut Context,
@@ -160,46 +158,6 @@ impl Outbox {
         let encoded = self.encode(cx.config.version, None, message)?;
         self.arena.remove(encoded.span);
         Ok(encoded.len as usize)
-    }
-
-    /// QoS 0 with a connection and room: encoded straight into the write queue.
-    fn publish_direct(
-        &mut self,
-        cx: &mut Context,
-        message: &Outgoing<'_>,
-        token: Token,
-    ) -> Result<Accepted, PublishError> {
-        let Some(link) = cx.link.as_mut() else { return Err(PublishError::OutboxFull) };
-        let alias = alias_of(message.properties);
-        let by_reference = message.payload.len() >= BY_REFERENCE;
-        let out = link.writes.bytes_mut();
-        let start = out.len();
-        let layout = encode_publish(
-            cx.config.version,
-            false,
-            message.qos,
-            message.retain,
-            message.topic,
-            0,
-            message.properties,
-            message.payload.len(),
-            out,
-        )
-        .map_err(PublishError::Encode)?;
-        let encoded_len = layout.total_len;
-        if let Err(reason) = link.limits_allow(encoded_len, alias, message.qos, message.retain) {
-            link.writes.bytes_mut().truncate(start);
-            return Err(PublishError::NotAllowed(reason));
-        }
-        if by_reference {
-            link.writes.push_payload(message.payload.clone());
-        } else {
-            link.writes.bytes_mut().extend_from_slice(message.payload);
-        }
-        link.on_qos0_encoded(encoded_len as u32, token);
-        self.totals.messages += 1;
-        self.totals.bytes += encoded_len as u64;
-        Ok(Accepted { lsn: 0, packet_len: encoded_len })
     }
 
     /// Gives up the oldest message of the lowest priority that was never sent, so that a newer one fits.

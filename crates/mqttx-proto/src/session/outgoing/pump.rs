@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::{Outbox, State, at_mut};
 use crate::session::Context;
+use crate::session::config::Config;
 use crate::session::event::DropReason;
 use crate::session::incoming::encode_ack;
+use crate::session::link::Link;
 use crate::session::packet_ids::Owner;
 use crate::session::record::Record;
 use crate::{PacketType, QoS, ReasonCode};
@@ -13,11 +15,12 @@ use crate::{PacketType, QoS, ReasonCode};
 impl Outbox {
     /// Sends whatever may be sent: within the quota, while the socket keeps up, once it is durable.
     pub(crate) fn pump(&mut self, cx: &mut Context, now: Instant) {
-        if !cx.link.as_ref().is_some_and(|link| link.is_online()) {
-            return;
+        let Some(link) = cx.link.as_deref().filter(|link| link.is_online()) else { return };
+        let full = self.status.in_flight >= Self::quota(link, &cx.config, QoS::AtLeastOnce);
+        if !self.qos0.is_empty() {
+            self.pump_qos0(cx, now);
         }
-        self.pump_qos0(cx, now);
-        if self.queued == 0 && self.sent == self.end() {
+        if self.sent == self.end() && (self.queued == 0 || full) {
             return;
         }
         if self.admit_flight(cx) {
@@ -50,11 +53,10 @@ impl Outbox {
     }
 
     /// How many messages of this level may be unfinished at once.
-    fn quota(cx: &Context, qos: QoS) -> usize {
-        let Some(link) = cx.link.as_ref() else { return 0 };
-        let quota = link.limits.receive_maximum.min(cx.config.max_in_flight);
+    pub(super) fn quota(link: &Link, config: &Config, qos: QoS) -> usize {
+        let quota = link.limits.receive_maximum.min(config.max_in_flight);
         usize::from(match qos {
-            QoS::ExactlyOnce => quota.min(cx.config.max_in_flight_qos2),
+            QoS::ExactlyOnce => quota.min(config.max_in_flight_qos2),
             _ => quota,
         })
     }
@@ -72,7 +74,7 @@ impl Outbox {
                 State::Released if entry.released_here => {}
                 State::Released => self.status.in_flight += 1,
                 State::Queued | State::Sent | State::Clearing => {
-                    if in_flight >= Self::quota(cx, entry.encoded.qos) {
+                    if in_flight >= Self::quota(link, &cx.config, entry.encoded.qos) {
                         return false;
                     }
                     if let Err(reason) = link.allows(&entry.encoded) {
@@ -88,9 +90,9 @@ impl Outbox {
         true
     }
 
-    /// Gives ids to what waits in the lanes.
+    /// Gives ids to what waits in the lanes, and sends it if nothing is before it.
     fn admit_queued(&mut self, cx: &mut Context, now: Instant) {
-        loop {
+        while self.queued > 0 {
             let in_flight = self.status.in_flight;
             let place = self.end();
             let order = self.assignments;
@@ -98,7 +100,7 @@ impl Outbox {
             let (Some(entry), Some(link)) = (lane.entries.front(), cx.link.as_ref()) else {
                 return;
             };
-            if in_flight >= Self::quota(cx, entry.encoded.qos) {
+            if in_flight >= Self::quota(link, &cx.config, entry.encoded.qos) {
                 return;
             }
             let verdict = if entry.encoded.is_expired(now) {
@@ -126,6 +128,9 @@ impl Outbox {
                     self.flight.push_back(entry);
                     self.status.in_flight += 1;
                     self.admitted += 1;
+                    if self.sent == place {
+                        self.send_next(cx, now);
+                    }
                 }
                 Err(reason) => self.give_up_queued(cx, entry, reason),
             }
@@ -134,50 +139,55 @@ impl Outbox {
 
     fn send_admitted(&mut self, cx: &mut Context, now: Instant) {
         self.sent = self.sent.max(self.base);
-        while self.sent < self.admitted {
-            let Some(link) = cx.link.as_mut() else { return };
-            let Some(entry) = at_mut(&mut self.flight, self.base, self.sent) else { return };
-            let version = cx.config.version;
-            match (entry.state, entry.id) {
-                (State::Released, Some(id)) if !entry.released_here => {
-                    if !cx.journal.is_synced(entry.lsn) {
-                        return;
-                    }
-                    entry.released_here = true;
-                    entry.recovered = true;
-                    encode_ack(link, version, PacketType::PubRel, id, ReasonCode::SUCCESS);
+        while self.sent < self.admitted && self.send_next(cx, now) {}
+    }
+
+    /// Encodes the next message, or its PUBREL; `false`: something else has to happen before.
+    #[inline]
+    fn send_next(&mut self, cx: &mut Context, now: Instant) -> bool {
+        let Some(link) = cx.link.as_deref_mut() else { return false };
+        let Some(entry) = at_mut(&mut self.flight, self.base, self.sent) else { return false };
+        let version = cx.config.version;
+        match (entry.state, entry.id) {
+            (State::Released, Some(id)) if !entry.released_here => {
+                if !cx.journal.is_synced(entry.lsn) {
+                    return false;
                 }
-                (State::Queued | State::Sent, Some(id)) => {
-                    let qos2 = entry.encoded.qos == QoS::ExactlyOnce;
-                    let durable = if qos2 {
-                        cx.journal.is_synced(entry.lsn)
-                    } else {
-                        cx.journal.is_written(entry.lsn)
-                    };
-                    if !durable || !link.has_room() {
-                        return;
-                    }
-                    let again = entry.state == State::Sent;
-                    let unsafe_id = |guard: &super::IdGuard| !guard.is_clear(id);
-                    if qos2 && !again && self.guard.as_deref().is_some_and(unsafe_id) {
-                        entry.state = State::Clearing;
-                        encode_ack(link, version, PacketType::PubRel, id, ReasonCode::SUCCESS);
-                        return;
-                    }
-                    entry.encoded.write(&self.arena, link, now, again, Some(id));
-                    entry.state = State::Sent;
-                    if again {
-                        self.totals.resent += 1;
-                    } else {
-                        self.totals.messages += 1;
-                        self.totals.bytes += u64::from(entry.encoded.len);
-                    }
-                }
-                (State::Clearing, _) => return,
-                _ => {}
+                entry.released_here = true;
+                entry.recovered = true;
+                encode_ack(link, version, PacketType::PubRel, id, ReasonCode::SUCCESS);
             }
-            self.sent += 1;
+            (State::Queued | State::Sent, Some(id)) => {
+                let qos2 = entry.encoded.qos == QoS::ExactlyOnce;
+                let durable = if qos2 {
+                    cx.journal.is_synced(entry.lsn)
+                } else {
+                    cx.journal.is_written(entry.lsn)
+                };
+                if !durable || !link.has_room() {
+                    return false;
+                }
+                let again = entry.state == State::Sent;
+                let unsafe_id = |guard: &super::IdGuard| !guard.is_clear(id);
+                if qos2 && !again && self.guard.as_deref().is_some_and(unsafe_id) {
+                    entry.state = State::Clearing;
+                    encode_ack(link, version, PacketType::PubRel, id, ReasonCode::SUCCESS);
+                    return false;
+                }
+                entry.encoded.write(&self.arena, link, now, again, Some(id));
+                entry.state = State::Sent;
+                if again {
+                    self.totals.resent += 1;
+                } else {
+                    self.totals.messages += 1;
+                    self.totals.bytes += u64::from(entry.encoded.len);
+                }
+            }
+            (State::Clearing, _) => return false,
+            _ => {}
         }
+        self.sent += 1;
+        true
     }
 
     /// After a reconnect only PUBLISH waits for quota: the PUBRELs behind one that waits go out now.

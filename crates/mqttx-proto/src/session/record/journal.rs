@@ -32,6 +32,11 @@ impl Journal {
         pages.last
     }
 
+    /// Whether there is no store.
+    pub(crate) fn is_off(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|pages| pages.records.is_empty())
     }
