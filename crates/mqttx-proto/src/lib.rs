@@ -28,8 +28,9 @@ pub use reason::ReasonCode;
 pub use session::{
     Accepted, AckTicket, Clock, CloseCause, Completion, Config, Connected, DropReason, Event,
     FetchRequest, Inbound, Limits, Lsn, NO_TOKEN, OutboxLimits, OutboxStatus, Outcome, Outgoing,
-    Phase, Priority, PublishError, Record, RecordBatch, RecordError, Records, Refusal, SendTotals,
-    Sequence, Session, StoredLane, StoredMessage, SubscribeError, Subscription, Token, WillMessage,
+    Payload, Phase, Priority, PublishError, Record, RecordBatch, RecordError, Records, Refusal,
+    SendTotals, Sequence, Session, StoredLane, StoredMessage, SubscribeError, Subscription, Token,
+    WillMessage,
 };
 pub use topic::{
     Filter, SharedFilter, Topic, captures, has_wildcard, matches, split_shared, validate_filter,

@@ -100,7 +100,7 @@ fn publish_in(config: Config, qos: QoS, flow: &Flow<'_>, times: usize) {
     let payload = Bytes::from_static(&PAYLOAD);
     let message = Outgoing {
         topic: TOPIC,
-        payload: &payload,
+        payload: (&payload).into(),
         qos,
         retain: false,
         properties: PropertiesRef::EMPTY,

@@ -38,7 +38,7 @@ pub use event::{
     Outcome, PublishError, Refusal, SubscribeError, Token,
 };
 pub use link::Limits;
-pub use outgoing::{FetchRequest, OutboxStatus, Outgoing, SendTotals};
+pub use outgoing::{FetchRequest, OutboxStatus, Outgoing, Payload, SendTotals};
 pub use record::{
     Lsn, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredLane, StoredMessage,
 };

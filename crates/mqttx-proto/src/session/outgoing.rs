@@ -20,6 +20,7 @@ mod at_once;
 mod encoded;
 mod end;
 mod happened;
+mod payload;
 mod publish;
 mod pump;
 mod restored;
@@ -27,8 +28,6 @@ mod spill;
 
 use std::collections::VecDeque;
 use std::time::Instant;
-
-use bytes::Bytes;
 
 use crate::{PacketId, PacketType, PropertiesRef, QoS, ReasonCode};
 
@@ -41,6 +40,7 @@ use super::incoming::encode_ack;
 use super::lazy::Blank;
 use super::record::{Lsn, Priority, Sequence};
 use encoded::{Encoded, earliest};
+pub use payload::Payload;
 pub use spill::FetchRequest;
 use spill::Spill;
 
@@ -49,8 +49,8 @@ use spill::Spill;
 pub struct Outgoing<'a> {
     /// Where it goes: a topic name without wildcards.
     pub topic: &'a str,
-    /// What it carries. Large payloads are shared, not copied.
-    pub payload: &'a Bytes,
+    /// What it carries.
+    pub payload: Payload<'a>,
     /// At which level.
     pub qos: QoS,
     /// Whether the server retains it.

@@ -130,7 +130,7 @@ impl Client {
         let payload = Bytes::from(number.to_string());
         let message = Outgoing {
             topic: "up",
-            payload: &payload,
+            payload: (&payload).into(),
             qos,
             retain: false,
             properties: PropertiesRef::EMPTY,

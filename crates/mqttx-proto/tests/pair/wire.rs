@@ -109,7 +109,7 @@ impl Wire {
         let payload = Bytes::from(payload.to_owned());
         let message = Outgoing {
             topic: "t",
-            payload: &payload,
+            payload: (&payload).into(),
             qos,
             retain: false,
             properties,

@@ -134,7 +134,8 @@ impl Machine {
         }
         let message = Outgoing {
             topic: "t",
-            payload: &payload,
+            // Both ways of handing bytes over.
+            payload: if argument & 2 == 0 { (&payload).into() } else { payload[..].into() },
             qos: QoS::from_u8(argument % 3).unwrap(),
             retain: argument & 16 != 0,
             properties: properties.as_ref(),

@@ -45,7 +45,7 @@ impl Outbox {
         let layout = link.encode_head(cx.config.version, message)?;
         let (len, by_reference) = (layout.total_len, message.payload.len() >= BY_REFERENCE);
         if !by_reference {
-            link.writes.bytes_mut().extend_from_slice(message.payload);
+            link.writes.bytes_mut().extend_from_slice(&message.payload);
         }
         if message.qos != QoS::AtMostOnce {
             let fits =
@@ -59,7 +59,7 @@ impl Outbox {
             self.keep(packet, &layout, message, id, token);
         }
         if by_reference {
-            link.writes.push_payload(message.payload.clone());
+            link.writes.push_payload(message.payload.to_bytes());
         }
         if message.qos == QoS::AtMostOnce {
             link.on_qos0_encoded(len as u32, token);
@@ -88,7 +88,7 @@ impl Outbox {
         let by_reference = message.payload.len() >= BY_REFERENCE;
         let encoded = Encoded {
             span,
-            payload: by_reference.then(|| message.payload.clone()),
+            payload: by_reference.then(|| message.payload.to_bytes()),
             len: layout.total_len as u32,
             id_offset: id_offset as u32,
             expiry_offset: 0,
@@ -119,7 +119,7 @@ impl Link {
     ) -> Result<PublishLayout, PublishError> {
         let out = self.writes.bytes_mut();
         let start = out.len();
-        let layout = message.head(message.payload.len()).encode(version, out);
+        let layout = message.head().encode(version, out);
         let layout = layout.map_err(PublishError::Encode)?;
         let alias = alias_of(message.properties);
         match self.limits_allow(layout.total_len, alias, message.qos, message.retain) {

@@ -49,48 +49,16 @@ impl Outbox {
         expiry: Option<Instant>,
         message: &Outgoing<'_>,
     ) -> Result<Encoded, PublishError> {
-        self.encode_parts(version, expiry, message, message.payload, || message.payload.clone())
-    }
-
-    /// Encodes what a store kept; `None`: it is not a message that can be sent.
-    pub(super) fn encode_stored(
-        &mut self,
-        cx: &Context,
-        stored: &StoredMessage<'_>,
-    ) -> Option<Encoded> {
-        let message = Outgoing {
-            topic: stored.topic,
-            payload: &Bytes::new(),
-            qos: stored.qos,
-            retain: stored.retain,
-            properties: stored.properties,
-            expires_at: stored.give_up_at.and_then(|at| cx.clock_instant(at)),
-            priority: Priority::LOWEST,
-        };
-        let expiry = stored.expires_at.and_then(|at| cx.clock_instant(at));
-        let share = || Bytes::copy_from_slice(stored.payload);
-        self.encode_parts(cx.config.version, expiry, &message, stored.payload, share).ok()
-    }
-
-    #[inline(always)]
-    fn encode_parts(
-        &mut self,
-        version: Version,
-        expiry: Option<Instant>,
-        message: &Outgoing<'_>,
-        payload: &[u8],
-        share: impl FnOnce() -> Bytes,
-    ) -> Result<Encoded, PublishError> {
-        let by_reference = payload.len() >= BY_REFERENCE;
-        let copied = if by_reference { 0 } else { payload.len() };
+        let by_reference = message.payload.len() >= BY_REFERENCE;
+        let copied = if by_reference { 0 } else { message.payload.len() };
         let bound = message.topic.len() + message.properties.as_bytes().len() + copied + 16;
         let mut layout = None;
         let span = self
             .arena
             .insert(bound, |out| {
-                layout = Some(message.head(payload.len()).encode(version, out)?);
+                layout = Some(message.head().encode(version, out)?);
                 if !by_reference {
-                    out.extend_from_slice(payload);
+                    out.extend_from_slice(&message.payload);
                 }
                 Ok(())
             })
@@ -104,7 +72,7 @@ impl Outbox {
         });
         Ok(Encoded {
             span,
-            payload: by_reference.then(share),
+            payload: by_reference.then(|| message.payload.to_bytes()),
             len: len as u32,
             id_offset: id_offset.unwrap_or(0) as u32,
             expiry_offset: expiry_offset.unwrap_or(0) as u32,
@@ -114,11 +82,30 @@ impl Outbox {
             retain: message.retain,
         })
     }
+
+    /// Encodes what a store kept; `None`: it is not a message that can be sent.
+    pub(super) fn encode_stored(
+        &mut self,
+        cx: &Context,
+        stored: &StoredMessage<'_>,
+    ) -> Option<Encoded> {
+        let message = Outgoing {
+            topic: stored.topic,
+            payload: stored.payload.into(),
+            qos: stored.qos,
+            retain: stored.retain,
+            properties: stored.properties,
+            expires_at: stored.give_up_at.and_then(|at| cx.clock_instant(at)),
+            priority: Priority::LOWEST,
+        };
+        let expiry = stored.expires_at.and_then(|at| cx.clock_instant(at));
+        self.encode(cx.config.version, expiry, &message).ok()
+    }
 }
 
 impl<'a> Outgoing<'a> {
     /// What of the packet comes before the payload; its packet id is not known yet.
-    pub(super) fn head(&self, payload_len: usize) -> Head<'a> {
+    pub(super) fn head(&self) -> Head<'a> {
         Head {
             dup: false,
             qos: self.qos,
@@ -126,7 +113,7 @@ impl<'a> Outgoing<'a> {
             topic: self.topic,
             packet_id: 0,
             properties: self.properties,
-            payload_len,
+            payload_len: self.payload.len(),
         }
     }
 }

@@ -99,7 +99,7 @@ impl Outbox {
             sequence,
             message: StoredMessage {
                 topic: message.topic,
-                payload: message.payload,
+                payload: &message.payload,
                 qos: message.qos,
                 retain: message.retain,
                 properties: message.properties,
@@ -148,7 +148,7 @@ impl Outbox {
             topic: message.topic,
             packet_id: None,
             properties: message.properties,
-            payload: message.payload,
+            payload: &message.payload,
         };
         let len = publish.encoded_len(cx.config.version);
         if message.payload.len() < BY_REFERENCE && message.topic.len() < BY_REFERENCE {
