@@ -1,27 +1,25 @@
 //! The moving part of a forwarder.
 //!
-//! There is no task and no channel: a message is sent on the turn of the driver that received it, and what
-//! waits is sent on the turn of the driver that brought the acknowledgement which makes room for it.
+//! There is no task and no channel: the messages of a read are sent together on the turn of the driver that
+//! received them, and what waits is sent on the turn of the driver that brought the acknowledgements which make
+//! room for it. What is done for many messages is done under one lock.
 //! Rule of locks: no session is called while the forwarder's own lock is held.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
-use mqttx_proto::{Properties, QoS};
 use tokio::sync::Notify;
 
-use super::flows::{Admitted, Done, FlowKey, Flows, Held, Phase};
+use super::flows::{FlowKey, Flows, Phase};
 use super::metrics::ForwarderMetrics;
 use super::reason::{DropReports, ForwardDrop};
 use super::rule::ForwarderOptions;
-use crate::error::Error;
+use super::scratch::{Body, Scratch};
 use crate::event::{EventKind, EventName};
-use crate::message::MessageRef;
-use crate::session::{CompletionSink, Published, Session};
+use crate::message::Message;
+use crate::router::{LOT, Lot};
+use crate::session::{CompletionSink, Finished, Session, SinkId};
 
 /// One forwarder between its sessions.
 pub(super) struct Engine {
@@ -33,30 +31,25 @@ pub(super) struct Engine {
     /// Told when nothing is held any more.
     idle: Notify,
     /// Told when no QoS 0 waits any more.
-    quiet: Arc<Notify>,
+    pub(super) quiet: Arc<Notify>,
 }
 
 pub(super) struct Target {
     pub(super) session: Session,
+    /// The forwarder's own name there.
+    pub(super) sink: SinkId,
     pub(super) uses_time: bool,
-    /// Messages that it has not finished.
+    /// Of a target that is not required: messages that it has not finished.
     pub(super) pending: AtomicUsize,
 }
 
 pub(super) struct Inner {
     pub(super) flows: Flows,
     /// A task waits for a target to leave, since QoS 0 waits for the targets.
-    watched: bool,
+    pub(super) watched: bool,
     reports: DropReports,
-    /// Used by the holder of the turn.
-    scratch: Scratch,
-}
-
-/// Buffers that live from message to message.
-#[derive(Default)]
-pub(super) struct Scratch {
-    pub(super) topic: String,
-    pub(super) properties: Properties,
+    /// Messages that were sent, and whose memory the next ones that wait may have.
+    spare: Vec<Message>,
 }
 
 impl Engine {
@@ -66,25 +59,29 @@ impl Engine {
         targets: Vec<Session>,
     ) -> Arc<Self> {
         let required = options.targets.iter().filter(|target| target.required).count();
-        let targets = targets.into_iter().zip(&options.targets).map(|(session, rule)| Target {
-            session,
-            uses_time: rule.uses_time(),
-            pending: AtomicUsize::new(0),
-        });
-        let targets = targets.collect();
-        Arc::new_cyclic(|me| Self {
-            me: Weak::clone(me),
-            targets,
-            inner: Mutex::new(Inner {
-                flows: Flows::new(options.window, options.qos0_queue, required),
-                watched: false,
-                reports: DropReports::default(),
-                scratch: Scratch::default(),
-            }),
-            idle: Notify::new(),
-            quiet: Arc::default(),
-            options,
-            sources,
+        Arc::new_cyclic(|me: &Weak<Self>| {
+            let rules = options.targets.iter().enumerate();
+            let targets = targets.into_iter().zip(rules).map(|(session, (n, rule))| Target {
+                sink: session.register_sink(Weak::clone(me) as Weak<dyn CompletionSink>, n),
+                session,
+                uses_time: rule.uses_time(),
+                pending: AtomicUsize::new(0),
+            });
+            let targets = targets.collect();
+            Self {
+                me: Weak::clone(me),
+                targets,
+                inner: Mutex::new(Inner {
+                    flows: Flows::new(options.window, options.qos0_queue, required),
+                    watched: false,
+                    reports: DropReports::default(),
+                    spare: Vec::new(),
+                }),
+                idle: Notify::new(),
+                quiet: Arc::default(),
+                options,
+                sources,
+            }
         })
     }
 
@@ -146,96 +143,45 @@ impl Engine {
     /// Forgets what is held; the servers send it again.
     pub(super) fn abandon(&self) {
         let parked = self.lock().flows.clear();
-        for held in parked {
-            self.unpark(&held);
-        }
+        parked.iter().for_each(|held| self.unpark(held.source, held.parked));
         self.quiet.notify_waiters();
         self.idle.notify_waiters();
     }
 
-    /// A message arrived through a filter of a source: runs on the driver of that session.
-    pub(super) fn deliver(&self, source: usize, filter: usize, arrived: &MessageRef<'_>) {
-        let (Some(rule), Some(session)) =
-            (self.options.sources.get(source), self.sources.get(source))
-        else {
-            return;
-        };
-        if self.has_earlier_match(source, filter, arrived.topic()) {
-            // That filter brings it, in this copy or in its own.
-            arrived.ack();
-            return;
-        }
-        let qos = arrived.qos().min(rule.qos);
-        let message = arrived.to_message();
-        let mut held =
-            Held { message, source, filter, qos, parked: false, next_target: 0, flow: None };
-        let mut inner = self.lock();
-        let dropped = qos == QoS::AtMostOnce && inner.flows.qos0_is_full();
-        if !dropped && !inner.flows.is_open_for(qos) {
-            held.parked = true;
-            session.park(self.cost(&held));
-        }
-        let watch = held.parked && qos == QoS::AtMostOnce && !inner.watched;
-        inner.watched |= watch;
-        let admitted = inner.flows.admit(held);
-        drop(inner);
-        if watch {
-            self.watch_targets();
-        }
-        match admitted {
-            Ok(Admitted::YourTurn) => self.pump(),
-            Ok(Admitted::Waits) => {}
-            Ok(Admitted::Dropped(reason)) => self.report(reason, arrived.topic()),
-            Err(refused) => {
-                self.unpark(&refused);
+    /// Sends what may be sent. The caller holds the turn, and loses it here.
+    pub(super) fn pump(&self) {
+        let mut scratch = Scratch::borrow();
+        self.pump_with(&mut scratch, None);
+        scratch.give_back();
+    }
+
+    /// [`pump`](Self::pump); first what is in `scratch.sending`, some of which may lie in `lot`.
+    pub(super) fn pump_with(&self, scratch: &mut Scratch, lot: Option<&Lot<'_>>) {
+        loop {
+            let full = if scratch.sending.is_empty() { None } else { self.send(scratch, lot) };
+            let mut inner = self.lock();
+            let sent = full.as_ref().map_or(usize::MAX, |full| full.sent);
+            let parked_qos0 = inner.after_sending(scratch, sent, lot);
+            let again = full.is_some() && inner.flows.block();
+            if full.is_none() {
+                inner.flows.next_lot(LOT, &mut scratch.sending);
+            }
+            let watch = parked_qos0 && !std::mem::replace(&mut inner.watched, true);
+            let quiet = inner.watched && inner.flows.waiting_qos0().next().is_none();
+            drop(inner);
+            if watch {
+                self.watch_targets();
+            }
+            if quiet {
+                self.quiet.notify_waiters();
+            }
+            self.settle_up(scratch);
+            if let Some(full) = full {
+                return self.wait_for_room(full.target, again);
+            }
+            if scratch.sending.is_empty() {
                 return;
             }
-        }
-        if qos == QoS::AtMostOnce {
-            // Subscribed with more than this forwarder asked for: it owes nothing.
-            arrived.ack();
-        }
-    }
-
-    /// Whether a filter before this one, on the same session, brings the message.
-    fn has_earlier_match(&self, source: usize, filter: usize, topic: &str) -> bool {
-        let Some(this) = self.options.sources.get(source) else { return false };
-        self.options.sources.iter().take(source + 1).enumerate().any(|(n, rule)| {
-            let before = if n == source { filter } else { rule.topics.len() };
-            rule.session == this.session
-                && rule.topics.iter().take(before).any(|f| brings(f, topic))
-        })
-    }
-
-    /// Sends what may be sent. The caller holds the turn, and loses it here.
-    fn pump(&self) {
-        let mut inner = self.lock();
-        let mut scratch = std::mem::take(&mut inner.scratch);
-        loop {
-            let Some((mut held, key)) = inner.flows.next() else { break };
-            drop(inner);
-            self.unpark(&held);
-            held.parked = false;
-            let sent = self.send(&mut held, key, &mut scratch);
-            inner = self.lock();
-            if let Some(target) = sent.full {
-                // The flow goes on: its part for the sending itself is not done.
-                inner.flows.settle(key, sent.failed, sent.failure);
-                let again = inner.flows.put_back(held);
-                inner.scratch = scratch;
-                drop(inner);
-                return self.wait_for_room(target, again);
-            }
-            inner.flows.sent();
-            if let Some(done) = inner.flows.settle(key, sent.failed + 1, sent.failure) {
-                drop(inner);
-                self.finish(done);
-                inner = self.lock();
-            }
-        }
-        inner.scratch = scratch;
-        if inner.watched && inner.flows.waiting_qos0().next().is_none() {
-            self.quiet.notify_waiters();
         }
     }
 
@@ -262,89 +208,29 @@ impl Engine {
         });
     }
 
-    /// A message is finished: acknowledges it to its source.
-    fn finish(&self, done: Done) {
-        if let Some(reason) = done.failure {
-            self.report(reason, done.message.topic());
+    /// Does what may be done only without the lock: acknowledges to the sources, lets them go on, tells of what was given up.
+    pub(super) fn settle_up(&self, scratch: &mut Scratch) {
+        for (source, bytes) in scratch.unparked.drain(..) {
+            self.unpark(source, bytes);
         }
-        if done.failure != Some(ForwardDrop::TargetRemoved) {
-            done.message.ack();
+        for of_one in scratch.acks.chunk_by(|a, b| a.0 == b.0) {
+            let source = of_one.first().and_then(|(source, _)| self.sources.get(*source));
+            if let Some(session) = source {
+                session.acknowledge(of_one.iter().map(|(_, ticket)| *ticket));
+            }
         }
-        if done.was_last {
+        scratch.acks.clear();
+        for (reason, count, topic) in scratch.told.drain(..) {
+            self.tell(reason, count, topic);
+        }
+        if std::mem::take(&mut scratch.idle) {
             self.idle.notify_waiters();
         }
     }
 
-    fn unpark(&self, held: &Held) {
-        if held.parked
-            && let Some(session) = self.sources.get(held.source)
-        {
-            session.unpark(self.cost(held));
-        }
-    }
-
-    /// QoS 0 waits for targets that are slow, and not for those that are away: waits until one leaves, or nothing waits any
-    /// more; from then on what still waits does not hold its source back.
-    fn watch_targets(&self) {
-        let Some(source) = self.sources.first() else { return };
-        let (me, quiet) = (Weak::clone(&self.me), Arc::clone(&self.quiet));
-        let required = self.targets.iter().zip(&self.options.targets);
-        let mut leaving: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = required
-            .filter(|(_, rule)| rule.required)
-            .map(|(target, _)| {
-                let session = target.session.clone();
-                Box::pin(async move { session.left().await }) as _
-            })
-            .collect();
-        source.services().runtime.clone().spawn(async move {
-            let mut quiet = std::pin::pin!(quiet.notified());
-            std::future::poll_fn(|cx| {
-                let left = leaving.iter_mut().any(|left| left.as_mut().poll(cx).is_ready());
-                let over = left || quiet.as_mut().poll(cx).is_ready();
-                if over { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
-            if let Some(engine) = me.upgrade() {
-                engine.release_qos0();
-            }
-        });
-    }
-
-    /// What waits with QoS 0 does not hold its source back any more.
-    fn release_qos0(&self) {
-        let mut inner = self.lock();
-        inner.watched = false;
-        let parked: Vec<_> = inner
-            .flows
-            .waiting_qos0()
-            .filter(|held| held.parked)
-            .map(|held| {
-                held.parked = false;
-                (held.source, self.cost(held))
-            })
-            .collect();
-        drop(inner);
-        for (source, cost) in parked {
-            if let Some(session) = self.sources.get(source) {
-                session.unpark(cost);
-            }
-        }
-    }
-
-    /// What a waiting message counts in its source's inbound buffer: what it takes, and with QoS 0 so much that the source
-    /// is not read any more before the queue is full.
-    fn cost(&self, held: &Held) -> usize {
-        let size = held.message.size() + OVERHEAD;
-        let source = self.sources.get(held.source).filter(|_| held.qos == QoS::AtMostOnce);
-        let share = source.map_or(0, |s| 2 * s.inbound_buffer() / self.options.qos0_queue);
-        size.max(share)
-    }
-
-    /// Tells of a message that was given up.
-    fn report(&self, reason: ForwardDrop, topic: &str) {
-        let told = self.lock().reports.add(reason, crate::session::now());
-        if let Some(count) = told {
-            self.tell(reason, count, topic.to_owned());
+    pub(super) fn unpark(&self, source: usize, bytes: usize) {
+        if let Some(session) = self.sources.get(source).filter(|_| bytes > 0) {
+            session.unpark(bytes);
         }
     }
 
@@ -365,42 +251,119 @@ impl Engine {
 }
 
 impl CompletionSink for Engine {
-    fn complete(&self, ticket: u64, result: Result<Published, Error>) {
-        let (n, key) = split(ticket);
-        let (Some(rule), Some(target)) = (self.options.targets.get(n), self.targets.get(n)) else {
+    fn complete(&self, target: usize, finished: &mut Finished<'_>) {
+        let (Some(rule), Some(target)) =
+            (self.options.targets.get(target), self.targets.get(target))
+        else {
             return;
         };
-        target.pending.fetch_sub(1, Ordering::Relaxed);
-        let failure = result.err().map(|error| ForwardDrop::of(&error));
+        let mut scratch = Scratch::borrow();
         let mut inner = self.lock();
-        if !rule.required {
-            inner.flows.counts.optional_lost += u64::from(failure.is_some());
-            return;
+        for (key, result) in finished {
+            let failure = result.err().map(|error| ForwardDrop::of(&error));
+            if rule.required {
+                inner.settle(key, 1, failure, &mut scratch);
+            } else {
+                target.pending.fetch_sub(1, Ordering::Relaxed);
+                inner.flows.counts.optional_lost += u64::from(failure.is_some());
+            }
         }
-        let done = inner.flows.settle(key, 1, failure);
         let turn = inner.flows.take_turn();
         drop(inner);
-        if let Some(done) = done {
-            self.finish(done);
-        }
+        self.settle_up(&mut scratch);
         if turn {
-            self.pump();
+            self.pump_with(&mut scratch, None);
+        }
+        scratch.give_back();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for target in &self.targets {
+            target.session.unregister_sink(target.sink);
         }
     }
 }
 
-/// Whether a filter brings its own copy of the message to this session, or marks this one as its own. What
-/// a shared subscription matches may go to another member of its group.
-fn brings(filter: &str, topic: &str) -> bool {
-    mqttx_proto::split_shared(filter).is_none() && mqttx_proto::matches(filter, topic)
+impl Inner {
+    /// The messages that were being sent are with their targets, or wait again: those behind the first `sent`. Whether one of
+    /// the latter holds its source back with QoS 0.
+    fn after_sending(&mut self, scratch: &mut Scratch, sent: usize, lot: Option<&Lot<'_>>) -> bool {
+        self.flows.counts.downgraded += std::mem::take(&mut scratch.downgraded);
+        self.flows.counts.optional_lost += std::mem::take(&mut scratch.optional_lost);
+        if sent > 0 && !scratch.sending.is_empty() {
+            self.flows.sent();
+        }
+        let mut parked_qos0 = false;
+        // From the back, as messages come back to the front of what waits.
+        while let Some(sending) = scratch.sending.pop() {
+            let (key, failed, failure) = (sending.key, sending.failed, sending.failure);
+            if scratch.sending.len() >= sent {
+                // The flow goes on: its part for the sending itself is not done.
+                self.settle(key, failed, failure, scratch);
+                parked_qos0 |= self.put_back(sending, scratch, lot);
+                continue;
+            }
+            self.settle(key, failed + 1, failure, scratch);
+            scratch.unpark(sending.source, sending.parked);
+            self.keep(sending.body);
+        }
+        parked_qos0
+    }
+
+    /// Parts of a flow are finished.
+    fn settle(
+        &mut self,
+        key: FlowKey,
+        parts: usize,
+        failure: Option<ForwardDrop>,
+        scratch: &mut Scratch,
+    ) {
+        let Some(done) = self.flows.settle(key, parts, failure) else { return };
+        if let Some(reason) = done.failure
+            && let Some(count) = self.reports.add(reason, crate::session::now())
+        {
+            scratch.told.push((reason, count, self.flows.topic(key).to_owned()));
+        }
+        // A target that was removed is no reason to forget the message: the source's server keeps it.
+        if done.failure != Some(ForwardDrop::TargetRemoved) {
+            scratch.acks.extend(done.due.settle().map(|ticket| (done.source, ticket)));
+        }
+        scratch.idle |= self.flows.held() == 0;
+    }
+
+    /// The memory of an old message.
+    pub(super) fn spare(&mut self) -> Option<Message> {
+        self.spare.pop()
+    }
+
+    /// The memory of a message that was sent is for the next one, unless somebody else has it.
+    fn keep(&mut self, body: Body) {
+        if let Body::Own(mut message) = body
+            && self.spare.len() < SPARE
+            && message.is_spent()
+        {
+            self.spare.push(message);
+        }
+    }
+
+    /// Nothing came for a while: gives memory back.
+    pub(super) fn shrink(&mut self) {
+        self.spare = Vec::new();
+        self.flows.shrink();
+    }
+
+    /// Tells of a message that has no flow.
+    pub(super) fn report(&mut self, reason: ForwardDrop, topic: &str, scratch: &mut Scratch) {
+        if let Some(count) = self.reports.add(reason, crate::session::now()) {
+            scratch.told.push((reason, count, topic.to_owned()));
+        }
+    }
 }
 
-fn split(ticket: u64) -> (usize, FlowKey) {
-    ((ticket >> 32) as usize, (ticket & u64::from(u32::MAX)) as u32)
-}
-
-/// Counted for each waiting message besides its bytes, so that empty ones are bounded too.
-const OVERHEAD: usize = 160;
+/// Messages whose memory is kept; each has at most 1 KiB.
+const SPARE: usize = 1024;
 
 /// Between two attempts to fit a message into an outbox that has some room.
 const RETRY: Duration = Duration::from_millis(5);

@@ -2,9 +2,10 @@
 //! acknowledgements of their targets.
 //!
 //! ```text
-//!   admit ──▶ waiting ──next──▶ flow (being sent) ──settle of the last part──▶ done: acknowledge the source
-//!                ▲                   │
-//!                └──── put_back ─────┘  a required target has no room
+//!   admit ──▶ go ─────────open──▶ flow (being sent) ──settle of the last part──▶ done: acknowledge the source
+//!     └────▶ waiting ─────next────▲ │
+//!               ▲                   │
+//!               └──── put_back ─────┘  a required target has no room
 //! ```
 //!
 //! A flow has one part for each required target, and one for the sending itself, so that it cannot be done
@@ -16,20 +17,24 @@ use mqttx_proto::QoS;
 
 use super::metrics::Counts;
 use super::reason::ForwardDrop;
+use super::scratch::{Body, Sending};
 use crate::message::Message;
+use crate::router::Due;
 
 /// The key of a flow, as targets give it back.
 pub(super) type FlowKey = u32;
 
-/// A message on its way.
+/// A message that waits.
 pub(super) struct Held {
     pub(super) message: Message,
+    /// What its source waits for, until there is a flow.
+    pub(super) due: Due,
     pub(super) source: usize,
     pub(super) filter: usize,
     /// The level it has for this forwarder.
     pub(super) qos: QoS,
-    /// Its bytes count as parked on the source.
-    pub(super) parked: bool,
+    /// So many bytes count as parked on the source.
+    pub(super) parked: usize,
     /// The first target that did not get it.
     pub(super) next_target: usize,
     /// `None` until it is being sent.
@@ -38,33 +43,41 @@ pub(super) struct Held {
 
 /// A message that is finished.
 pub(super) struct Done {
-    pub(super) message: Message,
+    pub(super) source: usize,
+    pub(super) due: Due,
     pub(super) failure: Option<ForwardDrop>,
-    /// Nothing else is held.
-    pub(super) was_last: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// Takes nothing and sends nothing; what is in flight is still acknowledged.
+    /// Sends nothing; what is in flight is still acknowledged, and what still comes with QoS > 0 waits.
     Stopped,
     Running,
+    /// Takes nothing any more.
+    Gone,
 }
 
-/// What became of a message that arrived.
+/// What becomes of a message that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Admitted {
-    /// The caller has the turn.
-    YourTurn,
-    /// It waits for others.
-    Waits,
+    /// It is to be sent: [`Flows::open`].
+    Go,
+    /// It waits for others: [`Flows::wait`].
+    Wait,
     Dropped(ForwardDrop),
+    /// It is not the forwarder's.
+    Refused,
 }
 
 struct Flow {
-    message: Message,
-    parts: usize,
+    /// `false`: free, and the memory of the topic serves the next one.
+    live: bool,
     windowed: bool,
+    source: usize,
+    due: Due,
+    /// Named when the message is given up.
+    topic: String,
+    parts: usize,
     failure: Option<ForwardDrop>,
 }
 
@@ -89,7 +102,7 @@ pub(super) struct Flows {
     required: usize,
     waiting: VecDeque<Held>,
     waiting_qos0: VecDeque<Held>,
-    flows: Vec<Option<Flow>>,
+    flows: Vec<Flow>,
     free: Vec<FlowKey>,
     pub(super) counts: Counts,
 }
@@ -119,13 +132,11 @@ impl Flows {
         self.phase
     }
 
+    /// A forwarder that is gone stays so.
     pub(super) fn set_phase(&mut self, phase: Phase) {
-        self.phase = phase;
-    }
-
-    /// Whether a message with QoS 0 would be dropped.
-    pub(super) fn qos0_is_full(&self) -> bool {
-        self.qos0_held >= self.qos0_queue
+        if self.phase != Phase::Gone {
+            self.phase = phase;
+        }
     }
 
     /// What waits with QoS 0.
@@ -138,33 +149,40 @@ impl Flows {
         self.held
     }
 
-    /// Whether a message of this level would be sent at once.
-    pub(super) fn is_open_for(&self, qos: QoS) -> bool {
-        let room = match qos {
-            QoS::AtMostOnce => self.waiting_qos0.is_empty() && self.qos0_may_go(),
-            _ => self.in_window < self.window && self.waiting.is_empty(),
-        };
-        room && !self.turn && !self.blocked
+    /// Takes the turn for messages that arrive, if nobody has it.
+    pub(super) fn begin(&mut self) -> bool {
+        let free = !self.turn && !self.blocked && self.phase == Phase::Running;
+        self.turn |= free;
+        free
     }
 
-    /// A message arrived; a stopped forwarder gives it back.
-    pub(super) fn admit(&mut self, held: Held) -> Result<Admitted, Held> {
-        if self.phase != Phase::Running {
-            return Err(held);
+    /// A message arrived. `turn`: the caller has it.
+    pub(super) fn admit(&mut self, qos: QoS, turn: bool) -> Admitted {
+        let qos0 = qos == QoS::AtMostOnce;
+        if self.phase == Phase::Gone || (qos0 && self.phase == Phase::Stopped) {
+            return Admitted::Refused;
         }
         self.counts.received += 1;
-        if held.qos == QoS::AtMostOnce {
-            if self.qos0_is_full() {
-                self.counts.drop_one(ForwardDrop::QueueFull);
-                return Ok(Admitted::Dropped(ForwardDrop::QueueFull));
-            }
-            self.qos0_held += 1;
-            self.waiting_qos0.push_back(held);
-        } else {
-            self.waiting.push_back(held);
+        if qos0 && self.qos0_held >= self.qos0_queue {
+            self.counts.drop_one(ForwardDrop::QueueFull);
+            return Admitted::Dropped(ForwardDrop::QueueFull);
         }
+        let open = if qos0 {
+            self.waiting_qos0.is_empty() && self.qos0_may_go()
+        } else {
+            self.waiting.is_empty() && self.in_window < self.window
+        };
         self.held += 1;
-        Ok(if self.take_turn() { Admitted::YourTurn } else { Admitted::Waits })
+        self.qos0_held += usize::from(qos0);
+        if turn && open && self.phase == Phase::Running { Admitted::Go } else { Admitted::Wait }
+    }
+
+    /// It waits, as [`admit`](Self::admit) said.
+    pub(super) fn wait(&mut self, held: Held) {
+        match held.qos {
+            QoS::AtMostOnce => self.waiting_qos0.push_back(held),
+            _ => self.waiting.push_back(held),
+        }
     }
 
     /// Takes the turn if there is something to send and nobody does.
@@ -192,10 +210,21 @@ impl Flows {
         held.flow.is_some() || self.in_window < self.window
     }
 
-    /// For the holder of the turn: the next message to send, with its flow; `None` ends the turn.
-    pub(super) fn next(&mut self) -> Option<(Held, FlowKey)> {
+    /// For the holder of the turn: appends the next messages to send, up to `most`; none ends the turn.
+    pub(super) fn next_lot(&mut self, most: usize, lot: &mut Vec<Sending>) {
+        let before = lot.len();
+        while lot.len() - before < most
+            && let Some((held, key)) = self.next()
+        {
+            let body = Body::Own(held.message);
+            let new = Sending::new(key, body, held.source, held.filter, held.qos);
+            lot.push(Sending { parked: held.parked, next_target: held.next_target, ..new });
+        }
+        self.turn = lot.len() > before;
+    }
+
+    fn next(&mut self) -> Option<(Held, FlowKey)> {
         if !self.has_next() {
-            self.turn = false;
             return None;
         }
         let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
@@ -203,40 +232,55 @@ impl Flows {
         let mut held = queue.pop_front()?;
         let key = match held.flow {
             Some(key) => key,
-            None => self.open(&held, windowed),
+            None => {
+                let due = std::mem::take(&mut held.due);
+                self.open(held.source, held.qos, due, held.message.topic())
+            }
         };
-        held.flow = Some(key);
         Some((held, key))
     }
 
-    fn open(&mut self, held: &Held, windowed: bool) -> FlowKey {
+    /// For the holder of the turn: a flow for a message that goes.
+    pub(super) fn open(&mut self, source: usize, qos: QoS, due: Due, topic: &str) -> FlowKey {
+        let windowed = qos != QoS::AtMostOnce;
         self.in_window += usize::from(windowed);
-        let flow = Flow {
-            message: held.message.clone(),
-            parts: self.required + 1,
-            windowed,
-            failure: None,
-        };
-        if let Some(key) = self.free.pop()
-            && let Some(place) = self.flows.get_mut(key as usize)
-        {
-            *place = Some(flow);
-            return key;
+        let key = self.free.pop().unwrap_or_else(|| {
+            let new = Flow {
+                live: false,
+                windowed,
+                source,
+                due: Due::Nothing,
+                topic: String::new(),
+                parts: 0,
+                failure: None,
+            };
+            self.flows.push(new);
+            // The window and the queue bound the flows far below 2^32.
+            u32::try_from(self.flows.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(flow) = self.flows.get_mut(key as usize) {
+            (flow.live, flow.windowed, flow.source, flow.due) = (true, windowed, source, due);
+            (flow.parts, flow.failure) = (self.required + 1, None);
+            flow.topic.clear();
+            flow.topic.push_str(topic);
         }
-        self.flows.push(Some(flow));
-        // The window and the queue bound the flows far below 2^32.
-        u32::try_from(self.flows.len() - 1).unwrap_or(u32::MAX)
+        key
     }
 
-    /// For the holder of the turn: a required target has no room. Ends the turn; nothing is sent until
-    /// [`unblock`](Self::unblock). `true` when it had none at the last attempt, either.
-    pub(super) fn put_back(&mut self, held: Held) -> bool {
-        self.blocked = true;
-        self.turn = false;
+    /// For the holder of the turn: a required target has no room for this message. What was taken last comes back first.
+    pub(super) fn put_back(&mut self, held: Held) {
         match held.qos {
+            _ if self.phase == Phase::Gone => {}
             QoS::AtMostOnce => self.waiting_qos0.push_front(held),
             _ => self.waiting.push_front(held),
         }
+    }
+
+    /// Ends the turn after [`put_back`](Self::put_back): nothing is sent until [`unblock`](Self::unblock). `true` when the
+    /// target had no room at the last attempt, either.
+    pub(super) fn block(&mut self) -> bool {
+        self.blocked = true;
+        self.turn = false;
         std::mem::replace(&mut self.stuck, true)
     }
 
@@ -256,14 +300,13 @@ impl Flows {
         parts: usize,
         failure: Option<ForwardDrop>,
     ) -> Option<Done> {
-        let place = self.flows.get_mut(key as usize)?;
-        let flow = place.as_mut()?;
+        let flow = self.flows.get_mut(key as usize).filter(|flow| flow.live)?;
         flow.failure = flow.failure.or(failure);
         flow.parts -= parts.min(flow.parts);
         if flow.parts > 0 {
             return None;
         }
-        let flow = place.take()?;
+        flow.live = false;
         self.free.push(key);
         self.held -= 1;
         if flow.windowed {
@@ -275,18 +318,31 @@ impl Flows {
             Some(reason) => self.counts.drop_one(reason),
             None => self.counts.forwarded += 1,
         }
-        let was_last = self.held == 0;
-        Some(Done { message: flow.message, failure: flow.failure, was_last })
+        let due = std::mem::take(&mut flow.due);
+        Some(Done { source: flow.source, due, failure: flow.failure })
+    }
+
+    /// The topic of the message that had the flow last.
+    pub(super) fn topic(&self, key: FlowKey) -> &str {
+        self.flows.get(key as usize).map_or("", |flow| &flow.topic)
     }
 
     /// Forgets everything, for the end: nothing is acknowledged. What was parked is returned.
     pub(super) fn clear(&mut self) -> Vec<Held> {
-        self.phase = Phase::Stopped;
+        self.phase = Phase::Gone;
         self.flows.clear();
         self.free.clear();
         (self.in_window, self.qos0_held, self.held) = (0, 0, 0);
         let all = self.waiting.drain(..).chain(self.waiting_qos0.drain(..));
-        all.filter(|held| held.parked).collect()
+        all.filter(|held| held.parked > 0).collect()
+    }
+
+    /// Gives memory back when nothing is under way.
+    pub(super) fn shrink(&mut self) {
+        if self.held == 0 && self.phase != Phase::Gone {
+            (self.flows, self.free) = (Vec::new(), Vec::new());
+            (self.waiting, self.waiting_qos0) = (VecDeque::new(), VecDeque::new());
+        }
     }
 }
 

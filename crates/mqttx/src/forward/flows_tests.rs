@@ -22,7 +22,8 @@ fn held(qos: QoS, topic: &str) -> Held {
         InboundMeta { ticket: None, received_at: now, flow_controlled: true, shed: false };
     let origin = Arc::new(Origin::new("src".into(), now));
     let message = Message::new(&publish, &inbound, &origin);
-    Held { message, source: 0, filter: 0, qos, parked: false, next_target: 0, flow: None }
+    let (due, parked, next_target) = (Due::Nothing, 0, 0);
+    Held { message, due, source: 0, filter: 0, qos, parked, next_target, flow: None }
 }
 
 fn running(window: usize, qos0_queue: usize, required: usize) -> Flows {
@@ -31,20 +32,43 @@ fn running(window: usize, qos0_queue: usize, required: usize) -> Flows {
     flows
 }
 
-/// Admits a message and says what came of it.
+/// A message arrives while somebody else has the turn: it waits, if it is taken.
 fn admit(flows: &mut Flows, qos: QoS, topic: &str) -> Admitted {
-    flows.admit(held(qos, topic)).ok().expect("it runs")
+    let admitted = flows.admit(qos, false);
+    if admitted == Admitted::Wait {
+        flows.wait(held(qos, topic));
+    }
+    admitted
+}
+
+/// What is to be sent next, for the holder of the turn.
+fn lot(flows: &mut Flows, most: usize) -> Vec<Sending> {
+    let mut lot = Vec::new();
+    flows.next_lot(most, &mut lot);
+    lot
+}
+
+fn topics(lot: &[Sending]) -> Vec<String> {
+    let topics = lot.iter().map(|s| s.body.publish(None).expect("its own").topic.to_owned());
+    topics.collect()
+}
+
+/// A message of a lot waits again.
+fn back(flows: &mut Flows, sending: Sending) {
+    let flow = Some(sending.key);
+    flows.put_back(Held { flow, ..held(sending.qos, &topics(&[sending])[0]) });
 }
 
 #[test]
 fn a_flow_is_done_when_all_its_parts_are() {
     let mut flows = running(8, 8, 2);
-    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "a"), Admitted::YourTurn);
-    let (_, key) = flows.next().expect("the message");
+    assert!(flows.begin());
+    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
+    let key = flows.open(3, QoS::AtLeastOnce, Due::Nothing, "a/b");
     assert!(flows.settle(key, 1, None).is_none(), "a target is faster than the sending");
     assert!(flows.settle(key, 1, None).is_none());
     let done = flows.settle(key, 1, None).expect("the last part");
-    assert!(done.was_last && done.failure.is_none());
+    assert_eq!((done.source, done.failure, flows.topic(key)), (3, None, "a/b"));
     assert!(flows.settle(key, 1, None).is_none(), "a finished flow is gone");
     assert_eq!((flows.held(), flows.counts.snapshot().forwarded), (0, 1));
 }
@@ -52,58 +76,85 @@ fn a_flow_is_done_when_all_its_parts_are() {
 #[test]
 fn one_caller_at_a_time_has_the_turn() {
     let mut flows = running(8, 8, 1);
-    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "1"), Admitted::YourTurn);
-    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "2"), Admitted::Waits);
+    assert!(flows.begin());
+    assert!(!flows.begin());
+    for topic in ["1", "2", "3"] {
+        assert_eq!(admit(&mut flows, QoS::AtLeastOnce, topic), Admitted::Wait);
+    }
     assert!(!flows.take_turn());
-    let order: Vec<String> =
-        std::iter::from_fn(|| flows.next()).map(|(h, _)| h.message.topic().to_owned()).collect();
-    assert_eq!(order, ["1", "2"]);
-    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "3"), Admitted::YourTurn);
+    let (first, second) = (lot(&mut flows, 2), lot(&mut flows, 2));
+    assert_eq!((topics(&first), topics(&second)), (vec!["1".into(), "2".into()], vec!["3".into()]));
+    assert!(!flows.begin(), "the turn ends when nothing is left");
+    assert!(lot(&mut flows, 2).is_empty());
+    assert!(flows.begin());
+    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
+}
+
+#[test]
+fn nothing_overtakes_what_waits() {
+    let mut flows = running(8, 64, 1);
+    for qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
+        assert_eq!(admit(&mut flows, qos, "1"), Admitted::Wait);
+        assert!(flows.begin());
+        assert_eq!(flows.admit(qos, true), Admitted::Wait);
+        flows.wait(held(qos, "2"));
+        assert_eq!(topics(&lot(&mut flows, 8)), ["1", "2"]);
+        assert!(lot(&mut flows, 8).is_empty());
+    }
 }
 
 #[test]
 fn the_window_holds_qos1_and_lets_qos0_pass() {
     let mut flows = running(1, 8, 1);
-    admit(&mut flows, QoS::AtLeastOnce, "1");
-    let (_, first) = flows.next().expect("in the window");
-    assert!(flows.next().is_none());
-    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "2"), Admitted::Waits);
-    assert_eq!(admit(&mut flows, QoS::AtMostOnce, "0"), Admitted::YourTurn);
-    let (zero, _) = flows.next().expect("QoS 0 passes");
-    assert_eq!(zero.message.topic(), "0");
-    assert!(flows.next().is_none());
+    assert!(flows.begin());
+    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
+    let first = flows.open(0, QoS::AtLeastOnce, Due::Nothing, "1");
+    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Wait);
+    flows.wait(held(QoS::AtLeastOnce, "2"));
+    assert_eq!(flows.admit(QoS::AtMostOnce, true), Admitted::Go);
+    flows.open(0, QoS::AtMostOnce, Due::Nothing, "0");
+    assert!(lot(&mut flows, 8).is_empty());
     flows.settle(first, 2, None).expect("done");
     assert!(flows.take_turn(), "the place in the window is free");
-    assert_eq!(flows.next().expect("the second").0.message.topic(), "2");
+    assert_eq!(topics(&lot(&mut flows, 8)), ["2"]);
 }
 
 #[test]
-fn a_message_put_back_keeps_its_flow_and_its_place() {
+fn messages_put_back_keep_their_flows_and_their_places() {
     let mut flows = running(8, 8, 1);
-    admit(&mut flows, QoS::AtLeastOnce, "1");
-    admit(&mut flows, QoS::AtLeastOnce, "2");
-    let (held, key) = flows.next().expect("the first");
-    assert!(!flows.put_back(held));
-    assert!(!flows.take_turn(), "nothing is sent while a target has no room");
+    for topic in ["1", "2", "3"] {
+        admit(&mut flows, QoS::AtLeastOnce, topic);
+    }
+    assert!(flows.take_turn());
+    let mut sending = lot(&mut flows, 2);
+    let keys: Vec<_> = sending.iter().map(|s| s.key).collect();
+    while let Some(last) = sending.pop() {
+        back(&mut flows, last);
+    }
+    assert!(!flows.block());
+    assert!(!flows.take_turn() && !flows.begin(), "nothing is sent while a target has no room");
     flows.unblock();
     assert!(flows.take_turn());
-    let (again, same) = flows.next().expect("the first again");
-    assert_eq!((again.message.topic(), same), ("1", key));
-    assert!(flows.put_back(again), "it is stuck");
+    let mut again = lot(&mut flows, 8);
+    assert_eq!(topics(&again), ["1", "2", "3"]);
+    assert_eq!(again.iter().map(|s| s.key).take(2).collect::<Vec<_>>(), keys);
+    back(&mut flows, again.pop().expect("the third"));
+    assert!(flows.block(), "it is stuck");
     flows.unblock();
     assert!(flows.take_turn());
-    flows.next().expect("the first once more");
+    let third = lot(&mut flows, 8).pop().expect("the third once more");
     flows.sent();
-    let (held, _) = flows.next().expect("the second");
-    assert!(!flows.put_back(held), "progress was made in between");
-    assert_eq!(flows.held(), 2);
+    back(&mut flows, third);
+    assert!(!flows.block(), "progress was made in between");
+    assert_eq!(flows.held(), 3);
 }
 
 #[test]
 fn qos0_beyond_its_queue_is_dropped_and_counted() {
     let mut flows = running(8, 2, 1);
     admit(&mut flows, QoS::AtMostOnce, "1");
-    let (_, key) = flows.next().expect("the first");
+    assert!(flows.take_turn());
+    let key = lot(&mut flows, 8)[0].key;
     admit(&mut flows, QoS::AtMostOnce, "2");
     let dropped = Admitted::Dropped(ForwardDrop::QueueFull);
     assert_eq!(admit(&mut flows, QoS::AtMostOnce, "3"), dropped);
@@ -114,40 +165,60 @@ fn qos0_beyond_its_queue_is_dropped_and_counted() {
 }
 
 #[test]
-fn a_stopped_forwarder_gives_messages_back_and_settles_flows() {
+fn a_stopped_forwarder_keeps_what_it_owes_and_settles_flows() {
     let mut flows = running(8, 8, 1);
     admit(&mut flows, QoS::AtLeastOnce, "1");
-    let (_, key) = flows.next().expect("the first");
+    assert!(flows.take_turn());
+    let first = lot(&mut flows, 1)[0].key;
     admit(&mut flows, QoS::AtLeastOnce, "2");
     flows.set_phase(Phase::Stopped);
-    assert!(flows.next().is_none());
-    assert!(flows.admit(held(QoS::AtLeastOnce, "3")).is_err());
-    let done = flows.settle(key, 2, Some(ForwardDrop::Refused)).expect("done");
-    assert_eq!((done.failure, done.was_last), (Some(ForwardDrop::Refused), false));
+    assert!(lot(&mut flows, 8).is_empty());
+    assert!(!flows.begin());
+    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "3"), Admitted::Wait);
+    assert_eq!(admit(&mut flows, QoS::AtMostOnce, "0"), Admitted::Refused);
+    let done = flows.settle(first, 2, Some(ForwardDrop::Refused)).expect("done");
+    assert_eq!((done.failure, flows.held()), (Some(ForwardDrop::Refused), 2));
     flows.set_phase(Phase::Running);
     assert!(flows.take_turn(), "what waited goes on");
+    assert_eq!(topics(&lot(&mut flows, 8)), ["2", "3"]);
 }
 
 #[test]
 fn what_was_parked_comes_back_once_whatever_its_level() {
     let mut flows = running(1, 8, 1);
     for qos in [QoS::AtMostOnce, QoS::AtMostOnce, QoS::AtLeastOnce] {
-        let parked = Held { parked: true, ..held(qos, "a") };
-        assert!(flows.admit(parked).is_ok());
+        assert_eq!(flows.admit(qos, false), Admitted::Wait);
+        flows.wait(Held { parked: 5, ..held(qos, "a") });
     }
     let released = flows.waiting_qos0().map(|held| std::mem::take(&mut held.parked));
-    assert_eq!(released.collect::<Vec<_>>(), [true, true]);
-    assert!(flows.admit(Held { parked: true, ..held(QoS::AtMostOnce, "b") }).is_ok());
+    assert_eq!(released.collect::<Vec<_>>(), [5, 5]);
+    assert_eq!(flows.admit(QoS::AtMostOnce, false), Admitted::Wait);
+    flows.wait(Held { parked: 5, ..held(QoS::AtMostOnce, "b") });
     assert_eq!(flows.clear().len(), 2, "one of each level");
 }
 
 #[test]
-fn a_message_that_comes_back_after_the_end_is_not_sent() {
+fn a_forwarder_that_is_gone_takes_and_sends_nothing_more() {
     let mut flows = running(1, 8, 1);
     admit(&mut flows, QoS::AtMostOnce, "a");
-    let (sending, _) = flows.next().expect("the message");
+    assert!(flows.take_turn());
+    let sending = lot(&mut flows, 8).pop().expect("the message");
     assert!(flows.clear().is_empty());
-    flows.put_back(sending);
+    back(&mut flows, sending);
+    flows.block();
     flows.unblock();
-    assert!(!flows.take_turn());
+    flows.set_phase(Phase::Running);
+    assert!(!flows.take_turn() && !flows.begin());
+    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "b"), Admitted::Refused);
+}
+
+#[test]
+fn memory_is_given_back_only_when_nothing_is_under_way() {
+    let mut flows = running(8, 8, 1);
+    let key = flows.open(0, QoS::AtLeastOnce, Due::Nothing, "a");
+    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
+    flows.shrink();
+    assert!(flows.settle(key, 2, None).is_some());
+    flows.shrink();
+    assert_eq!(flows.flows.capacity() + flows.free.capacity(), 0);
 }

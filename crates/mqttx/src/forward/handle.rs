@@ -7,6 +7,7 @@ use std::time::Duration;
 use mqttx_proto::Version;
 use tokio::time::{Instant, timeout_at};
 
+use super::arrive::Inlet;
 use super::endpoint::RetainRule;
 use super::engine::Engine;
 use super::metrics::ForwarderMetrics;
@@ -189,14 +190,14 @@ impl Forwarder {
             let is_v5 = session.common_options().protocol == Version::V5;
             for (m, filter) in rule.topics.iter().enumerate() {
                 let engine = Arc::clone(&self.shared.engine);
+                let inlet = Inlet { engine, source: n, filter: m };
                 let is_shared = mqttx_proto::split_shared(filter).is_some();
                 let route = session
                     .route(filter)
                     .qos(rule.qos)
-                    .manual_ack(true)
                     .no_local(is_v5 && !is_shared)
                     .retain_as_published(is_v5 && retain)
-                    .inline(move |message| engine.deliver(n, m, message))?;
+                    .by_lot(inlet)?;
                 running.push((session.clone(), route));
             }
         }

@@ -1,9 +1,11 @@
 //! Forwarders: messages of some sessions published by others, without losing any.
 //!
 //! [`rule`] says what is asked for and checks it ([`cycle`]: loops); [`topic_map`] and [`template`] make the
-//! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, and [`send`] hands one
-//! message over; [`handle`] starts and stops; [`manager`] is the registry.
+//! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, from where [`arrive`] takes
+//! it in to where [`send`] hands it over, many messages at a time ([`scratch`], [`topics`]); [`handle`] starts
+//! and stops; [`manager`] is the registry.
 
+mod arrive;
 mod cycle;
 mod endpoint;
 mod engine;
@@ -14,9 +16,11 @@ mod manager;
 mod metrics;
 mod reason;
 mod rule;
+mod scratch;
 mod send;
 mod template;
 mod topic_map;
+mod topics;
 mod transform;
 
 pub use cycle::{ForwarderCycle, find_cycles};

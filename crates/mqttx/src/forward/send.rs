@@ -1,133 +1,183 @@
-//! Handing one message to its targets.
+//! Handing messages to their targets.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use mqttx_proto::{Priority, Properties, PropertiesRef, Property, PropertyId};
+use mqttx_proto::{Payload, Priority, Properties, PropertiesRef, Property, PropertyId, QoS};
 
 use super::endpoint::TargetRule;
-use super::engine::{Engine, Scratch, Target};
-use super::flows::{FlowKey, Held};
+use super::engine::{Engine, Target};
 use super::reason::ForwardDrop;
-use super::template::TopicContext;
+use super::scratch::{Body, Scratch, Sending};
+use super::topics::{Cast, Topic, Topics};
 use crate::error::{Error, ErrorKind};
-use crate::message::Message;
-use crate::session::{CompletionSink, Draft};
+use crate::router::Lot;
+use crate::session::{Draft, Handover};
 
-/// What sending a message came to.
-pub(super) struct Sent {
-    /// Required targets that did not take it.
-    pub(super) failed: usize,
-    /// Why the first of them did not.
-    pub(super) failure: Option<ForwardDrop>,
-    /// This target has no room; those after it were not tried.
-    pub(super) full: Option<usize>,
+/// A required target has no room.
+pub(super) struct Full {
+    /// So many of the lot were handed to all targets.
+    pub(super) sent: usize,
+    pub(super) target: usize,
 }
 
 impl Engine {
-    pub(super) fn send(&self, held: &mut Held, key: FlowKey, scratch: &mut Scratch) -> Sent {
-        let (mut taken, mut failed, mut failure) = (0, 0, None);
+    /// Hands what is in `scratch.sending` to the targets, one after the other: each is locked once.
+    pub(super) fn send(&self, scratch: &mut Scratch, lot: Option<&Lot<'_>>) -> Option<Full> {
         let now = crate::session::now();
-        let properties = match outgoing_properties(&held.message, now, &mut scratch.properties) {
-            Ok(properties) => properties,
-            Err(reason) => {
-                let left = self.options.targets.iter().skip(held.next_target);
-                let failed = left.filter(|target| target.required).count();
-                return Sent { failed, failure: Some(reason), full: None };
-            }
-        };
-        let payload = held.message.payload_bytes();
-        let pairs = self.options.targets.iter().zip(&self.targets).enumerate();
-        for (n, (rule, target)) in pairs.skip(held.next_target) {
-            let outcome = self.render(held, rule, target, &mut scratch.topic).and_then(|()| {
-                let draft = Draft {
-                    topic: &scratch.topic,
-                    payload: &payload,
-                    qos: rule.qos.apply(held.qos),
-                    retain: rule.retain.apply(held.message.retain()),
-                    properties,
-                    ttl: None,
-                    priority: Priority::LOWEST,
-                };
-                self.hand_over(n, rule, target, draft, key)
-            });
-            match outcome {
-                Ok(()) => taken += 1,
-                Err(NotTaken::Full) if rule.required => {
-                    held.next_target = n;
-                    return Sent { failed, failure, full: Some(n) };
-                }
-                Err(_) if !rule.required => self.lock().flows.counts.optional_lost += 1,
-                Err(NotTaken::Full) => {}
-                Err(NotTaken::Refused(reason)) => {
-                    failed += 1;
-                    failure = failure.or(Some(reason));
-                }
+        let mut full: Option<Full> = None;
+        let targets = self.options.targets.iter().zip(&self.targets).enumerate();
+        for (n, (rule, target)) in targets {
+            let until = full.as_ref().map_or(scratch.sending.len(), |full| full.sent);
+            let hand = Hand { engine: self, n, rule, target, lot, now };
+            if let Some(sent) = hand.over(scratch, until) {
+                // What this target did not get, those after it do not get before it.
+                let left = scratch.sending.iter_mut().take(until).skip(sent);
+                left.for_each(|sending| sending.next_target = n);
+                full = Some(Full { sent, target: n });
             }
         }
         // With optional targets only, a message that none of them took is lost.
-        let lost = taken == 0 && self.options.targets.iter().all(|target| !target.required);
-        let failure = failure.or_else(|| lost.then_some(ForwardDrop::QueueFull));
-        Sent { failed, failure, full: None }
+        if self.options.targets.iter().all(|target| !target.required) {
+            for sending in scratch.sending.iter_mut().filter(|sending| sending.taken == 0) {
+                sending.failure = sending.failure.or(Some(ForwardDrop::QueueFull));
+            }
+        }
+        full
+    }
+}
+
+/// One target gets its part of a lot.
+struct Hand<'a> {
+    engine: &'a Engine,
+    n: usize,
+    rule: &'a TargetRule,
+    target: &'a Target,
+    lot: Option<&'a Lot<'a>>,
+    now: Instant,
+}
+
+impl Hand<'_> {
+    /// Hands over the first `until` messages; how many, if the target had no room for the next.
+    fn over(&self, scratch: &mut Scratch, until: usize) -> Option<usize> {
+        // All topics first: nothing is rendered under the session's lock.
+        scratch.topics.clear();
+        for sending in scratch.sending.iter_mut().take(until) {
+            sending.topic = None;
+            if sending.next_target <= self.n {
+                sending.topic = self.topic(sending, &mut scratch.topics);
+            }
+        }
+        let mut handover = self.target.session.hand_over();
+        let mut sent = None;
+        for (at, sending) in scratch.sending.iter_mut().take(until).enumerate() {
+            if sending.next_target > self.n {
+                continue;
+            }
+            let topic = sending.topic.map(|topic| scratch.topics.get(topic));
+            let outcome = match topic {
+                Some(topic) => self.one(sending, topic, &mut scratch.properties, &mut handover),
+                None => Err(NotTaken::Refused(ForwardDrop::Topic)),
+            };
+            match outcome {
+                Ok(qos) => {
+                    sending.taken += 1;
+                    scratch.downgraded += u64::from(qos < self.rule.qos.apply(sending.qos));
+                }
+                Err(NotTaken::Full) if self.rule.required => {
+                    sent = Some(at);
+                    break;
+                }
+                Err(NotTaken::Refused(ForwardDrop::Expired)) if !self.rule.required => {
+                    sending.failure = sending.failure.or(Some(ForwardDrop::Expired));
+                }
+                Err(_) if !self.rule.required => scratch.optional_lost += 1,
+                Err(NotTaken::Full) => {}
+                Err(NotTaken::Refused(reason)) => {
+                    sending.failed += 1;
+                    sending.failure = sending.failure.or(Some(reason));
+                }
+            }
+        }
+        handover.finish();
+        sent
     }
 
-    fn render(
-        &self,
-        held: &Held,
-        rule: &TargetRule,
-        target: &Target,
-        out: &mut String,
-    ) -> Result<(), NotTaken> {
-        let template = rule.template(held.source, held.filter, held.message.topic());
-        let received_unix_ms = if target.uses_time {
-            let since = held.message.received_system().duration_since(UNIX_EPOCH);
-            since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-        } else {
-            0
+    fn topic(&self, sending: &Sending, topics: &mut Topics) -> Topic {
+        let publish = sending.body.publish(self.lot)?;
+        let cast = Cast {
+            rule: self.rule,
+            uses_time: self.target.uses_time,
+            forwarder: &self.engine.options.name,
+            now: self.now,
         };
-        let cx = TopicContext {
-            topic: held.message.topic(),
-            forwarder: &self.options.name,
-            session: held.message.session(),
-            received_unix_ms,
-        };
-        template.render(&cx, out).map_err(|_| NotTaken::Refused(ForwardDrop::Topic))
+        let from = (sending.source, sending.filter);
+        let session = self.engine.sources.get(sending.source)?.name();
+        topics.render(&cast, from, session, publish.topic, self.received_at(sending))
     }
 
-    fn hand_over(
+    /// Hands over one message; the level that it has now.
+    fn one(
         &self,
-        n: usize,
-        rule: &TargetRule,
-        target: &Target,
-        mut draft: Draft<'_>,
-        key: FlowKey,
-    ) -> Result<(), NotTaken> {
-        if !rule.required && target.pending.load(Ordering::Relaxed) >= self.options.qos0_queue {
+        sending: &Sending,
+        topic: &str,
+        scratch: &mut Properties,
+        handover: &mut Handover<'_>,
+    ) -> Result<QoS, NotTaken> {
+        let pending = &self.target.pending;
+        if !self.rule.required && pending.load(Ordering::Relaxed) >= self.engine.options.qos0_queue
+        {
             return Err(NotTaken::Full);
         }
-        let Some(engine) = self.me.upgrade() else { return Err(NotTaken::Full) };
-        let enqueue = |draft: &Draft<'_>| {
-            let sink = Arc::clone(&engine) as Arc<dyn CompletionSink>;
-            target.session.try_enqueue_with(draft, sink, ticket(n, key))
+        let Some(publish) = sending.body.publish(self.lot) else { return Err(NotTaken::Full) };
+        let waited = self.now.saturating_duration_since(self.received_at(sending));
+        let properties =
+            outgoing_properties(publish.properties, waited, scratch).map_err(NotTaken::Refused)?;
+        let shared;
+        let payload = match &sending.body {
+            Body::Own(message) if publish.payload.len() >= LARGE => {
+                shared = message.payload_bytes();
+                Payload::from(&shared)
+            }
+            _ => Payload::from(publish.payload),
         };
-        // Counted before: the completion may come before the call returns.
-        target.pending.fetch_add(1, Ordering::Relaxed);
-        let mut outcome = enqueue(&draft);
+        let mut draft = Draft {
+            topic,
+            payload,
+            qos: self.rule.qos.apply(sending.qos),
+            retain: self.rule.retain.apply(publish.retain),
+            properties,
+            ttl: None,
+            priority: Priority::LOWEST,
+        };
+        let (sink, key) = (self.target.sink, sending.key);
+        // Counted before: the message may be finished before the lock is free.
+        pending.fetch_add(usize::from(!self.rule.required), Ordering::Relaxed);
+        let mut outcome = handover.offer(&draft, sink, key);
         if outcome.as_ref().is_err_and(|error| error.code() == "publish.not_allowed")
-            && let Some(limits) = target.session.limits()
+            && let Some(limits) = handover.limits()
             && limits.maximum_qos < draft.qos
         {
             draft.qos = limits.maximum_qos;
-            outcome = enqueue(&draft);
-            self.lock().flows.counts.downgraded += u64::from(outcome.is_ok());
+            outcome = handover.offer(&draft, sink, key);
         }
-        outcome.map_err(|error| {
-            target.pending.fetch_sub(1, Ordering::Relaxed);
+        outcome.map(|()| draft.qos).map_err(|error| {
+            pending.fetch_sub(usize::from(!self.rule.required), Ordering::Relaxed);
             NotTaken::of(&error)
         })
     }
+
+    fn received_at(&self, sending: &Sending) -> Instant {
+        match (&sending.body, self.lot) {
+            (Body::Own(message), _) => message.received_at(),
+            (Body::Read(_), Some(lot)) => lot.inbound.received_at,
+            (Body::Read(_), None) => self.now,
+        }
+    }
 }
+
+/// From this size on a target keeps a payload and does not copy it.
+pub(super) const LARGE: usize = 4096;
 
 /// Why a target did not take a message.
 enum NotTaken {
@@ -147,16 +197,14 @@ impl NotTaken {
 /// The properties to publish with: those that arrived, without what concerns one connection only, and
 /// with the message expiry counted down by the time since then `[MQTT-3.3.2-6]`.
 fn outgoing_properties<'a>(
-    message: &'a Message,
-    now: Instant,
+    arrived: PropertiesRef<'a>,
+    waited: Duration,
     scratch: &'a mut Properties,
 ) -> Result<PropertiesRef<'a>, ForwardDrop> {
-    let arrived = message.properties();
     if arrived.is_empty() {
         return Ok(arrived);
     }
-    let waited = now.saturating_duration_since(message.received_at()).as_secs();
-    let waited = u32::try_from(waited).unwrap_or(u32::MAX);
+    let waited = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
     let expiry = arrived.message_expiry_interval();
     if waited > 0 && expiry.is_some_and(|expiry| expiry <= waited) {
         return Err(ForwardDrop::Expired);
@@ -176,39 +224,18 @@ fn outgoing_properties<'a>(
     Ok(scratch.as_ref())
 }
 
-fn ticket(target: usize, key: FlowKey) -> u64 {
-    (target as u64) << 32 | u64::from(key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::{InboundMeta, Origin};
-    use mqttx_proto::QoS;
-    use mqttx_proto::packet::Publish;
-    use std::time::Duration;
 
     fn passed_on(properties: &[Property<'_>], waited: Duration) -> Result<Properties, ForwardDrop> {
         let mut given = Properties::new();
         for property in properties {
             given.push(*property).unwrap();
         }
-        let publish = Publish {
-            dup: false,
-            qos: QoS::AtMostOnce,
-            retain: false,
-            topic: "t",
-            packet_id: None,
-            properties: given.as_ref(),
-            payload: b"",
-        };
-        let now = Instant::now();
-        let inbound =
-            InboundMeta { ticket: None, received_at: now, flow_controlled: true, shed: false };
-        let message = Message::new(&publish, &inbound, &Arc::new(Origin::new("s".into(), now)));
         let mut scratch = Properties::new();
         scratch.user_property("left", "over").unwrap();
-        outgoing_properties(&message, now + waited, &mut scratch).map(PropertiesRef::to_owned)
+        outgoing_properties(given.as_ref(), waited, &mut scratch).map(PropertiesRef::to_owned)
     }
 
     #[test]

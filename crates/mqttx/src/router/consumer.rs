@@ -12,6 +12,7 @@ use mqttx_proto::QoS;
 use tokio::runtime::Handle;
 
 use super::done::{Acker, Completion, Slot};
+use super::lot::LotHandler;
 use super::scratch::SPARE;
 use super::subscription::{Item, Unparks};
 use super::target::{Phase, State, Target};
@@ -28,6 +29,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 pub(crate) enum Consumer {
     /// Called by the dispatch itself; nothing is queued.
     Inline(Box<InlineHandler>),
+    /// Called with the messages of a read together; nothing is queued.
+    Lot(Box<dyn LotHandler>),
     /// A job on the blocking pool, started when there is something to do.
     Blocking { handler: Arc<BlockingHandler>, runtime: Handle },
     /// Whoever polls: the task of an async handler, or a stream.

@@ -19,6 +19,18 @@ pub(super) enum Owed<'a> {
 }
 
 impl Owed<'_> {
+    /// The same for a route that knows the source.
+    pub(super) fn due(self) -> Due {
+        match self {
+            Owed::Nothing => Due::Nothing,
+            Owed::One(ticket) => Due::One(ticket),
+            Owed::Shared(countdown) => {
+                countdown.holders.fetch_add(1, Ordering::Relaxed);
+                Due::Shared(Arc::clone(countdown))
+            }
+        }
+    }
+
     /// The route keeps the message beyond the dispatch.
     pub(super) fn keep(self, source: &Arc<dyn MessageSource>) -> Completion {
         match self {
@@ -74,8 +86,29 @@ impl Completion {
     }
 }
 
+/// One route's part of a message's acknowledgement, for a route that knows the source. As with [`Completion`], nothing is said
+/// when it is dropped.
+#[derive(Default)]
+pub(crate) enum Due {
+    #[default]
+    Nothing,
+    One(AckTicket),
+    Shared(Arc<Countdown>),
+}
+
+impl Due {
+    /// The route is done with the message: what to acknowledge, unless another route still has it.
+    pub(crate) fn settle(self) -> Option<AckTicket> {
+        match self {
+            Self::Nothing => None,
+            Self::One(ticket) => Some(ticket),
+            Self::Shared(countdown) => countdown.release().then_some(countdown.ticket),
+        }
+    }
+}
+
 /// How many still hold one message: the dispatch itself, and each route that kept it.
-pub(super) struct Countdown {
+pub(crate) struct Countdown {
     holders: AtomicU32,
     source: Arc<dyn MessageSource>,
     ticket: AckTicket,

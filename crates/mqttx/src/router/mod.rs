@@ -12,7 +12,8 @@
 //! - [`Dispatched::DoneNow`]: every route is done; the driver acknowledges the ticket itself (it
 //!   can do so in one batch with others). `MessageSource::ack` is not called.
 //! - [`Dispatched::Pending`]: `MessageSource::ack` will be called exactly once, from any thread,
-//!   possibly before `dispatch` returned. (Or never, if a manual handler never acknowledges.)
+//!   possibly before `dispatch` returned. (Or never, if a manual handler never acknowledges.) A route that takes its messages
+//!   by the lot acknowledges them to the session itself.
 //! - [`Dispatched::Unrouted`]: nothing matched; the driver decides (hold, then acknowledge). A
 //!   message held is an owned [`Message`]: `router.dispatch(&held.as_packet(), ..)` again.
 //!
@@ -24,6 +25,7 @@
 
 mod consumer;
 mod done;
+mod lot;
 mod options;
 mod route;
 mod scratch;
@@ -35,7 +37,8 @@ pub use options::{Overflow, RouteBuilder, RouteOptions};
 pub use route::{Route, RouteStats};
 pub use stream::MessageStream;
 
-pub(crate) use done::Acker;
+pub(crate) use done::{Acker, Due};
+pub(crate) use lot::{LOT, Lot, LotHandler, LotItem, Read};
 pub(crate) use scratch::Scratch;
 pub(crate) use target::Target;
 

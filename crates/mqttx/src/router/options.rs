@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mqttx_proto::{FilterTree, QoS, RetainHandling};
 
 use super::consumer::{self, Consumer};
-use super::{MessageStream, Route, RouteHost, Target};
+use super::{LotHandler, MessageStream, Route, RouteHost, Target};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::message::{Message, MessageRef};
@@ -187,6 +187,11 @@ impl RouteBuilder {
         F: Fn(&MessageRef<'_>) + Send + Sync + 'static,
     {
         self.start(Consumer::Inline(Box::new(handler)))
+    }
+
+    /// Hands the messages of a read over together, on the session's own driver, with the messages still in the read buffer.
+    pub(crate) fn by_lot(self, handler: impl LotHandler + 'static) -> Result<Route, Error> {
+        self.start(Consumer::Lot(Box::new(handler)))
     }
 
     /// Hands out the messages as a stream. A message is done when the next one is asked for.

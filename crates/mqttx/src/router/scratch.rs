@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use mqttx_proto::packet::Publish;
 
+use super::lot::{Lots, Read};
 use super::subscription::Item;
 use super::target::Target;
-use super::{Arrival, Entry, MessageSource};
+use super::{Arrival, Entry, InboundMeta, MessageSource};
 use crate::message::Message;
 
 /// Reused by a driver from read to read, so that matching and keeping messages allocates nothing.
@@ -18,6 +19,21 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// The place of the next message in its read.
+    pub(crate) fn at(&mut self, index: usize) {
+        self.outbox.by_lot.index = index as u32;
+    }
+
+    /// Routes that take messages by the lot get those of `read` since the last call.
+    pub(crate) fn hand_over(
+        &mut self,
+        read: Read<'_>,
+        inbound: &InboundMeta,
+        source: &Arc<dyn MessageSource>,
+    ) {
+        self.outbox.by_lot.hand_over(read, inbound, source);
+    }
+
     /// The read is through: routes get the rest of their messages. What was found is forgotten, since it keeps routes alive.
     pub(crate) fn finish(&mut self, source: &Arc<dyn MessageSource>) {
         self.outbox.flush(source);
@@ -115,6 +131,7 @@ fn index_of(topic: &[u8]) -> u8 {
 /// Messages that routes get together: one lock and one wake-up for many.
 #[derive(Default)]
 pub(super) struct Outbox {
+    pub(super) by_lot: Lots,
     lots: Vec<Lot>,
     /// Messages whose memory serves the next ones.
     spare: Vec<Message>,

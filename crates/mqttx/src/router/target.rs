@@ -12,6 +12,7 @@ use mqttx_proto::QoS;
 
 use super::consumer::{Consumer, InlineHandler, Taken};
 use super::done::{Acker, Completion, Owed, Slot, Unacked};
+use super::lot::{Lot, LotItem};
 use super::scratch::{Outbox, SPARE};
 use super::subscription::{Item, Pushed, Queue};
 use super::{Arrival, MessageSource, Overflow, RouteOptions, RouteStats};
@@ -187,7 +188,7 @@ impl Target {
 
     /// Whether `deliver` keeps a copy of the message.
     pub(super) fn keeps_messages(&self) -> bool {
-        !matches!(self.consumer, Consumer::Inline(_))
+        !matches!(self.consumer, Consumer::Inline(_) | Consumer::Lot(_))
     }
 
     /// Hands a message over; `true` if the route is done with it at once, in which case nothing
@@ -203,6 +204,13 @@ impl Target {
         if let Consumer::Inline(handler) = &self.consumer {
             return self.call_inline(handler, arrival, owed);
         }
+        if let Consumer::Lot(handler) = &self.consumer {
+            if !self.open.load(Acquire) {
+                return true;
+            }
+            outbox.by_lot.push(self, &**handler, owed.due(), arrival);
+            return matches!(owed, Owed::Nothing);
+        }
         let message = copy.unwrap_or_else(|| outbox.message(arrival));
         let item = Item::new(message, owed.keep(arrival.source), arrival.inbound);
         // What the queue may drop is decided message by message.
@@ -211,6 +219,13 @@ impl Target {
             return false;
         }
         self.enqueue(item, arrival)
+    }
+
+    /// Takes what was collected for it.
+    pub(super) fn take_lot(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>) {
+        if let Consumer::Lot(handler) = &self.consumer {
+            handler.take(lot, items);
+        }
     }
 
     /// Takes messages that its queue does not drop. In return `spare` gets messages whose memory nobody needs.
@@ -280,6 +295,9 @@ impl Target {
     /// Nothing came for a while: memory for the next messages is given back.
     pub(super) fn shrink(&self) {
         self.state().spare = Vec::new();
+        if let Consumer::Lot(handler) = &self.consumer {
+            handler.shrink();
+        }
     }
 
     /// `last`: session and topic of the message dropped just now.

@@ -19,6 +19,14 @@ impl Acked {
         tickets.len() == 1
     }
 
+    /// [`push`](Self::push) for many.
+    pub(crate) fn extend(&self, new: impl Iterator<Item = AckTicket>) -> bool {
+        let mut tickets = self.lock();
+        let first = tickets.is_empty();
+        tickets.extend(new);
+        first && !tickets.is_empty()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }

@@ -13,6 +13,7 @@ use mqttx_proto::{Outcome, Token};
 use mqttx_proto::{PacketId, ReasonCode};
 
 use super::shared::Shared;
+use super::sinks::CompletionSink;
 use crate::error::{Error, ErrorKind};
 
 /// The server's answer to a published message.
@@ -59,13 +60,6 @@ impl std::fmt::Debug for Delivery {
     }
 }
 
-/// Takes completions without a task that waits: called by the session's driver, outside its lock. It
-/// must not block.
-pub(crate) trait CompletionSink: Send + Sync {
-    /// The message with that key is finished.
-    fn complete(&self, key: u64, result: Result<Published, Error>);
-}
-
 /// The future of any command.
 pub(crate) struct Waiting {
     shared: Arc<Shared>,
@@ -104,27 +98,34 @@ impl Drop for Waiting {
 /// Who is to be told, once no lock is held.
 pub(crate) enum Wake {
     Task(Waker),
-    Sink(Arc<dyn CompletionSink>, u64, Outcome),
-    /// The store has the message with that key.
-    Stored(Arc<dyn CompletionSink>, u64),
+    /// The finished messages that follow are those of this sink, by the tag of its registration.
+    Sink(Arc<dyn CompletionSink>, usize),
+    /// What became of a message of the sink before it, by its token.
+    Finished(Token, Outcome),
 }
 
 impl Wake {
-    pub(crate) fn fire(self, session: &Arc<str>) {
-        match self {
-            Self::Task(waker) => waker.wake(),
-            Self::Sink(sink, key, outcome) => sink.complete(key, published(outcome, session)),
-            Self::Stored(sink, key) => {
-                sink.complete(key, Ok(Published { reason: ReasonCode::SUCCESS, packet_id: None }));
+    /// Tells everybody; a sink gets all its messages in one call.
+    pub(crate) fn fire_all(wakes: &mut Vec<Self>, session: &Arc<str>) {
+        let mut wakes = wakes.drain(..).peekable();
+        while let Some(wake) = wakes.next() {
+            match wake {
+                Self::Task(waker) => waker.wake(),
+                Self::Sink(sink, tag) => {
+                    let mut finished = std::iter::from_fn(|| {
+                        match wakes.next_if(|wake| matches!(wake, Self::Finished(..)))? {
+                            // The lower half is the sink's own key.
+                            Self::Finished(token, outcome) => {
+                                Some((token as u32, published(outcome, session)))
+                            }
+                            Self::Task(_) | Self::Sink(..) => None,
+                        }
+                    });
+                    sink.complete(tag, &mut finished);
+                }
+                // They never stand without their sink.
+                Self::Finished(..) => {}
             }
-        }
-    }
-
-    /// What it waited for will not come.
-    pub(crate) fn failed(self) -> Self {
-        match self {
-            Self::Stored(sink, key) => Self::Sink(sink, key, Outcome::StoreFailed),
-            other => other,
         }
     }
 }
@@ -148,7 +149,6 @@ enum Waiter {
     /// The next free place, plus one.
     Free(u32),
     Task(Option<Waker>),
-    Sink(Arc<dyn CompletionSink>, u64),
     Done(Outcome),
     Abandoned,
 }
@@ -156,19 +156,11 @@ enum Waiter {
 impl Waiters {
     /// A waiter whose future will ask.
     pub(crate) fn insert_task(&mut self) -> Token {
-        self.insert(Waiter::Task(None))
-    }
-
-    /// A waiter that is told.
-    pub(crate) fn insert_sink(&mut self, sink: Arc<dyn CompletionSink>, key: u64) -> Token {
-        self.insert(Waiter::Sink(sink, key))
-    }
-
-    fn insert(&mut self, waiter: Waiter) -> Token {
         self.live += 1;
-        self.generation = self.generation.wrapping_add(1);
+        // The highest bit of a token marks those of sinks.
+        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
-        let place = Place { generation, waiter };
+        let place = Place { generation, waiter: Waiter::Task(None) };
         let index = if let Some(free) = (self.free as usize).checked_sub(1)
             && let Some(slot) = self.places.get_mut(free)
         {
@@ -199,10 +191,6 @@ impl Waiters {
                 };
                 waker.map(Wake::Task)
             }
-            Waiter::Sink(..) => match self.release(token)? {
-                Waiter::Sink(sink, key) => Some(Wake::Sink(sink, key, outcome)),
-                _ => None,
-            },
             Waiter::Abandoned => {
                 self.release(token);
                 None
@@ -365,9 +353,7 @@ mod tests {
         assert!(waiters.abandon(tokens[1]).is_none());
         let mut wakes = Vec::new();
         waiters.close(&mut wakes);
-        for wake in wakes {
-            wake.fire(&Arc::from("s"));
-        }
+        Wake::fire_all(&mut wakes, &Arc::from("s"));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert_eq!(waiters.poll(tokens[0], &waker), Poll::Ready(Outcome::Closed));
         assert_eq!(waiters.poll(tokens[2], &waker), Poll::Ready(Outcome::Closed));

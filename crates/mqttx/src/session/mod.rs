@@ -9,6 +9,7 @@ mod backoff;
 mod delivery;
 mod driver;
 mod gate;
+mod handover;
 mod interest;
 mod offer;
 mod publish;
@@ -16,6 +17,7 @@ mod refusal;
 mod request;
 mod room;
 mod shared;
+mod sinks;
 mod status;
 mod storage;
 mod subscribe;
@@ -27,10 +29,11 @@ pub use publish::Accepting;
 pub use request::Requester;
 pub use status::SessionStatus;
 
-pub(crate) use delivery::CompletionSink;
 pub(crate) use gate::ConnectGate;
+pub(crate) use handover::Handover;
 pub(crate) use offer::Draft;
 pub(crate) use shared::Services;
+pub(crate) use sinks::{CompletionSink, Finished, SinkId};
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,7 +41,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqttx_proto::{Limits, Phase, Properties, ReasonCode};
+use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
@@ -292,6 +295,11 @@ impl Session {
     /// `bytes` of received messages wait outside the routes, as in [`MessageSource::park`].
     pub(crate) fn park(&self, bytes: usize) {
         MessageSource::park(&*self.shared, bytes);
+    }
+
+    /// Routes are done with these messages, as in [`MessageSource::ack`].
+    pub(crate) fn acknowledge(&self, tickets: impl Iterator<Item = AckTicket>) {
+        self.shared.acknowledge(tickets);
     }
 
     /// They do not wait any more.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use mqttx_proto::{DropReason, Lsn, NO_TOKEN, Outgoing, PublishError as Refusal, Token};
+use mqttx_proto::{DropReason, Lsn, NO_TOKEN, Outgoing, Payload, PublishError as Refusal, Token};
 use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
 
-use super::delivery::{CompletionSink, Waiting, Wake};
+use super::delivery::{Waiting, Wake};
 use super::shared::{Shared, State};
 use super::storage::Condition;
 use crate::error::{Error, ErrorKind};
@@ -19,7 +18,7 @@ use crate::options::OnFull;
 #[derive(Clone, Copy)]
 pub(crate) struct Draft<'a> {
     pub(crate) topic: &'a str,
-    pub(crate) payload: &'a Bytes,
+    pub(crate) payload: Payload<'a>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) properties: PropertiesRef<'a>,
@@ -31,7 +30,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn of(message: &'a Publish) -> Self {
         Self {
             topic: &message.topic,
-            payload: &message.payload,
+            payload: (&message.payload).into(),
             qos: message.qos,
             retain: message.retain,
             properties: message.properties.as_ref(),
@@ -43,7 +42,7 @@ impl<'a> Draft<'a> {
     pub(super) fn to_publish(self) -> Publish {
         Publish {
             topic: self.topic.into(),
-            payload: self.payload.clone(),
+            payload: self.payload.to_bytes(),
             qos: self.qos,
             retain: self.retain,
             properties: Properties::new(),
@@ -159,25 +158,7 @@ impl Shared {
         outcome.map_err(|refused| self.error_of(refused))
     }
 
-    /// [`offer`](Self::offer) for a caller that is content once the store has the message.
-    pub(super) fn offer_to_store(
-        &self,
-        mut state: std::sync::MutexGuard<'_, State>,
-        message: &Draft<'_>,
-        sink: Arc<dyn CompletionSink>,
-        key: u64,
-    ) -> Result<(), Error> {
-        let mut wakes = Vec::new();
-        let outcome = self.offer_locked(&mut state, message, NO_TOKEN, &mut wakes);
-        if let Ok(lsn) = outcome {
-            state.tell_when_stored(lsn, sink, key);
-        }
-        self.unlock_and_wake(state);
-        self.fire(&mut wakes);
-        outcome.map(|_| ()).map_err(|refused| self.error_of(refused))
-    }
-
-    fn offer_locked(
+    pub(super) fn offer_locked(
         &self,
         state: &mut State,
         message: &Draft<'_>,
@@ -254,7 +235,7 @@ impl Shared {
         Err(Refused::StoreFull { on_full })
     }
 
-    fn error_of(&self, refused: Refused) -> Error {
+    pub(super) fn error_of(&self, refused: Refused) -> Error {
         let error = match refused {
             Refused::Closed => Error::closed(),
             Refused::Store(error) => *error,
@@ -288,7 +269,7 @@ impl Shared {
 }
 
 /// Why a message was not accepted.
-enum Refused {
+pub(super) enum Refused {
     Closed,
     /// The store is not open yet.
     Opening,

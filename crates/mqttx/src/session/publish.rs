@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mqttx_proto::{Lsn, NO_TOKEN, Priority, PropertiesRef, QoS};
 
 use super::Session;
-use super::delivery::{CompletionSink, Delivery, Published, Waiting, published};
+use super::delivery::{Delivery, Published, Waiting, published};
 use super::offer::{Accepted, Awaited, Draft, Place};
 use crate::error::{Error, PublishError};
 use crate::message::Publish;
@@ -33,7 +33,7 @@ impl Session {
         let payload = payload.into();
         let message = Draft {
             topic,
-            payload: &payload,
+            payload: (&payload).into(),
             qos,
             retain,
             properties: PropertiesRef::EMPTY,
@@ -159,25 +159,6 @@ impl Session {
             Ok(_) => Ok(Delivery::new(Waiting::new(Arc::clone(&self.shared), token))),
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
         }
-    }
-
-    /// [`try_publish`](Self::try_publish) for a caller that wants to be told: `sink` learns with `key`
-    /// what became of the message; with a durable store (QoS 1 and 2), that the store has it.
-    ///
-    /// # Errors
-    /// As for [`try_publish`](Self::try_publish); then `sink` is not called.
-    pub(crate) fn try_enqueue_with(
-        &self,
-        message: &Draft<'_>,
-        sink: Arc<dyn CompletionSink>,
-        key: u64,
-    ) -> Result<(), Error> {
-        let mut state = self.shared.lock();
-        if message.qos != QoS::AtMostOnce && self.is_durable() {
-            return self.shared.offer_to_store(state, message, sink, key);
-        }
-        let token = state.waiters.insert_sink(sink, key);
-        self.shared.offer(state, message, token).map(|_| ())
     }
 
     /// Waits until the outbox has room for a message, or the session is gone.

@@ -19,6 +19,7 @@ use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
 use super::room::Room;
+use super::sinks::{SinkId, Sinks};
 use super::status::SessionStatus;
 use super::storage::{Condition, Storage};
 use crate::error::Error;
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) core: Core,
     pub(crate) waiters: Waiters,
+    pub(crate) sinks: Sinks,
     pub(crate) room: Room,
     pub(crate) storage: Storage,
     pub(crate) interests: Interests,
@@ -122,6 +124,7 @@ impl Shared {
         let state = State {
             core,
             waiters: Waiters::default(),
+            sinks: Sinks::default(),
             room: Room::default(),
             storage,
             interests: Interests::default(),
@@ -171,6 +174,21 @@ impl Shared {
         }
     }
 
+    /// Wakes the driver if it sleeps, whatever there is to do.
+    fn wake_driver(&self) {
+        let driver = self.lock().driver();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// [`MessageSource::ack`] for many messages, with one wake-up.
+    pub(crate) fn acknowledge(&self, tickets: impl Iterator<Item = AckTicket>) {
+        if self.acked.extend(tickets) {
+            self.wake_driver();
+        }
+    }
+
     /// Tells the driver what is wanted.
     pub(crate) fn wish(&self, wish: Wish) {
         let mut state = self.lock();
@@ -214,9 +232,7 @@ impl Shared {
     }
 
     pub(crate) fn fire(&self, wakes: &mut Vec<Wake>) {
-        for wake in wakes.drain(..) {
-            wake.fire(&self.name);
-        }
+        Wake::fire_all(wakes, &self.name);
     }
 }
 
@@ -271,7 +287,11 @@ impl State {
         let mut finished = false;
         while let Some(completion) = self.core.poll_completion() {
             finished = true;
-            wakes.extend(self.waiters.complete(completion.token, completion.outcome));
+            if SinkId::of(completion.token).is_some() {
+                self.sinks.tell(completion.token, completion.outcome, wakes);
+            } else {
+                wakes.extend(self.waiters.complete(completion.token, completion.outcome));
+            }
         }
         if finished {
             self.offer_room(wakes);
@@ -297,10 +317,7 @@ impl MessageSource for Shared {
 
     fn ack(&self, ticket: AckTicket) {
         if self.acked.push(ticket) {
-            let driver = self.lock().driver();
-            if let Some(driver) = driver {
-                driver.wake();
-            }
+            self.wake_driver();
         }
     }
 
@@ -312,10 +329,7 @@ impl MessageSource for Shared {
         let before = self.parked.fetch_sub(bytes, Ordering::AcqRel);
         let half = self.options.inbound_buffer / 2;
         if before.saturating_sub(bytes) <= half && self.throttled.swap(false, Ordering::AcqRel) {
-            let driver = self.lock().driver();
-            if let Some(driver) = driver {
-                driver.wake();
-            }
+            self.wake_driver();
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-use mqttx_proto::Lsn;
+use mqttx_proto::{Lsn, Outcome, Token};
 
 use super::Session;
-use super::delivery::{CompletionSink, Wake};
+use super::delivery::Wake;
 use super::shared::State;
+use super::sinks::Sinks;
 use crate::error::Error;
 
 /// The store of a session, as its handles see it.
@@ -18,13 +19,29 @@ pub(crate) struct Storage {
     /// The store has no room.
     pub(crate) full: bool,
     /// Who waits until the record at that position is durable, the lowest first.
-    stored: VecDeque<(Lsn, Wake)>,
+    stored: VecDeque<(Lsn, Waits)>,
     /// Somebody waits for everything up to here, or will at once.
     wanted: Lsn,
     /// The store was told of it.
     hurried: Lsn,
     /// How often it failed: positions of another log say nothing about this one.
     pub(crate) failures: u32,
+}
+
+/// Who waits for a record.
+pub(crate) enum Waits {
+    Task(Waker),
+    /// A sink, for the message of the token.
+    Sink(Token),
+}
+
+impl Waits {
+    fn tell(self, outcome: Outcome, sinks: &Sinks, wakes: &mut Vec<Wake>) {
+        match self {
+            Self::Task(waker) => wakes.push(Wake::Task(waker)),
+            Self::Sink(token) => sinks.tell(token, outcome, wakes),
+        }
+    }
 }
 
 /// Whether anything can be kept.
@@ -44,10 +61,10 @@ impl Storage {
         Self { condition, ..Self::default() }
     }
 
-    /// Wakes once the record is durable. Positions rise, so that it goes to the end, or near it.
-    pub(crate) fn wait(&mut self, lsn: Lsn, wake: Wake) {
+    /// Tells once the record is durable. Positions rise, so that it goes to the end, or near it.
+    pub(crate) fn wait(&mut self, lsn: Lsn, waits: Waits) {
         let index = self.stored.partition_point(|(other, _)| *other <= lsn);
-        self.stored.insert(index, (lsn, wake));
+        self.stored.insert(index, (lsn, waits));
         self.want(lsn);
     }
 
@@ -75,16 +92,24 @@ impl Storage {
     }
 
     /// Its log is lost, and with it what was not durable.
-    pub(crate) fn fail(&mut self, error: Error, wakes: &mut Vec<Wake>) {
+    pub(crate) fn fail(&mut self, error: Error, sinks: &Sinks, wakes: &mut Vec<Wake>) {
         self.condition = Condition::Failed(Box::new(error));
         self.failures = self.failures.wrapping_add(1);
-        self.close(wakes);
+        self.close(sinks, wakes);
     }
 
     /// Who waited for what is durable now.
-    pub(crate) fn on_stored(&mut self, is_stored: impl Fn(Lsn) -> bool, wakes: &mut Vec<Wake>) {
+    pub(crate) fn on_stored(
+        &mut self,
+        is_stored: impl Fn(Lsn) -> bool,
+        sinks: &Sinks,
+        wakes: &mut Vec<Wake>,
+    ) {
         while self.stored.front().is_some_and(|(lsn, _)| is_stored(*lsn)) {
-            wakes.extend(self.stored.pop_front().map(|(_, wake)| wake));
+            if let Some((_, waits)) = self.stored.pop_front() {
+                // The same as for a message that needs no answer.
+                waits.tell(Outcome::Written, sinks, wakes);
+            }
         }
         if self.stored.is_empty() && self.stored.capacity() > KEEP {
             self.stored = VecDeque::new();
@@ -92,8 +117,10 @@ impl Storage {
     }
 
     /// Everybody looks again: nothing further becomes durable. Sinks are told so.
-    pub(crate) fn close(&mut self, wakes: &mut Vec<Wake>) {
-        wakes.extend(self.stored.drain(..).map(|(_, wake)| wake.failed()));
+    pub(crate) fn close(&mut self, sinks: &Sinks, wakes: &mut Vec<Wake>) {
+        for (_, waits) in self.stored.drain(..) {
+            waits.tell(Outcome::StoreFailed, sinks, wakes);
+        }
     }
 
     /// Why nothing can be kept any more.
@@ -111,16 +138,6 @@ impl State {
         matches!(self.storage.condition, Condition::Open)
             && !self.storage.full
             && self.core.has_room()
-    }
-
-    /// Tells `sink` with `key` once the record is durable.
-    pub(crate) fn tell_when_stored(
-        &mut self,
-        lsn: Lsn,
-        sink: std::sync::Arc<dyn CompletionSink>,
-        key: u64,
-    ) {
-        self.storage.wait(lsn, Wake::Stored(sink, key));
     }
 }
 
@@ -150,7 +167,7 @@ impl Session {
             }
             if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 waker = Some(cx.waker().clone());
-                state.storage.wait(lsn, Wake::Task(cx.waker().clone()));
+                state.storage.wait(lsn, Waits::Task(cx.waker().clone()));
                 self.shared.unlock_and_wake(state);
             }
             Poll::Pending

@@ -216,9 +216,7 @@ impl Driver {
     /// Tells everybody, without the lock; `true` if the core was asked for something meanwhile.
     fn drive_outputs(&mut self, now: Instant, desk: &mut Desk) -> bool {
         self.log_transmit(desk);
-        for wake in desk.wakes.drain(..) {
-            Wake::fire(wake, &self.shared.name);
-        }
+        self.shared.fire(&mut desk.wakes);
         self.count(desk);
         if desk.watched {
             self.shared.changed.notify_waiters();
@@ -388,7 +386,8 @@ impl Drop for Driver {
             state.core.handle_closed();
             state.collect_completions(&mut wakes);
             state.waiters.close(&mut wakes);
-            state.storage.close(&mut wakes);
+            let state = &mut *state;
+            state.storage.close(&state.sinks, &mut wakes);
             state.room.close(|waker| wakes.push(Wake::Task(waker)));
         }
         self.shared.fire(&mut wakes);

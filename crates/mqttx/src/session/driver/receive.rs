@@ -13,7 +13,7 @@ use super::link::Step;
 use super::{Driver, Phase};
 use crate::message::Message;
 use crate::metrics::DropReason;
-use crate::router::{Dispatched, InboundMeta, MessageSource, Scratch};
+use crate::router::{Dispatched, InboundMeta, LOT, MessageSource, Read, Scratch};
 
 impl Driver {
     /// Writes, reads and dispatches once; `true` if anything moved.
@@ -126,21 +126,26 @@ impl Driver {
         // A server that keeps the session keeps what we cannot.
         let refusing = refusing || (shed && self.shared.options.is_persistent());
         let (mut messages, mut bytes, mut again) = (0, 0, 0);
-        for item in inbound {
-            let publish = item.publish();
-            if publish.dup {
-                again += 1;
-            } else {
-                messages += 1;
-                bytes += item.packet_len as u64;
-            }
-            match item.ticket {
-                Some(ticket) if refusing => desk.refused.push(ticket),
-                ticket => {
-                    let meta = self.meta(now, ticket, shed);
-                    self.route(&publish, &meta, &mut desk.router, &mut desk.done);
+        for read in inbound.chunks(LOT) {
+            for (index, item) in read.iter().enumerate() {
+                let publish = item.publish();
+                if publish.dup {
+                    again += 1;
+                } else {
+                    messages += 1;
+                    bytes += item.packet_len as u64;
+                }
+                match item.ticket {
+                    Some(ticket) if refusing => desk.refused.push(ticket),
+                    ticket => {
+                        let meta = self.meta(now, ticket, shed);
+                        desk.router.at(index);
+                        self.route(&publish, &meta, &mut desk.router, &mut desk.done);
+                    }
                 }
             }
+            let common = self.meta(now, None, shed);
+            desk.router.hand_over(Read::Many(read), &common, &self.source);
         }
         desk.router.finish(&self.source);
         let counters = &self.shared.origin.counters;
@@ -212,7 +217,9 @@ impl Driver {
             let meta = self.meta(message.received_at(), Some(ticket), false);
             let publish = message.as_packet();
             let source = &self.source;
+            desk.router.at(0);
             let outcome = self.shared.router.dispatch(&publish, &meta, source, &mut desk.router);
+            desk.router.hand_over(Read::One(&publish), &meta, source);
             match outcome {
                 Dispatched::Unrouted if !last => {
                     self.held.push(message, ticket);

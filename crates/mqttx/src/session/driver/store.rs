@@ -85,7 +85,8 @@ impl Driver {
                 let mut state = self.shared.lock();
                 let state = &mut *state;
                 state.core.handle_stored(now, progress.written, progress.synced);
-                state.storage.on_stored(|lsn| state.core.is_stored(lsn), &mut desk.wakes);
+                let (core, sinks) = (&state.core, &state.sinks);
+                state.storage.on_stored(|lsn| core.is_stored(lsn), sinks, &mut desk.wakes);
             }
             Update::Fetched(Fetched { priority, records, next }) => {
                 self.shared.lock().core.handle_fetched(now, priority, next, &records);
@@ -147,7 +148,8 @@ impl Driver {
         let mut state = self.shared.lock();
         state.core.disconnect(ReasonCode::UNSPECIFIED_ERROR, PropertiesRef::EMPTY);
         let mut wakes = Vec::new();
-        state.storage.fail(error.clone(), &mut wakes);
+        let inner = &mut *state;
+        inner.storage.fail(error.clone(), &inner.sinks, &mut wakes);
         // Who waits for room learns that there will be none.
         state.room.close(|waker| wakes.push(Wake::Task(waker)));
         drop(state);

@@ -1,0 +1,226 @@
+//! From the routes of the sources into the flows, and back to what waits.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+use mqttx_proto::QoS;
+
+use super::engine::{Engine, Inner};
+use super::flows::{Admitted, Held, Phase};
+use super::scratch::{Body, Scratch, Sending};
+use super::send::LARGE;
+use crate::router::{Lot, LotHandler, LotItem};
+
+/// A filter of a source.
+pub(super) struct Inlet {
+    pub(super) engine: Arc<Engine>,
+    pub(super) source: usize,
+    pub(super) filter: usize,
+}
+
+impl LotHandler for Inlet {
+    fn take(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>) {
+        let mut scratch = Scratch::borrow();
+        let turn = self.admit(lot, items, &mut scratch);
+        self.engine.settle_up(&mut scratch);
+        if turn {
+            self.engine.pump_with(&mut scratch, Some(lot));
+        }
+        scratch.give_back();
+    }
+
+    fn shrink(&self) {
+        self.engine.lock().shrink();
+    }
+}
+
+impl Inlet {
+    /// Takes messages in; `true` if those in `scratch.sending` are to be sent by the caller, who has the turn.
+    fn admit(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>, scratch: &mut Scratch) -> bool {
+        let Self { engine, source, filter } = self;
+        let (Some(rule), Some(session)) =
+            (engine.options.sources.get(*source), engine.sources.get(*source))
+        else {
+            return false;
+        };
+        let (mut parked, mut parked_qos0) = (0, false);
+        let mut inner = engine.lock();
+        let turn = inner.flows.begin();
+        for LotItem { index, mut due } in items.drain(..) {
+            let Some(publish) = lot.read.get(index) else { continue };
+            let elsewhere = self.has_earlier_match(publish.topic);
+            let qos = publish.qos.min(rule.qos);
+            if elsewhere || qos == QoS::AtMostOnce {
+                // Another filter brings it, in this copy or in its own; or the subscription asks for more than this forwarder:
+                // it owes nothing.
+                let ticket = std::mem::take(&mut due).settle();
+                scratch.acks.extend(ticket.map(|ticket| (*source, ticket)));
+            }
+            if elsewhere {
+                continue;
+            }
+            match inner.flows.admit(qos, turn) {
+                Admitted::Go => {
+                    let key = inner.flows.open(*source, qos, due, publish.topic);
+                    let large = publish.payload.len() >= LARGE && engine.targets.len() > 1;
+                    // Several targets share one copy.
+                    let body = match large {
+                        true => Body::Own(lot.to_message(&publish, None)),
+                        false => Body::Read(index),
+                    };
+                    scratch.sending.push(Sending::new(key, body, *source, *filter, qos));
+                }
+                Admitted::Wait => {
+                    let old = inner.spare();
+                    let message = lot.to_message(&publish, old);
+                    let cost = self.cost(qos, message.size(), session.inbound_buffer());
+                    parked += cost;
+                    parked_qos0 |= qos == QoS::AtMostOnce;
+                    inner.flows.wait(Held {
+                        message,
+                        due,
+                        source: *source,
+                        filter: *filter,
+                        qos,
+                        parked: cost,
+                        next_target: 0,
+                        flow: None,
+                    });
+                }
+                Admitted::Dropped(reason) => inner.report(reason, publish.topic, scratch),
+                // It stays with the server.
+                Admitted::Refused => {}
+            }
+        }
+        if parked > 0 {
+            session.park(parked);
+        }
+        let watch = parked_qos0 && !std::mem::replace(&mut inner.watched, true);
+        drop(inner);
+        if watch {
+            engine.watch_targets();
+        }
+        turn
+    }
+
+    /// Whether a filter before this one, on the same session, brings the message.
+    fn has_earlier_match(&self, topic: &str) -> bool {
+        if (self.source, self.filter) == (0, 0) {
+            return false;
+        }
+        let sources = &self.engine.options.sources;
+        let Some(this) = sources.get(self.source) else { return false };
+        sources.iter().take(self.source + 1).enumerate().any(|(n, rule)| {
+            let before = if n == self.source { self.filter } else { rule.topics.len() };
+            rule.session == this.session
+                && rule.topics.iter().take(before).any(|filter| brings(filter, topic))
+        })
+    }
+
+    /// What a waiting message counts in its source's inbound buffer: what it takes, and with QoS 0 so much that the source
+    /// is not read any more before the queue is full.
+    fn cost(&self, qos: QoS, size: usize, inbound_buffer: usize) -> usize {
+        let share = match qos {
+            QoS::AtMostOnce => 2 * inbound_buffer / self.engine.options.qos0_queue,
+            _ => 0,
+        };
+        (size + OVERHEAD).max(share)
+    }
+}
+
+impl Engine {
+    /// QoS 0 waits for targets that are slow, and not for those that are away: waits until one leaves, from when on what still
+    /// waits does not hold its source back, or until nothing waits any more.
+    pub(super) fn watch_targets(&self) {
+        let Some(source) = self.sources.first() else { return };
+        let (me, quiet) = (Weak::clone(&self.me), Arc::clone(&self.quiet));
+        let required = self.targets.iter().zip(&self.options.targets);
+        let mut leaving: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = required
+            .filter(|(_, rule)| rule.required)
+            .map(|(target, _)| {
+                let session = target.session.clone();
+                Box::pin(async move { session.left().await }) as _
+            })
+            .collect();
+        source.services().runtime.clone().spawn(async move {
+            loop {
+                let mut quiet = std::pin::pin!(quiet.notified());
+                // From here on no notification is missed.
+                quiet.as_mut().enable();
+                if me.upgrade().is_none_or(|engine| !engine.lock().goes_on_watching()) {
+                    return;
+                }
+                let left = std::future::poll_fn(|cx| {
+                    if leaving.iter_mut().any(|left| left.as_mut().poll(cx).is_ready()) {
+                        return Poll::Ready(true);
+                    }
+                    quiet.as_mut().poll(cx).map(|()| false)
+                });
+                if left.await {
+                    if let Some(engine) = me.upgrade() {
+                        engine.release_qos0();
+                    }
+                    return;
+                }
+            }
+        });
+    }
+
+    /// What waits with QoS 0 does not hold its source back any more.
+    pub(super) fn release_qos0(&self) {
+        let mut inner = self.lock();
+        inner.watched = false;
+        let waiting = inner.flows.waiting_qos0();
+        let parked: Vec<_> =
+            waiting.map(|held| (held.source, std::mem::take(&mut held.parked))).collect();
+        drop(inner);
+        for (source, bytes) in parked {
+            self.unpark(source, bytes);
+        }
+        self.quiet.notify_waiters();
+    }
+}
+
+impl Inner {
+    /// A required target had no room for the message: it waits again. Whether it holds its source back with QoS 0.
+    pub(super) fn put_back(
+        &mut self,
+        sending: Sending,
+        scratch: &mut Scratch,
+        lot: Option<&Lot<'_>>,
+    ) -> bool {
+        let Sending { key, body, source, filter, qos, mut parked, next_target, .. } = sending;
+        let message = match (body, lot) {
+            (Body::Own(message), _) => Some(message),
+            (Body::Read(index), Some(lot)) => {
+                lot.read.get(index).map(|publish| lot.to_message(&publish, self.spare()))
+            }
+            (Body::Read(_), None) => None,
+        };
+        let running = self.flows.phase() == Phase::Running;
+        if !running && (qos == QoS::AtMostOnce || self.flows.phase() == Phase::Gone) {
+            scratch.unpark(source, std::mem::take(&mut parked));
+        }
+        let Some(message) = message else { return false };
+        let (due, flow) = (crate::router::Due::Nothing, Some(key));
+        self.flows.put_back(Held { message, due, source, filter, qos, parked, next_target, flow });
+        parked > 0 && qos == QoS::AtMostOnce
+    }
+
+    /// Whether something with QoS 0 still holds its source back; if not, nobody watches any more.
+    fn goes_on_watching(&mut self) -> bool {
+        self.watched &= self.flows.waiting_qos0().any(|held| held.parked > 0);
+        self.watched
+    }
+}
+
+/// Whether a filter brings its own copy of the message to this session, or marks this one as its own. What
+/// a shared subscription matches may go to another member of its group.
+fn brings(filter: &str, topic: &str) -> bool {
+    mqttx_proto::split_shared(filter).is_none() && mqttx_proto::matches(filter, topic)
+}
+
+/// Counted for each waiting message besides its bytes, so that empty ones are bounded too.
+const OVERHEAD: usize = 160;

@@ -1,0 +1,126 @@
+//! Messages that a route gets together, where they lie in the read buffer.
+
+use std::sync::Arc;
+
+use mqttx_proto::Inbound;
+use mqttx_proto::packet::Publish;
+
+use super::done::Due;
+use super::{Arrival, InboundMeta, MessageSource, Origin, Target};
+use crate::message::Message;
+
+/// Takes messages by the lot, on the turn of the driver that read them. It must not block.
+pub(crate) trait LotHandler: Send + Sync {
+    /// Takes all of `items`, in their order. It acknowledges them itself, to the session that they came from.
+    fn take(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>);
+    /// Nothing came for a while: gives back what it keeps for the next messages.
+    fn shrink(&self);
+}
+
+/// One message of a lot.
+pub(crate) struct LotItem {
+    /// Where it is in the read.
+    pub(crate) index: u32,
+    pub(crate) due: Due,
+}
+
+/// What the messages of a lot have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Lot<'a> {
+    pub(crate) read: Read<'a>,
+    pub(crate) inbound: &'a InboundMeta,
+    pub(crate) origin: &'a Arc<Origin>,
+}
+
+impl Lot<'_> {
+    /// An owned copy of a message, in the memory of `old` if that has room.
+    pub(crate) fn to_message(&self, publish: &Publish<'_>, old: Option<Message>) -> Message {
+        match old {
+            Some(old) => old.renew(publish, self.inbound, self.origin),
+            None => Message::new(publish, self.inbound, self.origin),
+        }
+    }
+}
+
+/// Messages that were read together.
+#[derive(Clone, Copy)]
+pub(crate) enum Read<'a> {
+    Many(&'a [Inbound<'a>]),
+    One(&'a Publish<'a>),
+}
+
+impl Read<'_> {
+    /// The message with that index.
+    pub(crate) fn get(&self, index: u32) -> Option<Publish<'_>> {
+        match self {
+            Self::Many(messages) => messages.get(index as usize).map(Inbound::publish),
+            Self::One(publish) => Some(**publish),
+        }
+    }
+}
+
+/// Messages that are dispatched before their routes get their lots.
+pub(crate) const LOT: usize = 64;
+
+/// The lots that the dispatch fills.
+#[derive(Default)]
+pub(super) struct Lots {
+    /// The index of the next message in its read.
+    pub(super) index: u32,
+    places: Vec<Place>,
+    used: usize,
+}
+
+#[derive(Default)]
+struct Place {
+    target: Option<Arc<Target>>,
+    items: Vec<LotItem>,
+}
+
+/// Routes that are collected for at a time; others get their messages one by one.
+const ROUTES: usize = 8;
+
+impl Lots {
+    /// Keeps a message for its route until the lot is handed over.
+    pub(super) fn push(
+        &mut self,
+        target: &Arc<Target>,
+        handler: &dyn LotHandler,
+        due: Due,
+        arrival: &Arrival<'_>,
+    ) {
+        let (index, used) = (self.index, self.used);
+        let is_its =
+            |place: &Place| place.target.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
+        let at = self.places.iter().take(used).position(is_its).unwrap_or(used);
+        if at == ROUTES {
+            let (read, origin) = (Read::One(arrival.publish), arrival.source.origin());
+            let lot = Lot { read, inbound: arrival.inbound, origin };
+            return handler.take(&lot, &mut vec![LotItem { index: 0, due }]);
+        }
+        if at == self.places.len() {
+            self.places.push(Place::default());
+        }
+        if let Some(place) = self.places.get_mut(at) {
+            if at == used {
+                self.used += 1;
+                place.target = Some(Arc::clone(target));
+            }
+            place.items.push(LotItem { index, due });
+        }
+    }
+
+    /// Every route gets its lot.
+    pub(super) fn hand_over(
+        &mut self,
+        read: Read<'_>,
+        inbound: &InboundMeta,
+        source: &Arc<dyn MessageSource>,
+    ) {
+        for place in self.places.iter_mut().take(std::mem::take(&mut self.used)) {
+            let Some(target) = place.target.take() else { continue };
+            target.take_lot(&Lot { read, inbound, origin: source.origin() }, &mut place.items);
+            place.items.clear();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Those who are told of many finished messages together, without a task or a place for each: forwarders.
+
+use std::sync::{Arc, Weak};
+
+use mqttx_proto::{Outcome, Token};
+
+use super::Session;
+use super::delivery::{Published, Wake};
+use crate::error::Error;
+
+/// Takes completions without a task that waits: called by the session's driver, or by whoever hands a message over, outside
+/// the locks. It must not block.
+pub(crate) trait CompletionSink: Send + Sync {
+    /// These messages are finished, by their keys. `tag` is that of the registration.
+    fn complete(&self, tag: usize, finished: &mut Finished<'_>);
+}
+
+/// Keys of messages with what became of them.
+pub(crate) type Finished<'a> = dyn Iterator<Item = (u32, Result<Published, Error>)> + 'a;
+
+/// A registration with one session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SinkId(u32);
+
+impl SinkId {
+    /// What the core gives back with the outcome of the message.
+    pub(super) fn token(self, key: u32) -> Token {
+        MARK | u64::from(self.0) << 32 | u64::from(key)
+    }
+
+    /// The registration that a token belongs to; `None`: it names a place among the waiters.
+    pub(super) fn of(token: Token) -> Option<Self> {
+        (token & MARK != 0).then_some(Self((token >> 32) as u32 & LARGEST))
+    }
+}
+
+/// Set in the tokens of sinks, and in no other.
+const MARK: u64 = 1 << 63;
+
+const LARGEST: u32 = u32::MAX >> 1;
+
+/// The sinks of a session.
+#[derive(Default)]
+pub(crate) struct Sinks {
+    /// From the first one on; one word before.
+    list: Option<Box<List>>,
+}
+
+#[derive(Default)]
+struct List {
+    /// By their ids.
+    registered: Vec<Registered>,
+    last: u32,
+}
+
+struct Registered {
+    id: SinkId,
+    tag: usize,
+    /// A sink keeps its sessions, and not the other way round.
+    sink: Weak<dyn CompletionSink>,
+}
+
+impl Sinks {
+    fn add(&mut self, sink: Weak<dyn CompletionSink>, tag: usize) -> SinkId {
+        let list = self.list.get_or_insert_default();
+        loop {
+            // An id is not used again before all others were: what is finished late finds nobody.
+            list.last = (list.last + 1) & LARGEST;
+            let id = SinkId(list.last);
+            if let Err(at) = list.registered.binary_search_by_key(&id.0, |known| known.id.0) {
+                list.registered.insert(at, Registered { id, tag, sink });
+                return id;
+            }
+        }
+    }
+
+    fn remove(&mut self, id: SinkId) {
+        if let Some(list) = &mut self.list {
+            list.registered.retain(|known| known.id != id);
+        }
+    }
+
+    /// Appends what became of a message of a sink, behind the sink itself.
+    pub(super) fn tell(&self, token: Token, outcome: Outcome, wakes: &mut Vec<Wake>) {
+        let Some(id) = SinkId::of(token) else { return };
+        let goes_on =
+            matches!(wakes.last(), Some(Wake::Finished(last, _)) if SinkId::of(*last) == Some(id));
+        if !goes_on {
+            let Some((sink, tag)) = self.find(id) else { return };
+            wakes.push(Wake::Sink(sink, tag));
+        }
+        wakes.push(Wake::Finished(token, outcome));
+    }
+
+    fn find(&self, id: SinkId) -> Option<(Arc<dyn CompletionSink>, usize)> {
+        let registered = &self.list.as_ref()?.registered;
+        let at = registered.binary_search_by_key(&id.0, |known| known.id.0).ok()?;
+        let known = registered.get(at)?;
+        Some((known.sink.upgrade()?, known.tag))
+    }
+}
+
+impl Session {
+    /// `sink` learns, with `tag`, what becomes of messages that are handed over in its name.
+    pub(crate) fn register_sink(&self, sink: Weak<dyn CompletionSink>, tag: usize) -> SinkId {
+        self.shared.lock().sinks.add(sink, tag)
+    }
+
+    /// It learns nothing more.
+    pub(crate) fn unregister_sink(&self, id: SinkId) {
+        self.shared.lock().sinks.remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Recorder(Mutex<Vec<(usize, Vec<u32>)>>);
+
+    impl CompletionSink for Recorder {
+        fn complete(&self, tag: usize, finished: &mut Finished<'_>) {
+            self.0.lock().unwrap().push((tag, finished.map(|(key, _)| key).collect()));
+        }
+    }
+
+    fn register(sinks: &mut Sinks, recorder: &Arc<Recorder>, tag: usize) -> SinkId {
+        let weak: Weak<Recorder> = Arc::downgrade(recorder);
+        sinks.add(weak, tag)
+    }
+
+    #[test]
+    fn a_sink_gets_what_is_finished_together_in_one_call() {
+        let (recorder, mut sinks) = (Arc::new(Recorder::default()), Sinks::default());
+        let first = register(&mut sinks, &recorder, 1);
+        let second = register(&mut sinks, &recorder, 2);
+        let mut wakes = Vec::new();
+        for (id, key) in [(first, 5), (first, u32::MAX), (second, 0), (first, 6)] {
+            sinks.tell(id.token(key), Outcome::Written, &mut wakes);
+        }
+        Wake::fire_all(&mut wakes, &Arc::from("s"));
+        let expected = [(1, vec![5, u32::MAX]), (2, vec![0]), (1, vec![6])];
+        assert_eq!(*recorder.0.lock().unwrap(), expected);
+        assert!(wakes.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_told_in_the_place_of_one_that_is_gone() {
+        let (recorder, mut sinks) = (Arc::new(Recorder::default()), Sinks::default());
+        let gone = register(&mut sinks, &recorder, 1);
+        sinks.remove(gone);
+        let other = register(&mut sinks, &recorder, 2);
+        assert_ne!(gone, other);
+        let dropped = register(&mut sinks, &Arc::new(Recorder::default()), 3);
+        let mut wakes = Vec::new();
+        for id in [gone, dropped] {
+            sinks.tell(id.token(1), Outcome::Written, &mut wakes);
+        }
+        assert!(wakes.is_empty());
+    }
+}
