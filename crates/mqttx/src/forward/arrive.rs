@@ -8,7 +8,7 @@ use std::task::Poll;
 use mqttx_proto::QoS;
 
 use super::engine::{Engine, Inner};
-use super::flows::{Admitted, Held, Phase};
+use super::flows::{Admitted, Arrived, Phase, QOS0_WINDOW};
 use super::scratch::{Body, Scratch, Sending};
 use super::send::LARGE;
 use crate::router::{Lot, LotHandler, LotItem};
@@ -61,9 +61,9 @@ impl Inlet {
             if elsewhere {
                 continue;
             }
-            match inner.flows.admit(qos, turn) {
-                Admitted::Go => {
-                    let key = inner.flows.open(*source, qos, due, publish.topic);
+            let arrived = Arrived { source: *source, qos, due, topic: publish.topic };
+            match inner.flows.admit(arrived, turn) {
+                Admitted::Go(key) => {
                     let large = publish.payload.len() >= LARGE && engine.targets.len() > 1;
                     // Several targets share one copy.
                     let body = match large {
@@ -72,22 +72,14 @@ impl Inlet {
                     };
                     scratch.sending.push(Sending::new(key, body, *source, *filter, qos));
                 }
-                Admitted::Wait => {
+                Admitted::Wait(key) => {
                     let old = inner.spare();
                     let message = lot.to_message(&publish, old);
                     let cost = self.cost(qos, message.size(), session.inbound_buffer());
                     parked += cost;
                     parked_qos0 |= qos == QoS::AtMostOnce;
-                    inner.flows.wait(Held {
-                        message,
-                        due,
-                        source: *source,
-                        filter: *filter,
-                        qos,
-                        parked: cost,
-                        next_target: 0,
-                        flow: None,
-                    });
+                    let new = Sending::new(key, Body::Own(message), *source, *filter, qos);
+                    inner.flows.wait(Sending { parked: cost, started: false, ..new });
                 }
                 Admitted::Dropped(reason) => inner.report(reason, publish.topic, scratch),
                 // It stays with the server.
@@ -120,10 +112,12 @@ impl Inlet {
     }
 
     /// What a waiting message counts in its source's inbound buffer: what it takes, and with QoS 0 so much that the source
-    /// is not read any more before the queue is full.
+    /// is not read any more once as many wait as are under way, and before the queue is full.
     fn cost(&self, qos: QoS, size: usize, inbound_buffer: usize) -> usize {
         let share = match qos {
-            QoS::AtMostOnce => 2 * inbound_buffer / self.engine.options.qos0_queue,
+            QoS::AtMostOnce => {
+                inbound_buffer / (self.engine.options.qos0_queue / 2).clamp(1, QOS0_WINDOW)
+            }
             _ => 0,
         };
         (size + OVERHEAD).max(share)
@@ -187,26 +181,28 @@ impl Inner {
     /// A required target had no room for the message: it waits again. Whether it holds its source back with QoS 0.
     pub(super) fn put_back(
         &mut self,
-        sending: Sending,
+        mut sending: Sending,
         scratch: &mut Scratch,
         lot: Option<&Lot<'_>>,
     ) -> bool {
-        let Sending { key, body, source, filter, qos, mut parked, next_target, .. } = sending;
-        let message = match (body, lot) {
-            (Body::Own(message), _) => Some(message),
-            (Body::Read(index), Some(lot)) => {
-                lot.read.get(index).map(|publish| lot.to_message(&publish, self.spare()))
-            }
-            (Body::Read(_), None) => None,
-        };
-        let running = self.flows.phase() == Phase::Running;
-        if !running && (qos == QoS::AtMostOnce || self.flows.phase() == Phase::Gone) {
-            scratch.unpark(source, std::mem::take(&mut parked));
+        if let Body::Read(index) = sending.body {
+            let Some(lot) = lot else { return false };
+            let Some(publish) = lot.read.get(index) else { return false };
+            sending.body = Body::Own(lot.to_message(&publish, self.spare()));
         }
-        let Some(message) = message else { return false };
-        let (due, flow) = (crate::router::Due::Nothing, Some(key));
-        self.flows.put_back(Held { message, due, source, filter, qos, parked, next_target, flow });
-        parked > 0 && qos == QoS::AtMostOnce
+        let qos0 = sending.qos == QoS::AtMostOnce;
+        let held_back = match self.flows.phase() {
+            Phase::Running => true,
+            Phase::Stopped => !qos0,
+            Phase::Gone => false,
+        };
+        if !held_back {
+            scratch.unpark(sending.source, std::mem::take(&mut sending.parked));
+        }
+        let again = Sending { failed: 0, failure: None, taken: 0, ..sending };
+        let parked = again.parked > 0 && qos0;
+        self.flows.put_back(again);
+        parked
     }
 
     /// Whether something with QoS 0 still holds its source back; if not, nobody watches any more.

@@ -363,7 +363,7 @@ impl Inner {
 }
 
 /// Messages whose memory is kept; each has at most 1 KiB.
-const SPARE: usize = 1024;
+const SPARE: usize = 2048;
 
 /// Between two attempts to fit a message into an outbox that has some room.
 const RETRY: Duration = Duration::from_millis(5);

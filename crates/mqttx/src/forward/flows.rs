@@ -2,14 +2,14 @@
 //! acknowledgements of their targets.
 //!
 //! ```text
-//!   admit ──▶ go ─────────open──▶ flow (being sent) ──settle of the last part──▶ done: acknowledge the source
-//!     └────▶ waiting ─────next────▲ │
-//!               ▲                   │
-//!               └──── put_back ─────┘  a required target has no room
+//!   admit ──▶ go ──────────────▶ being sent ──settle of the last part──▶ done: acknowledge the source
+//!     └────▶ waiting ──next_lot──▶ │
+//!               ▲                  │
+//!               └──── put_back ────┘  a required target has no room
 //! ```
 //!
-//! A flow has one part for each required target, and one for the sending itself, so that it cannot be done
-//! before it was handed to all targets. One caller at a time sends: it holds the *turn*.
+//! Every admitted message has a flow, with one part for each required target, and one for the sending itself, so that it
+//! cannot be done before it was handed to all targets. One caller at a time sends: it holds the *turn*.
 
 use std::collections::VecDeque;
 
@@ -17,29 +17,11 @@ use mqttx_proto::QoS;
 
 use super::metrics::Counts;
 use super::reason::ForwardDrop;
-use super::scratch::{Body, Sending};
-use crate::message::Message;
+use super::scratch::Sending;
 use crate::router::Due;
 
 /// The key of a flow, as targets give it back.
 pub(super) type FlowKey = u32;
-
-/// A message that waits.
-pub(super) struct Held {
-    pub(super) message: Message,
-    /// What its source waits for, until there is a flow.
-    pub(super) due: Due,
-    pub(super) source: usize,
-    pub(super) filter: usize,
-    /// The level it has for this forwarder.
-    pub(super) qos: QoS,
-    /// So many bytes count as parked on the source.
-    pub(super) parked: usize,
-    /// The first target that did not get it.
-    pub(super) next_target: usize,
-    /// `None` until it is being sent.
-    pub(super) flow: Option<FlowKey>,
-}
 
 /// A message that is finished.
 pub(super) struct Done {
@@ -60,15 +42,26 @@ pub(super) enum Phase {
 /// What becomes of a message that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Admitted {
-    /// It is to be sent: [`Flows::open`].
-    Go,
+    /// The caller sends it.
+    Go(FlowKey),
     /// It waits for others: [`Flows::wait`].
-    Wait,
+    Wait(FlowKey),
     Dropped(ForwardDrop),
     /// It is not the forwarder's.
     Refused,
 }
 
+/// A message that arrived.
+pub(super) struct Arrived<'a> {
+    pub(super) source: usize,
+    /// The level it has for this forwarder.
+    pub(super) qos: QoS,
+    /// What its source waits for.
+    pub(super) due: Due,
+    pub(super) topic: &'a str,
+}
+
+#[derive(Default)]
 struct Flow {
     /// `false`: free, and the memory of the topic serves the next one.
     live: bool,
@@ -82,7 +75,7 @@ struct Flow {
 }
 
 /// Messages with QoS 0 that targets have and their sockets do not.
-const QOS0_WINDOW: usize = 1024;
+pub(super) const QOS0_WINDOW: usize = 1024;
 
 pub(super) struct Flows {
     phase: Phase,
@@ -100,8 +93,8 @@ pub(super) struct Flows {
     qos0_held: usize,
     /// Parts of a flow besides the sending itself.
     required: usize,
-    waiting: VecDeque<Held>,
-    waiting_qos0: VecDeque<Held>,
+    waiting: VecDeque<Sending>,
+    waiting_qos0: VecDeque<Sending>,
     flows: Vec<Flow>,
     free: Vec<FlowKey>,
     pub(super) counts: Counts,
@@ -140,7 +133,7 @@ impl Flows {
     }
 
     /// What waits with QoS 0.
-    pub(super) fn waiting_qos0(&mut self) -> impl Iterator<Item = &mut Held> {
+    pub(super) fn waiting_qos0(&mut self) -> impl Iterator<Item = &mut Sending> {
         self.waiting_qos0.iter_mut()
     }
 
@@ -156,9 +149,9 @@ impl Flows {
         free
     }
 
-    /// A message arrived. `turn`: the caller has it.
-    pub(super) fn admit(&mut self, qos: QoS, turn: bool) -> Admitted {
-        let qos0 = qos == QoS::AtMostOnce;
+    /// A message arrived. `turn`: the caller has it. What it owes is kept only if it is admitted.
+    pub(super) fn admit(&mut self, arrived: Arrived<'_>, turn: bool) -> Admitted {
+        let qos0 = arrived.qos == QoS::AtMostOnce;
         if self.phase == Phase::Gone || (qos0 && self.phase == Phase::Stopped) {
             return Admitted::Refused;
         }
@@ -174,14 +167,20 @@ impl Flows {
         };
         self.held += 1;
         self.qos0_held += usize::from(qos0);
-        if turn && open && self.phase == Phase::Running { Admitted::Go } else { Admitted::Wait }
+        let key = self.open(arrived);
+        if turn && open && self.phase == Phase::Running {
+            self.in_window += usize::from(!qos0);
+            Admitted::Go(key)
+        } else {
+            Admitted::Wait(key)
+        }
     }
 
     /// It waits, as [`admit`](Self::admit) said.
-    pub(super) fn wait(&mut self, held: Held) {
-        match held.qos {
-            QoS::AtMostOnce => self.waiting_qos0.push_back(held),
-            _ => self.waiting.push_back(held),
+    pub(super) fn wait(&mut self, sending: Sending) {
+        match sending.qos {
+            QoS::AtMostOnce => self.waiting_qos0.push_back(sending),
+            _ => self.waiting.push_back(sending),
         }
     }
 
@@ -203,59 +202,34 @@ impl Flows {
         // One that came back after the end does not count.
         let under_way = self.qos0_held.saturating_sub(self.waiting_qos0.len());
         under_way < (self.qos0_queue / 8).clamp(1, QOS0_WINDOW)
-            || self.waiting_qos0.front().is_some_and(|held| held.flow.is_some())
+            || self.waiting_qos0.front().is_some_and(|first| first.started)
     }
 
-    fn may_go(&self, held: &Held) -> bool {
-        held.flow.is_some() || self.in_window < self.window
+    fn may_go(&self, first: &Sending) -> bool {
+        first.started || self.in_window < self.window
     }
 
     /// For the holder of the turn: appends the next messages to send, up to `most`; none ends the turn.
     pub(super) fn next_lot(&mut self, most: usize, lot: &mut Vec<Sending>) {
         let before = lot.len();
-        while lot.len() - before < most
-            && let Some((held, key)) = self.next()
-        {
-            let body = Body::Own(held.message);
-            let new = Sending::new(key, body, held.source, held.filter, held.qos);
-            lot.push(Sending { parked: held.parked, next_target: held.next_target, ..new });
+        while lot.len() - before < most && self.has_next() {
+            let windowed = self.waiting.front().is_some_and(|first| self.may_go(first));
+            let queue = if windowed { &mut self.waiting } else { &mut self.waiting_qos0 };
+            lot.extend(queue.pop_front());
+            if let Some(next) = lot.last_mut().filter(|next| !next.started) {
+                next.started = true;
+                self.in_window += usize::from(windowed);
+            }
         }
         self.turn = lot.len() > before;
     }
 
-    fn next(&mut self) -> Option<(Held, FlowKey)> {
-        if !self.has_next() {
-            return None;
-        }
-        let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
-        let queue = if windowed { &mut self.waiting } else { &mut self.waiting_qos0 };
-        let mut held = queue.pop_front()?;
-        let key = match held.flow {
-            Some(key) => key,
-            None => {
-                let due = std::mem::take(&mut held.due);
-                self.open(held.source, held.qos, due, held.message.topic())
-            }
-        };
-        Some((held, key))
-    }
-
-    /// For the holder of the turn: a flow for a message that goes.
-    pub(super) fn open(&mut self, source: usize, qos: QoS, due: Due, topic: &str) -> FlowKey {
+    fn open(&mut self, arrived: Arrived<'_>) -> FlowKey {
+        let Arrived { source, qos, due, topic } = arrived;
         let windowed = qos != QoS::AtMostOnce;
-        self.in_window += usize::from(windowed);
         let key = self.free.pop().unwrap_or_else(|| {
-            let new = Flow {
-                live: false,
-                windowed,
-                source,
-                due: Due::Nothing,
-                topic: String::new(),
-                parts: 0,
-                failure: None,
-            };
-            self.flows.push(new);
-            // The window and the queue bound the flows far below 2^32.
+            self.flows.push(Flow::default());
+            // Receive Maximum and the queue bound the flows far below 2^32.
             u32::try_from(self.flows.len() - 1).unwrap_or(u32::MAX)
         });
         if let Some(flow) = self.flows.get_mut(key as usize) {
@@ -268,11 +242,11 @@ impl Flows {
     }
 
     /// For the holder of the turn: a required target has no room for this message. What was taken last comes back first.
-    pub(super) fn put_back(&mut self, held: Held) {
-        match held.qos {
+    pub(super) fn put_back(&mut self, sending: Sending) {
+        match sending.qos {
             _ if self.phase == Phase::Gone => {}
-            QoS::AtMostOnce => self.waiting_qos0.push_front(held),
-            _ => self.waiting.push_front(held),
+            QoS::AtMostOnce => self.waiting_qos0.push_front(sending),
+            _ => self.waiting.push_front(sending),
         }
     }
 
@@ -328,13 +302,13 @@ impl Flows {
     }
 
     /// Forgets everything, for the end: nothing is acknowledged. What was parked is returned.
-    pub(super) fn clear(&mut self) -> Vec<Held> {
+    pub(super) fn clear(&mut self) -> Vec<Sending> {
         self.phase = Phase::Gone;
         self.flows.clear();
         self.free.clear();
         (self.in_window, self.qos0_held, self.held) = (0, 0, 0);
         let all = self.waiting.drain(..).chain(self.waiting_qos0.drain(..));
-        all.filter(|held| held.parked > 0).collect()
+        all.filter(|waiting| waiting.parked > 0).collect()
     }
 
     /// Gives memory back when nothing is under way.

@@ -4,10 +4,12 @@ use std::time::Instant;
 use mqttx_proto::packet::Publish;
 use mqttx_proto::{PacketId, PropertiesRef};
 
+use super::super::scratch::Body;
 use super::*;
+use crate::message::Message;
 use crate::router::{InboundMeta, Origin};
 
-fn held(qos: QoS, topic: &str) -> Held {
+fn message(qos: QoS, topic: &str) -> Message {
     let publish = Publish {
         dup: false,
         qos,
@@ -21,9 +23,7 @@ fn held(qos: QoS, topic: &str) -> Held {
     let inbound =
         InboundMeta { ticket: None, received_at: now, flow_controlled: true, shed: false };
     let origin = Arc::new(Origin::new("src".into(), now));
-    let message = Message::new(&publish, &inbound, &origin);
-    let (due, parked, next_target) = (Due::Nothing, 0, 0);
-    Held { message, due, source: 0, filter: 0, qos, parked, next_target, flow: None }
+    Message::new(&publish, &inbound, &origin)
 }
 
 fn running(window: usize, qos0_queue: usize, required: usize) -> Flows {
@@ -32,13 +32,32 @@ fn running(window: usize, qos0_queue: usize, required: usize) -> Flows {
     flows
 }
 
-/// A message arrives while somebody else has the turn: it waits, if it is taken.
-fn admit(flows: &mut Flows, qos: QoS, topic: &str) -> Admitted {
-    let admitted = flows.admit(qos, false);
-    if admitted == Admitted::Wait {
-        flows.wait(held(qos, topic));
+/// A message arrives; `turn`: the caller has it. One that waits counts `parked` bytes on its source.
+fn arrive(flows: &mut Flows, qos: QoS, topic: &str, turn: bool, parked: usize) -> Admitted {
+    let admitted = flows.admit(Arrived { source: 3, qos, due: Due::Nothing, topic }, turn);
+    if let Admitted::Wait(key) = admitted {
+        let new = Sending::new(key, Body::Own(message(qos, topic)), 3, 0, qos);
+        flows.wait(Sending { started: false, parked, ..new });
     }
     admitted
+}
+
+/// A message arrives while somebody else has the turn: it waits, if it is taken.
+fn admit(flows: &mut Flows, qos: QoS, topic: &str) -> Admitted {
+    arrive(flows, qos, topic, false, 0)
+}
+
+/// A message arrives at the holder of the turn, and is to be sent.
+#[track_caller]
+fn go(flows: &mut Flows, qos: QoS, topic: &str) -> FlowKey {
+    match arrive(flows, qos, topic, true, 0) {
+        Admitted::Go(key) => key,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn waits(admitted: Admitted) -> bool {
+    matches!(admitted, Admitted::Wait(_))
 }
 
 /// What is to be sent next, for the holder of the turn.
@@ -53,18 +72,11 @@ fn topics(lot: &[Sending]) -> Vec<String> {
     topics.collect()
 }
 
-/// A message of a lot waits again.
-fn back(flows: &mut Flows, sending: Sending) {
-    let flow = Some(sending.key);
-    flows.put_back(Held { flow, ..held(sending.qos, &topics(&[sending])[0]) });
-}
-
 #[test]
 fn a_flow_is_done_when_all_its_parts_are() {
     let mut flows = running(8, 8, 2);
     assert!(flows.begin());
-    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
-    let key = flows.open(3, QoS::AtLeastOnce, Due::Nothing, "a/b");
+    let key = go(&mut flows, QoS::AtLeastOnce, "a/b");
     assert!(flows.settle(key, 1, None).is_none(), "a target is faster than the sending");
     assert!(flows.settle(key, 1, None).is_none());
     let done = flows.settle(key, 1, None).expect("the last part");
@@ -79,7 +91,7 @@ fn one_caller_at_a_time_has_the_turn() {
     assert!(flows.begin());
     assert!(!flows.begin());
     for topic in ["1", "2", "3"] {
-        assert_eq!(admit(&mut flows, QoS::AtLeastOnce, topic), Admitted::Wait);
+        assert!(waits(admit(&mut flows, QoS::AtLeastOnce, topic)));
     }
     assert!(!flows.take_turn());
     let (first, second) = (lot(&mut flows, 2), lot(&mut flows, 2));
@@ -87,17 +99,16 @@ fn one_caller_at_a_time_has_the_turn() {
     assert!(!flows.begin(), "the turn ends when nothing is left");
     assert!(lot(&mut flows, 2).is_empty());
     assert!(flows.begin());
-    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
+    go(&mut flows, QoS::AtLeastOnce, "4");
 }
 
 #[test]
 fn nothing_overtakes_what_waits() {
     let mut flows = running(8, 64, 1);
     for qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
-        assert_eq!(admit(&mut flows, qos, "1"), Admitted::Wait);
+        assert!(waits(admit(&mut flows, qos, "1")));
         assert!(flows.begin());
-        assert_eq!(flows.admit(qos, true), Admitted::Wait);
-        flows.wait(held(qos, "2"));
+        assert!(waits(arrive(&mut flows, qos, "2", true, 0)));
         assert_eq!(topics(&lot(&mut flows, 8)), ["1", "2"]);
         assert!(lot(&mut flows, 8).is_empty());
     }
@@ -107,12 +118,9 @@ fn nothing_overtakes_what_waits() {
 fn the_window_holds_qos1_and_lets_qos0_pass() {
     let mut flows = running(1, 8, 1);
     assert!(flows.begin());
-    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
-    let first = flows.open(0, QoS::AtLeastOnce, Due::Nothing, "1");
-    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Wait);
-    flows.wait(held(QoS::AtLeastOnce, "2"));
-    assert_eq!(flows.admit(QoS::AtMostOnce, true), Admitted::Go);
-    flows.open(0, QoS::AtMostOnce, Due::Nothing, "0");
+    let first = go(&mut flows, QoS::AtLeastOnce, "1");
+    assert!(waits(arrive(&mut flows, QoS::AtLeastOnce, "2", true, 0)));
+    go(&mut flows, QoS::AtMostOnce, "0");
     assert!(lot(&mut flows, 8).is_empty());
     flows.settle(first, 2, None).expect("done");
     assert!(flows.take_turn(), "the place in the window is free");
@@ -129,7 +137,7 @@ fn messages_put_back_keep_their_flows_and_their_places() {
     let mut sending = lot(&mut flows, 2);
     let keys: Vec<_> = sending.iter().map(|s| s.key).collect();
     while let Some(last) = sending.pop() {
-        back(&mut flows, last);
+        flows.put_back(last);
     }
     assert!(!flows.block());
     assert!(!flows.take_turn() && !flows.begin(), "nothing is sent while a target has no room");
@@ -138,13 +146,13 @@ fn messages_put_back_keep_their_flows_and_their_places() {
     let mut again = lot(&mut flows, 8);
     assert_eq!(topics(&again), ["1", "2", "3"]);
     assert_eq!(again.iter().map(|s| s.key).take(2).collect::<Vec<_>>(), keys);
-    back(&mut flows, again.pop().expect("the third"));
+    flows.put_back(again.pop().expect("the third"));
     assert!(flows.block(), "it is stuck");
     flows.unblock();
     assert!(flows.take_turn());
     let third = lot(&mut flows, 8).pop().expect("the third once more");
     flows.sent();
-    back(&mut flows, third);
+    flows.put_back(third);
     assert!(!flows.block(), "progress was made in between");
     assert_eq!(flows.held(), 3);
 }
@@ -174,7 +182,7 @@ fn a_stopped_forwarder_keeps_what_it_owes_and_settles_flows() {
     flows.set_phase(Phase::Stopped);
     assert!(lot(&mut flows, 8).is_empty());
     assert!(!flows.begin());
-    assert_eq!(admit(&mut flows, QoS::AtLeastOnce, "3"), Admitted::Wait);
+    assert!(waits(admit(&mut flows, QoS::AtLeastOnce, "3")));
     assert_eq!(admit(&mut flows, QoS::AtMostOnce, "0"), Admitted::Refused);
     let done = flows.settle(first, 2, Some(ForwardDrop::Refused)).expect("done");
     assert_eq!((done.failure, flows.held()), (Some(ForwardDrop::Refused), 2));
@@ -187,13 +195,11 @@ fn a_stopped_forwarder_keeps_what_it_owes_and_settles_flows() {
 fn what_was_parked_comes_back_once_whatever_its_level() {
     let mut flows = running(1, 8, 1);
     for qos in [QoS::AtMostOnce, QoS::AtMostOnce, QoS::AtLeastOnce] {
-        assert_eq!(flows.admit(qos, false), Admitted::Wait);
-        flows.wait(Held { parked: 5, ..held(qos, "a") });
+        assert!(waits(arrive(&mut flows, qos, "a", false, 5)));
     }
     let released = flows.waiting_qos0().map(|held| std::mem::take(&mut held.parked));
     assert_eq!(released.collect::<Vec<_>>(), [5, 5]);
-    assert_eq!(flows.admit(QoS::AtMostOnce, false), Admitted::Wait);
-    flows.wait(Held { parked: 5, ..held(QoS::AtMostOnce, "b") });
+    assert!(waits(arrive(&mut flows, QoS::AtMostOnce, "b", false, 5)));
     assert_eq!(flows.clear().len(), 2, "one of each level");
 }
 
@@ -204,7 +210,7 @@ fn a_forwarder_that_is_gone_takes_and_sends_nothing_more() {
     assert!(flows.take_turn());
     let sending = lot(&mut flows, 8).pop().expect("the message");
     assert!(flows.clear().is_empty());
-    back(&mut flows, sending);
+    flows.put_back(sending);
     flows.block();
     flows.unblock();
     flows.set_phase(Phase::Running);
@@ -215,8 +221,8 @@ fn a_forwarder_that_is_gone_takes_and_sends_nothing_more() {
 #[test]
 fn memory_is_given_back_only_when_nothing_is_under_way() {
     let mut flows = running(8, 8, 1);
-    let key = flows.open(0, QoS::AtLeastOnce, Due::Nothing, "a");
-    assert_eq!(flows.admit(QoS::AtLeastOnce, true), Admitted::Go);
+    assert!(flows.begin());
+    let key = go(&mut flows, QoS::AtLeastOnce, "a");
     flows.shrink();
     assert!(flows.settle(key, 2, None).is_some());
     flows.shrink();

@@ -32,13 +32,16 @@ pub(super) struct Scratch {
     pub(super) idle: bool,
 }
 
-/// A message on its way to the targets.
+/// A message on its way to the targets, or waiting for it.
 pub(super) struct Sending {
     pub(super) key: FlowKey,
     pub(super) body: Body,
     pub(super) source: usize,
     pub(super) filter: usize,
+    /// The level it has for this forwarder.
     pub(super) qos: QoS,
+    /// It has its place in the window.
+    pub(super) started: bool,
     /// So many bytes count as parked on the source.
     pub(super) parked: usize,
     /// The first target that did not get it.
@@ -78,6 +81,7 @@ impl Sending {
             source,
             filter,
             qos,
+            started: true,
             parked: 0,
             next_target: 0,
             failed: 0,

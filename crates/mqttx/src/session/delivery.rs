@@ -107,19 +107,20 @@ pub(crate) enum Wake {
 impl Wake {
     /// Tells everybody; a sink gets all its messages in one call.
     pub(crate) fn fire_all(wakes: &mut Vec<Self>, session: &Arc<str>) {
-        let mut wakes = wakes.drain(..).peekable();
+        let mut wakes = wakes.drain(..);
         while let Some(wake) = wakes.next() {
             match wake {
                 Self::Task(waker) => waker.wake(),
                 Self::Sink(sink, tag) => {
-                    let mut finished = std::iter::from_fn(|| {
-                        match wakes.next_if(|wake| matches!(wake, Self::Finished(..)))? {
+                    let mut finished = std::iter::from_fn(|| match wakes.as_slice().first() {
+                        Some(Self::Finished(..)) => match wakes.next() {
                             // The lower half is the sink's own key.
-                            Self::Finished(token, outcome) => {
+                            Some(Self::Finished(token, outcome)) => {
                                 Some((token as u32, published(outcome, session)))
                             }
-                            Self::Task(_) | Self::Sink(..) => None,
-                        }
+                            _ => None,
+                        },
+                        _ => None,
                     });
                     sink.complete(tag, &mut finished);
                 }
