@@ -53,6 +53,7 @@ fn what_later_versions_bring_is_not_known_yet() {
     for url in ["mqtts://h", "wss://h"] {
         wrong_everywhere(&["-L", url], "unknown scheme");
     }
+    wrong_everywhere(&["-L", "ws://h/a b"], "percent-encoded");
     wrong_everywhere(&["-L", "unix:///s", "-h", "localhost"], "neither a host nor a port");
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mqttx::{OnRefusal, SessionOptions, Version};
+use mqttx::{Endpoint, OnRefusal, SessionOptions, Version};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -263,8 +263,8 @@ fn check_client_ids(entries: &[SessionEntry], report: &mut Report<'_>) {
             continue;
         };
         let Some(id) = options.client_id.as_deref().filter(|id| !id.is_empty()) else { continue };
-        for broker in &options.brokers {
-            let Some(other) = seen.insert((address(broker), id), &entry.name) else { continue };
+        for broker in options.brokers.iter().filter_map(|broker| broker.parse::<Endpoint>().ok()) {
+            let Some(other) = seen.insert((broker.broker(), id), &entry.name) else { continue };
             if other != entry.name {
                 let message = format!(
                     "the client id '{id}' is that of the session '{other}' at the same broker, too: they would \
@@ -277,15 +277,6 @@ fn check_client_ids(entries: &[SessionEntry], report: &mut Report<'_>) {
     }
 }
 
-/// Host and port of a broker's URL, without credentials.
-fn address(broker: &str) -> String {
-    let rest = broker.split_once("://").map_or(broker, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase();
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if has_port { host } else { format!("{host}:1883") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,12 +286,5 @@ mod tests {
         assert_eq!(numbered("dev-{i:05}/{i}", 42).as_deref(), Ok("dev-00042/42"));
         assert_eq!(numbered("{id}", 1).unwrap_err(), "unknown '{id}': allowed are {i} and {i:05}");
         assert_eq!(numbered("x{i", 1).unwrap_err(), "'{i' without '}'");
-    }
-
-    #[test]
-    fn brokers_are_compared_by_address() {
-        assert_eq!(address("mqtt://u:p@Host:1884/x"), "host:1884");
-        assert_eq!(address("host"), "host:1883");
-        assert_eq!(address("tcp://[::1]:1883"), "[::1]:1883");
     }
 }

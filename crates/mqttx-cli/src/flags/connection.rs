@@ -287,7 +287,7 @@ fn brokers(flags: &ConnectionFlags) -> Result<Vec<String>, Failure> {
         let ports = if flags.port.is_empty() { vec![url.port()] } else { flags.port.clone() };
         for port in ports {
             // Without user, password and topic.
-            let broker = url.with_port(port).to_string();
+            let broker = url.with_port(port).address();
             if !brokers.contains(&broker) {
                 brokers.push(broker);
             }

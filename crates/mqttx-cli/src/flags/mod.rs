@@ -30,8 +30,9 @@ use url::{parse_port, parse_url};
 pub(crate) struct ConnectionFlags {
     /// Broker as mqtt://[user[:password]@]host[:port][/topic]
     ///
-    /// tcp:// means the same; unix:///path is a socket of the file system. User and password are percent-decoded; flags win over the URL. May be
-    /// given several times: the further brokers are tried when one fails.
+    /// tcp:// means the same; ws://host[:port][/path] is WebSocket, port 80 and path /mqtt unless given; unix:///path is a socket of the
+    /// file system. User and password are percent-decoded; flags win over the URL. May be given several times: the further brokers are
+    /// tried when one fails.
     #[arg(short = 'L', long, value_name = "URL", value_parser = parse_url)]
     url: Vec<Endpoint>,
 

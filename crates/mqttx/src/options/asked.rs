@@ -89,7 +89,7 @@ impl Kinds {
         if kinds.len() >= KINDS {
             kinds.pop_front();
         }
-        let dialer = Arc::new(Dialer { bind: options.bind });
+        let dialer = Arc::new(options.dialer());
         let kind = Arc::new(Kind { options, config: Arc::new(config), dialer });
         kinds.push_back(Arc::downgrade(&kind));
         Ok(kind)
@@ -183,6 +183,7 @@ impl SessionOptions {
             enabled,
             brokers,
             bind,
+            ws,
             client_id,
             protocol,
             keep_alive,
@@ -220,6 +221,7 @@ impl SessionOptions {
             && *enabled == other.enabled
             && *brokers == other.brokers
             && *bind == other.bind
+            && *ws == other.ws
             && *client_id == other.client_id
             && *protocol == other.protocol
             && *keep_alive == other.keep_alive

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "redis")]
 mod redis;
+mod ways;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -32,6 +32,7 @@ impl SessionOptions {
         self.check_limits(&mut found);
         self.check_will(&mut found);
         self.check_version(&mut found);
+        self.check_ways(&mut found);
         for (n, (filter, _)) in self.subscriptions.iter().enumerate() {
             if let Err(error) = validate_filter(filter) {
                 found.add(&format!("subscriptions[{n}]"), filter, error);
@@ -180,10 +181,10 @@ impl SessionOptions {
     }
 }
 
-struct Problems(Vec<ConfigProblem>);
+pub(super) struct Problems(Vec<ConfigProblem>);
 
 impl Problems {
-    fn add(&mut self, field: &str, value: &str, message: impl ToString) {
+    pub(super) fn add(&mut self, field: &str, value: &str, message: impl ToString) {
         self.0.push(ConfigProblem {
             field: field.to_owned(),
             value: value.to_owned(),

@@ -8,12 +8,14 @@ mod parts;
 mod properties;
 #[cfg(test)]
 mod tests;
+mod ways;
 mod will;
 
 pub(crate) use asked::{Asked, Kinds};
 pub use builder::SessionBuilder;
 use check::core_config;
 pub use parts::{Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, WireLog};
+pub use ways::WebSocketOptions;
 pub use will::Will;
 
 use std::fmt;
@@ -50,11 +52,14 @@ pub struct SessionOptions {
     pub name: String,
     /// `false`: the session is known, but never connects by itself. Default `true`.
     pub enabled: bool,
-    /// The brokers, tried in this order: `mqtt://host:port`, `tcp://host:port` or bare `host:port`.
+    /// The brokers, tried in this order: `mqtt://host:port`, `tcp://host:port`, bare `host:port`,
+    /// `ws://host:port/path` or `unix:///path`; see [`Endpoint`](crate::Endpoint).
     /// A later one is used when an attempt at the one before failed. At least one.
     pub brokers: Vec<String>,
     /// The local address of the connections. Default: the system chooses.
     pub bind: Option<IpAddr>,
+    /// What WebSocket servers are sent besides what the protocol asks for.
+    pub ws: WebSocketOptions,
     /// The client id, at most 65 535 bytes. Default: empty, the server assigns one
     /// `[MQTT-3.1.3-6]`, which is kept for reconnects.
     pub client_id: Option<String>,
@@ -155,6 +160,7 @@ impl Default for SessionOptions {
             enabled: true,
             brokers: Vec::new(),
             bind: None,
+            ws: WebSocketOptions::default(),
             client_id: None,
             protocol: Version::V5,
             keep_alive: Duration::from_secs(60),

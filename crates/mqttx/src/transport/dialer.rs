@@ -4,6 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+#[cfg(feature = "websocket")]
+use super::ws;
 use super::{ConnectError, Endpoint, Scheme, Stream, tcp, unix};
 
 /// How streams are opened: what sessions of one kind have in common.
@@ -11,6 +13,9 @@ use super::{ConnectError, Endpoint, Scheme, Stream, tcp, unix};
 pub(crate) struct Dialer {
     /// The local address; `None` lets the system choose.
     pub(crate) bind: Option<IpAddr>,
+    /// What is asked of WebSockets.
+    #[cfg(feature = "websocket")]
+    pub(crate) ws: crate::options::WebSocketOptions,
 }
 
 impl Dialer {
@@ -37,6 +42,14 @@ impl Dialer {
     async fn open(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
         match endpoint.scheme() {
             Scheme::Tcp => Ok(Stream::Tcp(tcp::connect(endpoint, self.bind).await?)),
+            #[cfg(feature = "websocket")]
+            Scheme::Ws => {
+                let stream = tcp::connect(endpoint, self.bind).await?;
+                let stream = ws::open(Stream::Tcp(stream), endpoint, &self.ws).await?;
+                Ok(Stream::Other(Box::new(stream)))
+            }
+            #[cfg(not(feature = "websocket"))]
+            Scheme::Ws => Err(ConnectError::no_feature("websocket")),
             Scheme::Unix => Ok(Stream::Other(Box::new(unix::connect(endpoint).await?))),
         }
     }

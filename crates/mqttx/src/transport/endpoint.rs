@@ -1,4 +1,4 @@
-//! The address of a broker: `mqtt://user:password@host:port/topic`, `unix:///path`, or bare `host:port`.
+//! The address of a broker: `mqtt://user:password@host:port/topic`, `ws://host:port/path`, `unix:///path`, or bare `host:port`.
 
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -9,8 +9,9 @@ use crate::options::Secret;
 /// Where a broker is, and what its URL says besides.
 ///
 /// `mqtt://` and `tcp://` mean TCP, port 1883 unless given. A bare `host` or `host:port` is the same.
-/// `unix:///run/broker.sock` is a socket of the file system. User name, password, topic and path are
-/// percent-decoded. Its text never shows the password.
+/// `ws://` means WebSocket, port 80 unless given, and path and query are those of HTTP, `/mqtt` unless given.
+/// `unix:///run/broker.sock` is a socket of the file system. User name, password, topic and a socket's path
+/// are percent-decoded. Its text shows neither the password nor a query, which may be a secret, too.
 ///
 /// ```
 /// let endpoint: mqttx::Endpoint = "mqtt://gw:s%40cret@[::1]:1884/site/a".parse()?;
@@ -26,7 +27,7 @@ pub struct Endpoint {
     port: u16,
     username: Option<String>,
     password: Option<Secret>,
-    /// A topic, or where the socket is.
+    /// A topic, where the socket is, or what HTTP asks for, as it is sent.
     path: Option<String>,
 }
 
@@ -45,6 +46,8 @@ pub enum Scheme {
     Tcp,
     /// `unix://`: a socket of the file system.
     Unix,
+    /// `ws://`: WebSocket over TCP.
+    Ws,
 }
 
 impl Endpoint {
@@ -115,23 +118,69 @@ impl Endpoint {
         self.path.as_deref().filter(|_| self.scheme == Scheme::Unix).map(Path::new)
     }
 
-    /// A number that tells this broker from others, the same in every process: FNV-1a of host and
-    /// port, or of the socket's path.
+    /// What the handshake of a WebSocket asks for: path and query, still percent-encoded.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.path.as_deref().filter(|_| self.scheme.is_websocket())
+    }
+
+    /// All of it but credentials and topic, to be parsed again. Unlike the displayed text it has the query of a
+    /// WebSocket address, which may be a secret.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.resource().and_then(|resource| resource.split_once('?')) {
+            Some((_, query)) => {
+                let shown = self.to_string();
+                let shown = shown.strip_suffix(HIDDEN).unwrap_or(&shown);
+                format!("{shown}{query}")
+            }
+            None => self.to_string(),
+        }
+    }
+
+    /// Which broker it is, whatever the scheme and the credentials: two sessions with one client id there
+    /// disconnect each other.
+    #[must_use]
+    pub fn broker(&self) -> String {
+        match self.socket_path() {
+            Some(path) => path.display().to_string(),
+            None => {
+                let path = self.resource().and_then(|resource| resource.split('?').next());
+                let host = self.host.to_ascii_lowercase();
+                format!("[{host}]:{}{}", self.port, path.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Host and port as HTTP has them: without the scheme's own port.
+    #[cfg(feature = "websocket")]
+    pub(super) fn http_host(&self) -> String {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// A number that tells this broker from others, the same in every process: FNV-1a of host, port and
+    /// the path of HTTP, or of the socket's path.
     pub(crate) fn id(&self) -> u64 {
         let port = self.port.to_be_bytes();
         let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let start: u64 = 0xcbf2_9ce4_8422_2325;
         match self.socket_path() {
             Some(path) => path.as_os_str().as_encoded_bytes().iter().copied().fold(start, hash),
-            None => self.host.bytes().map(|b| b.to_ascii_lowercase()).chain(port).fold(start, hash),
+            None => {
+                let path = self.resource().and_then(|resource| resource.split('?').next());
+                let host = self.host.bytes().map(|b| b.to_ascii_lowercase());
+                host.chain(port).chain(path.unwrap_or_default().bytes()).fold(start, hash)
+            }
         }
     }
 }
 
 impl Scheme {
     /// The schemes by their names in URLs; the first name of each is the one that is shown.
-    const NAMES: [(&str, Self); 3] =
-        [("mqtt", Self::Tcp), ("tcp", Self::Tcp), ("unix", Self::Unix)];
+    const NAMES: [(&str, Self); 4] =
+        [("mqtt", Self::Tcp), ("tcp", Self::Tcp), ("ws", Self::Ws), ("unix", Self::Unix)];
 
     fn of(name: &str) -> Option<Self> {
         let known = |(known, _): &&(&str, _)| known.eq_ignore_ascii_case(name);
@@ -146,8 +195,13 @@ impl Scheme {
     const fn default_port(self) -> u16 {
         match self {
             Self::Tcp => 1883,
+            Self::Ws => 80,
             Self::Unix => 0,
         }
+    }
+
+    const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws)
     }
 }
 
@@ -164,6 +218,7 @@ impl FromStr for Endpoint {
             None => (Scheme::Tcp, text),
         };
         let (authority, path) = match rest.split_once('/') {
+            _ if scheme.is_websocket() => split_resource(rest),
             Some((authority, path)) => (authority, Some(path)),
             None => (rest, None),
         };
@@ -182,16 +237,20 @@ impl FromStr for Endpoint {
             let bytes = percent_decode(part).ok_or_else(|| fail(bad_escape))?;
             String::from_utf8(bytes).map_err(|_| fail(bad_utf8))
         };
-        let path = path.filter(|path| !path.is_empty()).map(text_of).transpose()?;
+        let path = path.filter(|path| !path.is_empty());
         let (host, port, path) = match (scheme, path) {
             (Scheme::Unix, Some(path)) if address.is_empty() => {
-                ("", None, Some(format!("/{path}")))
+                ("", None, Some(format!("/{}", text_of(path)?)))
             }
             (Scheme::Unix, _) => {
                 return Err(fail("a socket needs its absolute path: unix:///path"));
             }
-            (Scheme::Tcp, path) => {
+            (scheme, path) => {
                 let (host, port) = split_port(address).map_err(fail)?;
+                let path = match path {
+                    _ if scheme.is_websocket() => Some(resource(path).map_err(fail)?),
+                    path => path.map(text_of).transpose()?,
+                };
                 (host, port, path)
             }
         };
@@ -220,6 +279,11 @@ impl fmt::Display for Endpoint {
             Some(path) => f.write_str(&percent_encode(path)),
             None if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
             None => write!(f, "{}:{}", self.host, self.port),
+        }?;
+        match self.resource().map(|resource| resource.split_once('?').ok_or(resource)) {
+            Some(Ok((path, _))) => write!(f, "{path}?{HIDDEN}"),
+            Some(Err(path)) => f.write_str(path),
+            None => Ok(()),
         }
     }
 }
@@ -239,6 +303,30 @@ impl fmt::Display for EndpointError {
 }
 
 impl std::error::Error for EndpointError {}
+
+/// In place of a secret.
+const HIDDEN: &str = "***";
+/// What the handshake of a WebSocket asks for, unless the URL says it.
+const RESOURCE: &str = "/mqtt";
+
+/// Where the host of a WebSocket address ends, a path or a query begins.
+fn split_resource(rest: &str) -> (&str, Option<&str>) {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, resource) = rest.split_at(end);
+    (authority, Some(resource))
+}
+
+/// Path and query as they are sent to a server.
+fn resource(given: Option<&str>) -> Result<String, &'static str> {
+    let given = given.unwrap_or_default();
+    if given.contains('#') {
+        return Err("a WebSocket address has no fragment: '#' in a path is written %23");
+    }
+    if given.contains(|c: char| !c.is_ascii_graphic() || "\\\"<>^`{|}".contains(c)) {
+        return Err("the path has a character that must be percent-encoded");
+    }
+    Ok(if given.starts_with('/') { given.to_owned() } else { format!("{RESOURCE}{given}") })
+}
 
 fn split_port(address: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = if let Some(bracketed) = address.strip_prefix('[') {
@@ -307,13 +395,18 @@ fn percent_encode(path: &Path) -> String {
     out
 }
 
-/// The text with the password replaced.
+/// The text with the password replaced, and the query of a WebSocket address.
 fn without_password(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
+    let is_websocket =
+        Scheme::of(text.split("://").next().unwrap_or_default()).is_some_and(Scheme::is_websocket);
+    if let Some((path, _)) = text.split_once('?').filter(|_| is_websocket) {
+        return format!("{}?{HIDDEN}", without_password(path));
+    }
     let end = text[start..].find('/').map_or(text.len(), |at| start + at);
     let Some(at) = text[start..end].rfind('@').map(|at| start + at) else { return text.to_owned() };
     match text[start..at].find(':').map(|colon| start + colon) {
-        Some(colon) => format!("{}:***{}", &text[..colon], &text[at..]),
+        Some(colon) => format!("{}:{HIDDEN}{}", &text[..colon], &text[at..]),
         None => text.to_owned(),
     }
 }
@@ -395,9 +488,53 @@ mod tests {
     }
 
     #[test]
+    fn websockets_have_the_path_of_http_and_no_topic() {
+        for (text, resource, shown) in [
+            ("ws://h", "/mqtt", "ws://h:80/mqtt"),
+            ("WS://h/", "/", "ws://h:80/"),
+            ("ws://h:8080/a%2Fb/c", "/a%2Fb/c", "ws://h:8080/a%2Fb/c"),
+            ("ws://[::1]?t=%20&@/", "/mqtt?t=%20&@/", "ws://[::1]:80/mqtt?***"),
+            ("ws://u:geheim@h/x?t=y?z", "/x?t=y?z", "ws://h:80/x?***"),
+        ] {
+            let endpoint = parse(text);
+            assert_eq!((endpoint.resource(), endpoint.topic()), (Some(resource), None), "{text}");
+            assert_eq!(endpoint.to_string(), shown, "{text}");
+            let again = parse(&endpoint.address());
+            assert_eq!((again.host(), again.resource()), (endpoint.host(), Some(resource)));
+        }
+        assert_eq!(parse("ws://u:p@h").password().map(Secret::expose), Some(&b"p"[..]));
+        for (text, part) in [
+            ("ws://", "host is missing"),
+            ("ws:///mqtt", "host is missing"),
+            ("ws://h/a b", "percent-encoded"),
+            ("ws://h/é", "percent-encoded"),
+            ("ws://h/a\r\nX: y", "percent-encoded"),
+            ("ws://h/x#y", "fragment"),
+        ] {
+            let error = text.parse::<Endpoint>().expect_err(text);
+            assert!(error.to_string().contains(part), "{text}: {error}");
+        }
+        let error = "ws://u:geheim@h:x/?token=geheim".parse::<Endpoint>().expect_err("bad port");
+        assert_eq!(error.shown(), "ws://u:***@h:x/?***");
+    }
+
+    #[test]
+    fn one_broker_is_the_same_under_several_names() {
+        assert_eq!(parse("tcp://u:p@Host:1884/x").broker(), parse("host:1884").broker());
+        assert_eq!(parse("ws://h/a?x=1").broker(), parse("ws://H:80/a?y").broker());
+        for (one, other) in
+            [("h:1", "h:2"), ("ws://h/a", "ws://h/b"), ("unix:///a", "unix:///A"), ("h", "ws://h")]
+        {
+            assert_ne!(parse(one).broker(), parse(other).broker());
+        }
+    }
+
+    #[test]
     fn ids_tell_brokers_apart() {
         assert_eq!(parse("Plant:1").id(), parse("mqtt://u@plant:1/x").id());
         assert_ne!(parse("plant:1").id(), parse("plant:2").id());
         assert_ne!(parse("unix:///a").id(), parse("unix:///A").id());
+        assert_ne!(parse("ws://h/a").id(), parse("ws://h/b").id());
+        assert_eq!(parse("ws://h/a?token=1").id(), parse("ws://h/a?token=2").id());
     }
 }

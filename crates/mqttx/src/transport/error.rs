@@ -13,6 +13,16 @@ pub(crate) struct ConnectError {
     pub(crate) error: io::Error,
 }
 
+#[cfg(not(feature = "websocket"))]
+impl ConnectError {
+    /// The address needs what this build does not have.
+    pub(crate) fn no_feature(feature: &str) -> Self {
+        let text = format!("this address needs the feature `{feature}` of the crate mqttx");
+        let error = io::Error::new(io::ErrorKind::Unsupported, text);
+        Self { code: "connection.unsupported", permanent: true, error }
+    }
+}
+
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
         let code = match error.kind() {

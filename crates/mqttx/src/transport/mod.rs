@@ -3,12 +3,16 @@
 mod dialer;
 mod endpoint;
 mod error;
+#[cfg(feature = "websocket")]
+mod http;
 #[cfg(test)]
 pub(crate) mod mem;
 mod resolve;
 mod stream;
 mod tcp;
 mod unix;
+#[cfg(feature = "websocket")]
+mod ws;
 
 pub(crate) use dialer::Dialer;
 pub use endpoint::{Endpoint, EndpointError, Scheme};
