@@ -6,8 +6,12 @@
 //! | [`Mosquitto`] | the widespread broker, as a process that can be killed and restarted |
 //! | [`Redis`], [`RedisSentinel`], [`RedisCluster`] | a store as processes that can be killed, frozen and restarted |
 //! | `InProcessBroker` (feature `in-process`) | a second, independent broker without a process |
+//! | [`WebSocketFront`], [`UnixFront`] | another way to one of these peers |
+//! | [`HttpProxy`], [`SocksProxy`] | proxies, which tell what they were asked for |
+//! | [`Cutter`] | a connection that ends after any byte |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
+mod front;
 #[cfg(feature = "in-process")]
 mod in_process;
 mod load;
@@ -18,6 +22,7 @@ mod scripted;
 mod temp_dir;
 mod wire;
 
+pub use front::{Cutter, HttpProxy, SocksProxy, UnixFront, WebSocketFront};
 #[cfg(feature = "in-process")]
 pub use in_process::InProcessBroker;
 pub use load::{Counters, Flood, LoadOptions, LoadPeer};

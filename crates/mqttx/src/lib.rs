@@ -57,14 +57,17 @@ pub use message::{Message, MessageRef, Publish};
 pub use metrics::{DropReason, Dropped, ManagerMetrics, SessionMetrics};
 pub use options::{
     Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, SessionBuilder,
-    SessionOptions, WebSocketOptions, Will, WireLog, human,
+    SessionOptions, TcpOptions, WebSocketOptions, Will, WireLog, human,
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Accepting, Delivery, Published, Requester, Session, SessionStatus};
 pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
 #[cfg(feature = "redis")]
 pub use store::{OnStoreError, RedisStore};
-pub use transport::{Endpoint, EndpointError, Scheme};
+pub use transport::{
+    ByteStream, Endpoint, EndpointError, Proxy, ProxyError, ProxyKind, ProxyServer, Scheme,
+    Transport, TransportFuture,
+};
 
 /// The examples of the guides are compiled with the documentation's.
 #[cfg(doctest)]

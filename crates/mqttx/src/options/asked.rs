@@ -176,6 +176,7 @@ impl Kind {
 }
 
 impl SessionOptions {
+    #[expect(clippy::too_many_lines, reason = "a line for each option")]
     fn is_same(&self, other: &Self) -> bool {
         // Every field is named, so that a new one is not forgotten.
         let Self {
@@ -183,7 +184,10 @@ impl SessionOptions {
             enabled,
             brokers,
             bind,
+            tcp,
+            proxy,
             ws,
+            transport,
             client_id,
             protocol,
             keep_alive,
@@ -221,7 +225,10 @@ impl SessionOptions {
             && *enabled == other.enabled
             && *brokers == other.brokers
             && *bind == other.bind
+            && *tcp == other.tcp
+            && *proxy == other.proxy
             && *ws == other.ws
+            && is_same_object(transport.as_ref(), other.transport.as_ref())
             && *client_id == other.client_id
             && *protocol == other.protocol
             && *keep_alive == other.keep_alive

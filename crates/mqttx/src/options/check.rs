@@ -192,11 +192,16 @@ impl Problems {
         });
     }
 
-    fn duration(&mut self, field: &str, value: Duration, message: &str) {
+    pub(super) fn duration(&mut self, field: &str, value: Duration, message: &str) {
         self.add(field, &super::human::format_duration(value), message);
     }
 
-    fn range(&mut self, field: &str, value: usize, allowed: std::ops::RangeInclusive<usize>) {
+    pub(super) fn range(
+        &mut self,
+        field: &str,
+        value: usize,
+        allowed: std::ops::RangeInclusive<usize>,
+    ) {
         if !allowed.contains(&value) {
             let message = if *allowed.end() == usize::MAX {
                 format!("at least {} is allowed", allowed.start())

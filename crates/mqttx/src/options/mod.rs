@@ -15,7 +15,7 @@ pub(crate) use asked::{Asked, Kinds};
 pub use builder::SessionBuilder;
 use check::core_config;
 pub use parts::{Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, WireLog};
-pub use ways::WebSocketOptions;
+pub use ways::{TcpOptions, WebSocketOptions};
 pub use will::Will;
 
 use std::fmt;
@@ -28,6 +28,7 @@ use mqttx_proto::{Properties, QoS, SessionExpiry, Version};
 use serde::{Deserialize, Deserializer};
 
 use crate::store::Store;
+use crate::transport::{Proxy, Transport};
 
 /// What an application asks of a session.
 ///
@@ -58,8 +59,16 @@ pub struct SessionOptions {
     pub brokers: Vec<String>,
     /// The local address of the connections. Default: the system chooses.
     pub bind: Option<IpAddr>,
+    /// What is asked of TCP.
+    pub tcp: TcpOptions,
+    /// Through what the brokers are reached. Default: directly; the environment counts only for
+    /// [`Proxy::Environment`].
+    pub proxy: Option<Proxy>,
     /// What WebSocket servers are sent besides what the protocol asks for.
     pub ws: WebSocketOptions,
+    /// Opens the connections in place of TCP, Unix sockets and proxies. Default: none.
+    #[serde(skip)]
+    pub transport: Option<Arc<dyn Transport>>,
     /// The client id, at most 65 535 bytes. Default: empty, the server assigns one
     /// `[MQTT-3.1.3-6]`, which is kept for reconnects.
     pub client_id: Option<String>,
@@ -160,7 +169,10 @@ impl Default for SessionOptions {
             enabled: true,
             brokers: Vec::new(),
             bind: None,
+            tcp: TcpOptions::default(),
+            proxy: None,
             ws: WebSocketOptions::default(),
+            transport: None,
             client_id: None,
             protocol: Version::V5,
             keep_alive: Duration::from_secs(60),

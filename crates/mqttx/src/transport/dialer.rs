@@ -2,24 +2,31 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "websocket")]
 use super::ws;
-use super::{ConnectError, Endpoint, Scheme, Stream, tcp, unix};
+use super::{ConnectError, Endpoint, Proxies, Scheme, Stream, Transport, tcp, unix};
+use crate::options::TcpOptions;
+#[cfg(feature = "websocket")]
+use crate::options::WebSocketOptions;
 
 /// How streams are opened: what sessions of one kind have in common.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Dialer {
     /// The local address; `None` lets the system choose.
     pub(crate) bind: Option<IpAddr>,
-    /// What is asked of WebSockets.
+    pub(crate) tcp: TcpOptions,
+    pub(crate) proxies: Proxies,
+    /// In place of sockets and proxies.
+    pub(crate) transport: Option<Arc<dyn Transport>>,
     #[cfg(feature = "websocket")]
-    pub(crate) ws: crate::options::WebSocketOptions,
+    pub(crate) ws: WebSocketOptions,
 }
 
 impl Dialer {
-    /// Opens a stream to `endpoint` within `timeout`.
+    /// Opens a stream to `endpoint` within `timeout`: names, proxies and handshakes included.
     ///
     /// # Errors
     /// What failed last, where several addresses were tried.
@@ -39,18 +46,29 @@ impl Dialer {
         })
     }
 
+    /// The layers, from the bottom up.
     async fn open(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
+        let stream = self.socket(endpoint).await?;
         match endpoint.scheme() {
-            Scheme::Tcp => Ok(Stream::Tcp(tcp::connect(endpoint, self.bind).await?)),
+            Scheme::Tcp | Scheme::Unix => Ok(stream),
             #[cfg(feature = "websocket")]
-            Scheme::Ws => {
-                let stream = tcp::connect(endpoint, self.bind).await?;
-                let stream = ws::open(Stream::Tcp(stream), endpoint, &self.ws).await?;
-                Ok(Stream::Other(Box::new(stream)))
-            }
+            Scheme::Ws => Ok(Stream::Other(Box::new(ws::open(stream, endpoint, &self.ws).await?))),
             #[cfg(not(feature = "websocket"))]
             Scheme::Ws => Err(ConnectError::no_feature("websocket")),
-            Scheme::Unix => Ok(Stream::Other(Box::new(unix::connect(endpoint).await?))),
         }
+    }
+
+    async fn socket(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
+        if let Some(transport) = &self.transport {
+            return Ok(Stream::Other(transport.connect(endpoint).await?));
+        }
+        if endpoint.scheme() == Scheme::Unix {
+            return Ok(Stream::Other(Box::new(unix::connect(endpoint).await?)));
+        }
+        let stream = match self.proxies.of(endpoint)? {
+            Some(proxy) => proxy.connect(endpoint, self.bind, &self.tcp).await?,
+            None => tcp::connect(endpoint.host(), endpoint.port(), self.bind, &self.tcp).await?,
+        };
+        Ok(Stream::Tcp(stream))
     }
 }

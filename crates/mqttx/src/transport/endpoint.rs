@@ -200,6 +200,13 @@ impl Scheme {
         }
     }
 
+    /// Whether the connection is encrypted.
+    pub(super) const fn is_encrypted(self) -> bool {
+        match self {
+            Self::Tcp | Self::Unix | Self::Ws => false,
+        }
+    }
+
     const fn is_websocket(self) -> bool {
         matches!(self, Self::Ws)
     }
@@ -328,7 +335,7 @@ fn resource(given: Option<&str>) -> Result<String, &'static str> {
     Ok(if given.starts_with('/') { given.to_owned() } else { format!("{RESOURCE}{given}") })
 }
 
-fn split_port(address: &str) -> Result<(&str, Option<u16>), &'static str> {
+pub(super) fn split_port(address: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = if let Some(bracketed) = address.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']').ok_or("the bracket is not closed")?;
         if host.parse::<std::net::Ipv6Addr>().is_err() {
@@ -367,7 +374,7 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), &'static str> {
     Ok((host, port))
 }
 
-fn percent_decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

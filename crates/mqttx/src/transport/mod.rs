@@ -3,10 +3,12 @@
 mod dialer;
 mod endpoint;
 mod error;
-#[cfg(feature = "websocket")]
 mod http;
 #[cfg(test)]
 pub(crate) mod mem;
+mod own;
+mod proxy;
+mod race;
 mod resolve;
 mod stream;
 mod tcp;
@@ -17,4 +19,7 @@ mod ws;
 pub(crate) use dialer::Dialer;
 pub use endpoint::{Endpoint, EndpointError, Scheme};
 pub(crate) use error::ConnectError;
+pub use own::{ByteStream, Transport, TransportFuture};
+pub(crate) use proxy::Proxies;
+pub use proxy::{Proxy, ProxyError, ProxyKind, ProxyServer};
 pub(crate) use stream::Stream;

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::ByteStream;
+
 /// What the driver reads and writes.
 pub(crate) enum Stream {
     /// TCP needs no box, since thousands of sessions have it.
@@ -17,11 +19,6 @@ pub(crate) enum Stream {
     #[cfg(test)]
     Memory(tokio::io::DuplexStream),
 }
-
-/// Bytes in both directions.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
