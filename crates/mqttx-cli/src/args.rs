@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use crate::exit::Failure;
+use crate::flags::without_password;
 
 /// Separates the words of one `-D` inside its argument: no argument of a process can contain it.
 pub(crate) const WORD_BREAK: char = '\0';
@@ -85,10 +86,10 @@ pub(crate) fn usage_failure(error: &clap::Error) -> Option<Failure> {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .collect();
     let mut message = lines.join("; ");
-    // The words of a -D, which the parser shows without what joins them.
+    // The words of a -D, which the parser shows without what joins them, and the password of a URL.
     if let Some(ContextValue::String(words)) = error.get(ContextKind::InvalidValue) {
         let shown: String = words.split(WORD_BREAK).collect();
-        message = message.replacen(&shown, &words.replace(WORD_BREAK, " "), 1);
+        message = message.replacen(&shown, &without_password(&words.replace(WORD_BREAK, " ")), 1);
     }
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     Some(Failure::usage(format_args!("{message} (see --help)")))

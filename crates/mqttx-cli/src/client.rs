@@ -245,6 +245,7 @@ pub(crate) fn finished(
 pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> SessionBuilder {
     let mut builder = SessionOptions::new(name)
         .brokers(connection.brokers.clone())
+        .proxy(connection.proxy.clone())
         .client_id(connection.client_id.clone())
         .protocol(connection.version)
         .keep_alive(Duration::from_secs(connection.keep_alive.into()))

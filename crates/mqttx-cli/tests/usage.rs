@@ -47,7 +47,7 @@ fn commands_and_flags_must_exist() {
 
 #[test]
 fn what_later_versions_bring_is_not_known_yet() {
-    for flag in ["--cafile", "--cert", "--insecure", "--proxy", "--auth-method"] {
+    for flag in ["--cafile", "--cert", "--insecure", "--auth-method"] {
         wrong_everywhere(&[flag, "x"], flag);
     }
     for url in ["mqtts://h", "wss://h"] {
@@ -103,6 +103,10 @@ fn values_out_of_range_are_named() {
         (&["-L", "http://h"], "unknown scheme"),
         (&["-L", "mqtt://h:99999/t"], "1 to 65535"),
         (&["-L", "mqtt://u%zz@h/t"], "percent"),
+        (&["-L", "mqtt://u:secret@h:0"], "'mqtt://u:***@h:0'"),
+        (&["--proxy", "proxy:3128"], "scheme is missing"),
+        (&["--proxy", "https://h"], "unknown scheme"),
+        (&["--proxy", "socks5://u:secret@h:x"], "'socks5://u:***@h:x'"),
         (&["-h", ""], "not a host"),
         (&["-h", "a b"], "not a host"),
         (&["-L", "mqtt://a:b@h", "-L", "mqtt://c:d@h2"], "different users"),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mqttx::{Endpoint, OnRefusal, SessionOptions, Version};
+use mqttx::{Endpoint, OnRefusal, Proxy, SessionOptions, Version};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -93,6 +93,7 @@ fn read_one(
         return entry;
     };
     options.name.clone_from(&entry.name);
+    options.proxy.get_or_insert(Proxy::Environment);
     options.on_refusal = OnRefusal::Retry;
     // The forwarders of this file say what is wanted, not those of an earlier one.
     options.restore_subscriptions = false;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mqttx::proto::{Properties, Property, PropertyId, QoS, SessionExpiry, Version, validate_topic};
-use mqttx::{Endpoint, Scheme};
+use mqttx::{Endpoint, Proxy, Scheme};
 
 use super::{ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
 use crate::exit::Failure;
@@ -18,6 +18,7 @@ const DEFAULT_PORT: u16 = 1883;
 pub(crate) struct Connection {
     /// Addresses in the order to be tried.
     pub(crate) brokers: Vec<String>,
+    pub(crate) proxy: Proxy,
     pub(crate) version: Version,
     /// Empty: the server chooses.
     pub(crate) client_id: String,
@@ -102,6 +103,7 @@ impl Connection {
         let (username, password) = credentials(&flags)?;
         Ok(Self {
             brokers: brokers(&flags)?,
+            proxy: flags.proxy.clone().unwrap_or(Proxy::Environment),
             version,
             client_id,
             username,

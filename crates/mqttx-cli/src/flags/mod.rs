@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
-use mqttx::Endpoint;
 use mqttx::proto::{QoS, SessionExpiry, Version};
+use mqttx::{Endpoint, Proxy};
 
 pub(crate) use connection::{Connection, WillMessage};
 pub(crate) use payload::{LARGEST_PAYLOAD, PayloadFlags};
@@ -22,7 +22,8 @@ use property::PropertyArg;
 pub(crate) use property::{Packet, PacketProperties};
 use store::StoreFlags;
 pub(crate) use style::StyleFlags;
-use url::{parse_port, parse_url};
+pub(crate) use url::without_password;
+use url::{parse_port, parse_proxy, parse_url};
 
 /// Where to connect, as whom, and how to stay connected.
 #[derive(Args, Clone, Debug)]
@@ -43,6 +44,13 @@ pub(crate) struct ConnectionFlags {
     /// Port of the broker [default: 1883]
     #[arg(short = 'p', long, value_name = "PORT", value_parser = parse_port)]
     port: Vec<u16>,
+
+    /// Proxy: http://, socks5:// or socks5h://[user[:password]@]host[:port], or none
+    ///
+    /// With socks5h:// the proxy resolves the broker's name. Without this flag the environment counts: https_proxy for brokers with TLS,
+    /// http_proxy (lower case only) for those without, else all_proxy, and no_proxy for what is reached directly.
+    #[arg(long, value_name = "URL", value_parser = parse_proxy)]
+    proxy: Option<Proxy>,
 
     /// MQTT version: 5 (also mqttv5) or 311 (also 3.1.1, mqttv311)
     #[arg(short = 'V', long, value_name = "VERSION", default_value = "5")]
