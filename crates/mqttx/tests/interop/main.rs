@@ -19,4 +19,6 @@ mod restart;
 mod retained;
 mod routes;
 mod takeover;
+#[cfg(feature = "websocket")]
+mod transports;
 mod wills;
