@@ -150,3 +150,14 @@ async fn an_address_of_mqtt_at_a_websocket_port_and_the_other_way_round() {
         tokio::join!(failure(mqttx::SessionOptions::quick_connect("s", &url)), serve);
     assert!(error.to_string().contains("HTTP response"), "{error}");
 }
+
+/// The example is compiled into this test, so that it goes on working.
+#[path = "../../examples/own_transport.rs"]
+#[allow(dead_code, reason = "its main is not called here")]
+mod own_transport;
+
+#[tokio::test]
+async fn the_example_of_an_own_transport_publishes_over_its_slow_line() {
+    let answers = own_transport::run().await.expect("acknowledged");
+    assert_eq!(answers, ["one: 0x00 (Success)", "two: 0x00 (Success)", "three: 0x00 (Success)"]);
+}
