@@ -93,7 +93,9 @@ impl SourceFile {
 fn is_test_path(path: &str) -> bool {
     let mut parts: Vec<&str> = path.split('/').collect();
     let name = parts.pop().unwrap_or_default();
-    name == "tests.rs" || parts.iter().any(|part| ["tests", "benches", "fuzz"].contains(part))
+    name == "tests.rs"
+        || name.ends_with("_tests.rs")
+        || parts.iter().any(|part| ["tests", "benches", "fuzz"].contains(part))
 }
 
 const EXTENSIONS: [&str; 5] = ["rs", "toml", "md", "sh", "yml"];
@@ -134,6 +136,7 @@ mod tests {
     fn files_under_tests_and_benches_are_test_code() {
         assert!(is_test_path("crates/a/tests/flow.rs"));
         assert!(is_test_path("crates/a/src/session/tests.rs"));
+        assert!(is_test_path("crates/a/src/session/flow_tests.rs"));
         assert!(is_test_path("crates/a/src/session/tests/replay.rs"));
         assert!(!is_test_path("crates/a/src/session/mod.rs"));
         assert!(!is_test_path("crates/a/src/contest.rs"));
