@@ -19,6 +19,9 @@ use crate::signal::StopSignals;
 /// How long acknowledgements are taken that came before the end of the session.
 const LAST_ANSWERS: Duration = Duration::from_millis(50);
 
+/// How long a group of the store is waited for at the end.
+const LAST_STORED: Duration = Duration::from_millis(500);
+
 /// Longer than any command runs.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -270,7 +273,8 @@ impl Publisher {
         failure.map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
     }
 
-    async fn interrupted(&self) -> Outcome {
+    async fn interrupted(mut self) -> Outcome {
+        self.store_rest().await;
         self.client.disconnect().await;
         match self.unacknowledged() {
             0 => Ok(ExitCode::SUCCESS),
@@ -278,7 +282,24 @@ impl Publisher {
         }
     }
 
-    async fn out_of_time(&self, timeout: Duration) -> Failure {
+    /// Waits for a moment until the store has what it is about to have, so that what is said of it is true.
+    async fn store_rest(&mut self) {
+        if self.plan.connection.store.is_none() || self.plan.qos == QoS::AtMostOnce {
+            return;
+        }
+        let storing = async {
+            while self.pipeline.not_stored() > 0 {
+                let step = self.pipeline.next().await;
+                if self.stepped(step).is_err() {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LAST_STORED, storing).await;
+    }
+
+    async fn out_of_time(&mut self, timeout: Duration) -> Failure {
+        self.store_rest().await;
         let last = self.client.session().last_error();
         let last = last.map_or_else(String::new, |error| format!("; last error: {error}"));
         let what = match self.unacknowledged() {

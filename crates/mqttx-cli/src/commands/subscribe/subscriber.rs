@@ -99,19 +99,22 @@ impl Subscriber {
         let mut finished = std::pin::pin!(printer.finished());
         let asking = ask(self.client.session().clone(), Arc::clone(&self.plan));
         let mut asking = std::pin::pin!(asking);
-        let mut answered = false;
+        let (mut answered, mut ready) = (false, false);
         loop {
+            // Refusals are told before the session is ready, and not always before the answer is here.
+            if answered && ready && self.plan.exit_after_subscribe {
+                return Ok(End::Answered);
+            }
             tokio::select! {
                 biased;
                 result = &mut finished => return result.map(|()| End::Complete),
-                notice = self.client.notice() => self.noticed(notice)?,
-                codes = &mut asking, if !answered => {
+                notice = self.client.notice() => {
+                    ready |= matches!(notice, Notice::Ready);
+                    self.noticed(notice)?;
+                }
+                outcome = &mut asking, if !answered => {
                     answered = true;
-                    codes.map_err(|error| failure(&error))?;
-                    self.judge_refusals()?;
-                    if self.plan.exit_after_subscribe {
-                        return Ok(End::Answered);
-                    }
+                    outcome.map_err(|error| failure(&error))?;
                 }
             }
         }
