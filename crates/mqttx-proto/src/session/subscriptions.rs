@@ -151,7 +151,10 @@ impl Subscriptions {
                 items.push(Item { filter, options, identifier, known, code: None });
                 continue;
             }
-            self.supersede(filter);
+            // Only what is desired can have been asked for.
+            if self.desired.contains_key(filter) {
+                self.supersede(filter, |kind| kind == Kind::Subscribe);
+            }
             let order = self.number();
             lsn = cx.journal.push(|| Record::Subscribe {
                 filter,
@@ -196,6 +199,7 @@ impl Subscriptions {
         let mut lsn = 0;
         let mut items = Vec::with_capacity(filters.len());
         for &filter in filters {
+            self.supersede(filter, |_| true);
             if self.desired.remove(filter).is_some() {
                 lsn = cx.journal.push(|| Record::Unsubscribe { filter });
             }
@@ -348,10 +352,11 @@ impl Subscriptions {
     }
 
     /// What nobody waits for and was not sent, a newer request for the filter makes needless: asked twice, the server would
-    /// send retained messages twice, the first time with options that nobody wants any more.
-    fn supersede(&mut self, filter: &str) {
-        let unanswered = |r: &&mut Request| r.kind == Kind::Subscribe && r.token == NO_TOKEN;
-        for request in self.requests.iter_mut().filter(unanswered) {
+    /// send retained messages twice, the first time with options that nobody wants any more. So without a connection no more
+    /// than one request of each kind waits for a filter, however often it comes and goes.
+    fn supersede(&mut self, filter: &str, which: impl Fn(Kind) -> bool) {
+        let needless = |r: &&mut Request| which(r.kind) && r.token == NO_TOKEN;
+        for request in self.requests.iter_mut().filter(needless) {
             let mut index = 0;
             let unsent = request.unsent;
             request.items.retain(|item| {

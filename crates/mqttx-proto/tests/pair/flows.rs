@@ -559,6 +559,37 @@ fn unsubscribe_waits_for_the_connection_and_forgets_the_filter() {
     wire.expect("82 { 0003 <b> 01 }");
 }
 
+/// Otherwise what waits for a connection would grow with each of them.
+#[test]
+fn a_filter_that_comes_and_goes_without_a_connection_is_asked_for_as_it_is_at_the_end() {
+    for wanted_at_the_end in [false, true] {
+        let mut wire = Wire::offline(config(V311));
+        wire.subscribe(&["a", "b"], 0);
+        for _ in 0..3 {
+            wire.session.unsubscribe(&["a"], PropertiesRef::EMPTY, 0).unwrap();
+            wire.subscribe(&["a"], 0);
+        }
+        if !wanted_at_the_end {
+            wire.session.unsubscribe(&["a"], PropertiesRef::EMPTY, 0).unwrap();
+        }
+        wire.reconnect(ok(V311));
+        // Unsubscribed first, so that the server takes what comes after it for a new subscription.
+        wire.expect(match wanted_at_the_end {
+            false => "82 { 0001 <b> 01 } a2 { 0002 <a> }",
+            true => "82 { 0001 <b> 01 } a2 { 0002 <a> } 82 { 0003 <a> 01 }",
+        });
+    }
+}
+
+#[test]
+fn an_unsubscribe_that_somebody_waits_for_is_sent_whatever_comes_after_it() {
+    let mut wire = Wire::offline(config(V311));
+    wire.session.unsubscribe(&["a"], PropertiesRef::EMPTY, 6).unwrap();
+    wire.session.unsubscribe(&["a"], PropertiesRef::EMPTY, 0).unwrap();
+    wire.reconnect(ok(V311));
+    wire.expect("a2 { 0001 <a> } a2 { 0002 <a> }");
+}
+
 #[test]
 fn suback_with_the_wrong_number_of_codes_is_a_fault() {
     let mut wire = Wire::online(config(V5), ok(V5));

@@ -10,6 +10,7 @@ use super::Session;
 use super::delivery::Waiting;
 use super::interest::Owner;
 use super::shared::{Shared, State};
+use super::status::SessionStatus;
 use crate::error::Error;
 use crate::event::EventBus;
 use crate::message::Message;
@@ -132,18 +133,20 @@ impl Session {
             if !last || state.closed || state.winding_down {
                 return;
             }
-            let token = state.waiters.insert_task();
+            let connected = state.status == SessionStatus::Connected;
+            let token = if connected { state.waiters.insert_task() } else { NO_TOKEN };
             let filters = [route.filter()];
             if state.core.unsubscribe(&filters, PropertiesRef::EMPTY, token).is_err() {
                 state.waiters.remove(token);
                 return;
             }
             self.shared.unlock_and_wake(state);
+            if !connected {
+                return;
+            }
             Waiting::new(Arc::clone(&self.shared), token)
         };
-        if self.is_connected() {
-            waiting.await;
-        }
+        waiting.await;
     }
 
     /// Starts a route: `handler` gets the messages that match `filter`, on a thread of its own where
