@@ -43,7 +43,7 @@ pub(crate) use scratch::Scratch;
 pub(crate) use target::Target;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -131,7 +131,15 @@ pub(crate) struct Router {
     table: RwLock<Option<Box<Table>>>,
     /// Changes of the table.
     changes: AtomicU64,
+    traffic: AtomicU8,
 }
+
+/// Nothing came since the routes gave their memory back.
+const NONE: u8 = 0;
+/// Messages came.
+const LATELY: u8 = 1;
+/// Messages came, but none between the last two looks.
+const BEFORE: u8 = 2;
 
 #[derive(Clone)]
 struct Entry {
@@ -189,6 +197,7 @@ impl Router {
         if let Some(known) = place.as_ref().and_then(|place| memo.get(place, publish.topic)) {
             return arrival.deliver(known, outbox);
         }
+        self.traffic.store(LATELY, Ordering::Relaxed);
         self.find(publish, entries);
         let outcome = arrival.deliver(entries, outbox);
         if let Some(place) = place.filter(|_| !entries.is_empty()) {
@@ -229,10 +238,18 @@ impl Router {
         targets
     }
 
-    /// Nothing came for a while: routes give back what they keep for the next messages.
-    pub(crate) fn shrink(&self) {
-        if let Some(table) = self.read().as_deref() {
-            table.filters.for_each(|entry| entry.target.shrink());
+    /// A look from time to time: if nothing came since the last one, routes give back what they keep for the next messages.
+    /// That walks all routes, and so happens once after each burst. Not under the session's lock.
+    pub(crate) fn on_quiet(&self) {
+        match self.traffic.load(Ordering::Relaxed) {
+            LATELY => self.traffic.store(BEFORE, Ordering::Relaxed),
+            BEFORE => {
+                self.traffic.store(NONE, Ordering::Relaxed);
+                if let Some(table) = self.read().as_deref() {
+                    table.filters.for_each(|entry| entry.target.shrink());
+                }
+            }
+            _ => {}
         }
     }
 

@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(crate) wish_changed: bool,
     /// Routes were added since the driver looked.
     pub(crate) routes_added: bool,
+    /// The driver holds messages that had no route when it looked.
+    pub(crate) holding: bool,
     /// Somebody waits in `flush`.
     pub(crate) drain_watchers: usize,
     /// The session was removed: nothing is accepted any more.
@@ -134,6 +136,7 @@ impl Shared {
             wish,
             wish_changed: true,
             routes_added: false,
+            holding: false,
             drain_watchers: 0,
             closed: false,
             winding_down: false,
@@ -241,7 +244,7 @@ impl State {
     pub(crate) fn driver_to_wake(&mut self) -> Option<Waker> {
         self.asleep.as_ref()?;
         let needed = self.wish_changed
-            || self.routes_added
+            || (self.routes_added && self.holding)
             || (self.core.has_transmit() && !self.socket_full)
             || ((self.core.has_records() || self.storage.hurries())
                 && matches!(self.storage.condition, Condition::Open))

@@ -3,6 +3,7 @@
 mod acks;
 mod consumers;
 mod dispatch;
+mod lots;
 mod overflow;
 mod reads;
 
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
 use mqttx_proto::{
-    AckTicket, Config, PacketId, Properties, Property, QoS, Session as Core, Version,
+    AckTicket, Config, PacketId, Properties, PropertiesRef, Property, QoS, Session as Core, Version,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;

@@ -31,6 +31,8 @@ pub(super) struct Desk {
     pub(super) wish: Option<Wish>,
     pub(super) routes_added: bool,
     pub(super) watched: bool,
+    /// A timer of the core fired.
+    pub(super) quiet: bool,
     pub(super) totals: SendTotals,
     pub(super) duplicates: u64,
 }

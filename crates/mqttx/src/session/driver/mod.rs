@@ -167,7 +167,7 @@ impl Driver {
             // A timer of the core means a quiet session: the memory of the last burst is given back.
             state.waiters.shrink();
             self.shared.acked.shrink();
-            self.shared.router.shrink();
+            desk.quiet = true;
             if let Phase::Open(link) = &mut self.phase {
                 link.transmit.shrink();
             }
@@ -176,6 +176,7 @@ impl Driver {
             desk.wish = Some(state.wish.clone());
         }
         desk.routes_added = std::mem::take(&mut state.routes_added);
+        state.holding = self.held.len() > 0;
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase
             && link.refused > 0
@@ -226,6 +227,9 @@ impl Driver {
             self.on_event(now, event);
         }
         desk.events = events;
+        if std::mem::take(&mut desk.quiet) {
+            self.shared.router.on_quiet();
+        }
         let wish = desk.wish.take();
         if let Some(wish) = &wish {
             self.on_wish(now, wish);
