@@ -10,7 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttx::{Message, Publish, QoS, RouteBuilder, Session, SessionManager, SessionOptions};
+use mqttx::{
+    ForwarderBuilder, ForwarderManager, ForwarderSource, Message, Publish, QoS, RouteBuilder,
+    Session, SessionManager, SessionOptions,
+};
 use mqttx_test::{Flood, LoadOptions, LoadPeer};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime::{Builder, Runtime};
@@ -202,4 +205,55 @@ fn a_callback_that_keeps_no_message_costs_no_allocation() {
     for qos in [0, 1, 2] {
         assert_per_message(receiving(qos, callback), 0);
     }
+}
+
+/// Allocations of steady forwarding for [`MESSAGES`]: the least of nine parts of a flood.
+fn forwarding(qos: u8, window: usize) -> u64 {
+    let _alone = alone();
+    let flood =
+        Flood { topic: "bench/topic".to_owned(), payload: 64, qos, messages: ALL, window: 1000 };
+    let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
+    let runtime = runtime();
+    runtime.block_on(async {
+        let (manager, _source) = connect(&peer).await;
+        let target = SessionOptions::quick_connect("target", peer.url()).build().expect("valid");
+        let target = manager.add_session(target).expect("a session");
+        target.wait_ready(Duration::from_secs(10)).await.expect("ready");
+        let forwarders = ForwarderManager::new(&manager);
+        let source = ForwarderSource::new("s").topic("bench/#");
+        let rules = ForwarderBuilder::new("fw")
+            .from(source.qos(QoS::from_u8(qos).expect("a QoS")))
+            .target("target")
+            .topic("site/{#}")
+            .window(window);
+        let rules = rules.build().expect("valid");
+        let mut region = Region::new(ALLOCATOR);
+        let forwarder = forwarders.add_forwarder(rules).expect("a forwarder");
+        let (mut least, mut next) = (u64::MAX, MESSAGES);
+        let end = tokio::time::Instant::now() + Duration::from_secs(60);
+        while next < ALL {
+            assert!(tokio::time::Instant::now() < end, "{:?}", forwarder.metrics());
+            tokio::task::yield_now().await;
+            let forwarded = forwarder.metrics().forwarded;
+            if forwarded >= next {
+                let counted = allocations(&region) * MESSAGES / (forwarded - next + MESSAGES);
+                least = least.min(counted);
+                region.reset();
+                next = forwarded + MESSAGES;
+            }
+        }
+        least
+    })
+}
+
+#[test]
+fn forwarding_what_goes_at_once_costs_no_allocation() {
+    for qos in [0, 1, 2] {
+        assert_per_message(forwarding(qos, 1000), 0);
+    }
+}
+
+#[test]
+fn forwarding_what_has_to_wait_costs_no_allocation() {
+    assert_per_message(forwarding(1, 100), 0);
 }

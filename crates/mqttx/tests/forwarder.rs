@@ -230,6 +230,46 @@ async fn qos0_that_waits_for_a_slow_target_holds_the_source_back_no_more_once_th
 }
 
 #[tokio::test]
+async fn qos0_that_waits_in_a_stopped_forwarder_does_not_hold_its_source_back() {
+    const MESSAGES: u64 = 200;
+    let Bridge { sessions, forwarder, mut source, mut target, .. } =
+        bridge(Version::V5, rules().qos0_queue(64)).await;
+    let src = sessions.session("src").unwrap();
+    // Nobody reads at the target; the inbound buffer of the source is full when half of the queue is.
+    let mut publish = vec![0x30, 0x86, 0x80, 0x08, 0, 3, b'a', b'/', b'1', 0];
+    publish.resize(publish.len() + (128 << 10), b'x');
+    let flood = tokio::spawn(async move {
+        for _ in 0..MESSAGES {
+            source.send_bytes(&publish).await;
+        }
+        source
+    });
+    until("the source waits", || forwarder.metrics().in_flight >= 40).await;
+    assert!(src.metrics().parked_bytes > 0);
+    let stopping = forwarder.clone();
+    let stopping = tokio::spawn(async move { stopping.stop(QUIET).await });
+    let left = stopping.await.unwrap();
+    assert!(left > 0, "the target took nothing");
+    let received = forwarder.metrics().received;
+    let mut source = flood.await.expect("the rest is read");
+    assert_eq!(src.metrics().parked_bytes, 0);
+    assert_eq!(forwarder.metrics().received, received, "what came later is not the forwarder's");
+    assert_balanced(&forwarder);
+    // It goes on where it stopped.
+    forwarder.start().await.unwrap();
+    source.expect_type(0xa2).await;
+    grant(&mut source, Version::V5).await;
+    let reading = tokio::spawn(async move {
+        loop {
+            target.expect_type(0x30).await;
+        }
+    });
+    until("all are written", || forwarder.metrics().in_flight == 0).await;
+    reading.abort();
+    assert_balanced(&forwarder);
+}
+
+#[tokio::test]
 async fn a_stopped_forwarder_drains_unsubscribes_and_starts_again() {
     let mut bridge = bridge(Version::V5, rules()).await;
     for _ in 0..2 {

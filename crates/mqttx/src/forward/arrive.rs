@@ -32,7 +32,10 @@ impl LotHandler for Inlet {
     }
 
     fn shrink(&self) {
-        self.engine.lock().shrink();
+        let unwatched = self.engine.lock().shrink();
+        if unwatched {
+            self.engine.unwatched.notify_waiters();
+        }
     }
 }
 
@@ -89,10 +92,10 @@ impl Inlet {
         if parked > 0 {
             session.park(parked);
         }
-        let watch = parked_qos0 && !std::mem::replace(&mut inner.watched, true);
+        let watch = parked_qos0.then(|| inner.begin_watch()).flatten();
         drop(inner);
-        if watch {
-            engine.watch_targets();
+        if let Some(watch) = watch {
+            engine.watch_targets(watch);
         }
         turn
     }
@@ -125,11 +128,11 @@ impl Inlet {
 }
 
 impl Engine {
-    /// QoS 0 waits for targets that are slow, and not for those that are away: waits until one leaves, from when on what still
-    /// waits does not hold its source back, or until nothing waits any more.
-    pub(super) fn watch_targets(&self) {
+    /// QoS 0 waits for targets that are slow, and not for those that are away: once one leaves, what waits does not hold its
+    /// source back. The task goes on between bursts, so that a busy forwarder does not begin a new one again and again.
+    pub(super) fn watch_targets(&self, watch: u64) {
         let Some(source) = self.sources.first() else { return };
-        let (me, quiet) = (Weak::clone(&self.me), Arc::clone(&self.quiet));
+        let (me, unwatched) = (Weak::clone(&self.me), Arc::clone(&self.unwatched));
         let required = self.targets.iter().zip(&self.options.targets);
         let mut leaving: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = required
             .filter(|(_, rule)| rule.required)
@@ -140,17 +143,17 @@ impl Engine {
             .collect();
         source.services().runtime.clone().spawn(async move {
             loop {
-                let mut quiet = std::pin::pin!(quiet.notified());
+                let mut unwatched = std::pin::pin!(unwatched.notified());
                 // From here on no notification is missed.
-                quiet.as_mut().enable();
-                if me.upgrade().is_none_or(|engine| !engine.lock().goes_on_watching()) {
+                unwatched.as_mut().enable();
+                if me.upgrade().is_none_or(|engine| engine.lock().watch != watch) {
                     return;
                 }
                 let left = std::future::poll_fn(|cx| {
                     if leaving.iter_mut().any(|left| left.as_mut().poll(cx).is_ready()) {
                         return Poll::Ready(true);
                     }
-                    quiet.as_mut().poll(cx).map(|()| false)
+                    unwatched.as_mut().poll(cx).map(|()| false)
                 });
                 if left.await {
                     if let Some(engine) = me.upgrade() {
@@ -162,10 +165,10 @@ impl Engine {
         });
     }
 
-    /// What waits with QoS 0 does not hold its source back any more.
+    /// What waits with QoS 0 does not hold its source back any more, and nobody watches.
     pub(super) fn release_qos0(&self) {
         let mut inner = self.lock();
-        inner.watched = false;
+        inner.watch = 0;
         let waiting = inner.flows.waiting_qos0();
         let parked: Vec<_> =
             waiting.map(|held| (held.source, std::mem::take(&mut held.parked))).collect();
@@ -173,7 +176,7 @@ impl Engine {
         for (source, bytes) in parked {
             self.unpark(source, bytes);
         }
-        self.quiet.notify_waiters();
+        self.unwatched.notify_waiters();
     }
 }
 
@@ -205,10 +208,14 @@ impl Inner {
         parked
     }
 
-    /// Whether something with QoS 0 still holds its source back; if not, nobody watches any more.
-    fn goes_on_watching(&mut self) -> bool {
-        self.watched &= self.flows.waiting_qos0().any(|held| held.parked > 0);
-        self.watched
+    /// QoS 0 holds its source back from now on: the number of the task that has to watch the targets, unless there is one.
+    pub(super) fn begin_watch(&mut self) -> Option<u64> {
+        if self.watch != 0 {
+            return None;
+        }
+        self.watches += 1;
+        self.watch = self.watches;
+        Some(self.watch)
     }
 }
 

@@ -30,8 +30,8 @@ pub(super) struct Engine {
     inner: Mutex<Inner>,
     /// Told when nothing is held any more.
     idle: Notify,
-    /// Told when no QoS 0 waits any more.
-    pub(super) quiet: Arc<Notify>,
+    /// Told when nobody needs to watch the targets any more.
+    pub(super) unwatched: Arc<Notify>,
 }
 
 pub(super) struct Target {
@@ -45,8 +45,10 @@ pub(super) struct Target {
 
 pub(super) struct Inner {
     pub(super) flows: Flows,
-    /// A task waits for a target to leave, since QoS 0 waits for the targets.
-    pub(super) watched: bool,
+    /// The task that waits for a target to leave, since QoS 0 waits for the targets; 0: there is none.
+    pub(super) watch: u64,
+    /// How many there were.
+    pub(super) watches: u64,
     reports: DropReports,
     /// Messages that were sent, and whose memory the next ones that wait may have.
     spare: Vec<Message>,
@@ -73,12 +75,13 @@ impl Engine {
                 targets,
                 inner: Mutex::new(Inner {
                     flows: Flows::new(options.window, options.qos0_queue, required),
-                    watched: false,
+                    watch: 0,
+                    watches: 0,
                     reports: DropReports::default(),
                     spare: Vec::new(),
                 }),
                 idle: Notify::new(),
-                quiet: Arc::default(),
+                unwatched: Arc::default(),
                 options,
                 sources,
             }
@@ -144,7 +147,7 @@ impl Engine {
     pub(super) fn abandon(&self) {
         let parked = self.lock().flows.clear();
         parked.iter().for_each(|held| self.unpark(held.source, held.parked));
-        self.quiet.notify_waiters();
+        self.release_qos0();
         self.idle.notify_waiters();
     }
 
@@ -166,14 +169,10 @@ impl Engine {
             if full.is_none() {
                 inner.flows.next_lot(LOT, &mut scratch.sending);
             }
-            let watch = parked_qos0 && !std::mem::replace(&mut inner.watched, true);
-            let quiet = inner.watched && inner.flows.waiting_qos0().next().is_none();
+            let watch = parked_qos0.then(|| inner.begin_watch()).flatten();
             drop(inner);
-            if watch {
-                self.watch_targets();
-            }
-            if quiet {
-                self.quiet.notify_waiters();
+            if let Some(watch) = watch {
+                self.watch_targets(watch);
             }
             self.settle_up(scratch);
             if let Some(full) = full {
@@ -348,10 +347,15 @@ impl Inner {
         }
     }
 
-    /// Nothing came for a while: gives memory back.
-    pub(super) fn shrink(&mut self) {
+    /// Nothing came for a while: gives memory back. Whether the task that watches the targets is to end, too.
+    pub(super) fn shrink(&mut self) -> bool {
         self.spare = Vec::new();
         self.flows.shrink();
+        let idle = self.watch != 0 && !self.flows.waiting_qos0().any(|held| held.parked > 0);
+        if idle {
+            self.watch = 0;
+        }
+        idle
     }
 
     /// Tells of a message that has no flow.
@@ -363,7 +367,7 @@ impl Inner {
 }
 
 /// Messages whose memory is kept; each has at most 1 KiB.
-const SPARE: usize = 2048;
+const SPARE: usize = 4096;
 
 /// Between two attempts to fit a message into an outbox that has some room.
 const RETRY: Duration = Duration::from_millis(5);
