@@ -343,6 +343,60 @@ async fn an_optional_target_that_is_down_holds_nobody() {
     assert_eq!((metrics.forwarded, metrics.optional_lost, metrics.dropped), (4, 2, 0));
 }
 
+/// The messages come in one read, and the second target takes two of them at a time.
+#[tokio::test]
+async fn two_targets_get_every_message_once_and_in_order_although_one_has_little_room() {
+    const MESSAGES: u8 = 40;
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    sessions.add_session(session("dst", &brokers.1, Version::V5).build().unwrap()).unwrap();
+    let (mut wide, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    let narrow = session("too", &brokers.1, Version::V5)
+        .outbox(Outbox { messages: Some(2), ..Outbox::default() });
+    sessions.add_session(narrow.build().unwrap()).unwrap();
+    let (mut narrow, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    let forwarders = ForwarderManager::new(&sessions);
+    // The narrow one stands between two that have room.
+    let rules = ForwarderBuilder::new("fw").source("src", "a/+");
+    let rules = rules.target("dst").topic("first").target("too").target("dst").topic("last");
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    let mut read = Vec::new();
+    for id in 1..=MESSAGES {
+        read.extend(hex(&format!("32 {{ <a/x> 00 {id:02x} {{}} {id:02x} }}")));
+    }
+    source.send_bytes(&read).await;
+    let acknowledge = |publish: &[u8], topic: usize| {
+        let mut ack = hex("40 02 00 00");
+        ack[2..4].copy_from_slice(&publish[4 + topic..6 + topic]);
+        ack
+    };
+    let all = tokio::spawn(async move {
+        let mut seen = (Vec::new(), Vec::new());
+        for _ in 0..2 * MESSAGES {
+            let publish = wide.expect_type(0x32).await;
+            let is_first = publish[4..].starts_with(b"first");
+            let list = if is_first { &mut seen.0 } else { &mut seen.1 };
+            list.push(*publish.last().unwrap());
+            wide.send_bytes(&acknowledge(&publish, if is_first { 5 } else { 4 })).await;
+        }
+        seen
+    });
+    for id in 1..=MESSAGES {
+        let publish = narrow.expect_type(0x32).await;
+        assert_eq!(publish.last(), Some(&id));
+        narrow.send_bytes(&acknowledge(&publish, 3)).await;
+    }
+    for id in 1..=MESSAGES {
+        source.expect(&format!("40 {{ 00 {id:02x} }}")).await;
+    }
+    let order: Vec<u8> = (1..=MESSAGES).collect();
+    assert_eq!(all.await.unwrap(), (order.clone(), order));
+    assert_eq!(forwarder.metrics().forwarded, u64::from(MESSAGES));
+}
+
 #[tokio::test]
 async fn every_required_target_must_acknowledge() {
     let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);

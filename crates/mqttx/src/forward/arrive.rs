@@ -70,14 +70,14 @@ impl Inlet {
                     let large = publish.payload.len() >= LARGE && engine.targets.len() > 1;
                     // Several targets share one copy.
                     let body = match large {
-                        true => Body::Own(lot.to_message(&publish, None)),
+                        true => Body::Own(lot.message(&publish, None)),
                         false => Body::Read(index),
                     };
                     scratch.sending.push(Sending::new(key, body, *source, *filter, qos));
                 }
                 Admitted::Wait(key) => {
                     let old = inner.spare();
-                    let message = lot.to_message(&publish, old);
+                    let message = lot.message(&publish, old);
                     let cost = self.cost(qos, message.size(), session.inbound_buffer());
                     parked += cost;
                     parked_qos0 |= qos == QoS::AtMostOnce;
@@ -191,7 +191,7 @@ impl Inner {
         if let Body::Read(index) = sending.body {
             let Some(lot) = lot else { return false };
             let Some(publish) = lot.read.get(index) else { return false };
-            sending.body = Body::Own(lot.to_message(&publish, self.spare()));
+            sending.body = Body::Own(lot.message(&publish, self.spare()));
         }
         let qos0 = sending.qos == QoS::AtMostOnce;
         let held_back = match self.flows.phase() {

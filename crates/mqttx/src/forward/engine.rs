@@ -371,3 +371,45 @@ const SPARE: usize = 4096;
 
 /// Between two attempts to fit a message into an outbox that has some room.
 const RETRY: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::flows::{Admitted, Arrived};
+    use crate::forward::scratch::Sending;
+    use crate::router::Due;
+    use mqttx_proto::QoS;
+
+    fn inner() -> Inner {
+        let mut flows = Flows::new(8, 64, 1);
+        flows.set_phase(Phase::Running);
+        let (watch, watches) = (0, 0);
+        Inner { flows, watch, watches, reports: DropReports::default(), spare: Vec::new() }
+    }
+
+    /// A message with QoS 0 that waits, and holds its source back.
+    fn wait(inner: &mut Inner) {
+        let arrived = Arrived { source: 0, qos: QoS::AtMostOnce, due: Due::Nothing, topic: "a" };
+        let Admitted::Wait(key) = inner.flows.admit(arrived, false) else { panic!("it waits") };
+        let new = Sending::new(key, Body::Read(0), 0, 0, QoS::AtMostOnce);
+        inner.flows.wait(Sending { started: false, parked: 10, ..new });
+    }
+
+    #[test]
+    fn the_targets_are_watched_by_one_task_until_nothing_waits_for_a_while() {
+        let mut inner = inner();
+        wait(&mut inner);
+        assert_eq!(inner.begin_watch(), Some(1));
+        wait(&mut inner);
+        assert_eq!(inner.begin_watch(), None, "one task is enough");
+        assert!(!inner.shrink(), "something holds its source back");
+        assert!(inner.flows.take_turn());
+        let mut sent = Vec::new();
+        inner.flows.next_lot(LOT, &mut sent);
+        assert_eq!((sent.len(), inner.watch), (2, 1), "it goes on between bursts");
+        assert!(inner.shrink());
+        assert!(!inner.shrink(), "told once");
+        wait(&mut inner);
+        assert_eq!(inner.begin_watch(), Some(2), "the old task sees that it is not the one");
+    }
+}

@@ -34,7 +34,7 @@ pub(crate) struct Lot<'a> {
 
 impl Lot<'_> {
     /// An owned copy of a message, in the memory of `old` if that has room.
-    pub(crate) fn to_message(&self, publish: &Publish<'_>, old: Option<Message>) -> Message {
+    pub(crate) fn message(&self, publish: &Publish<'_>, old: Option<Message>) -> Message {
         match old {
             Some(old) => old.renew(publish, self.inbound, self.origin),
             None => Message::new(publish, self.inbound, self.origin),
@@ -69,6 +69,10 @@ pub(super) struct Lots {
     pub(super) index: u32,
     places: Vec<Place>,
     used: usize,
+    /// Where the place of the next message's route is, if the routes come in the same order again.
+    next: usize,
+    /// For a lot of one message.
+    single: Vec<LotItem>,
 }
 
 #[derive(Default)]
@@ -78,7 +82,7 @@ struct Place {
 }
 
 /// Routes that are collected for at a time; others get their messages one by one.
-const ROUTES: usize = 8;
+const ROUTES: usize = 64;
 
 impl Lots {
     /// Keeps a message for its route until the lot is handed over.
@@ -90,14 +94,15 @@ impl Lots {
         arrival: &Arrival<'_>,
     ) {
         let (index, used) = (self.index, self.used);
-        let is_its =
-            |place: &Place| place.target.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
-        let at = self.places.iter().take(used).position(is_its).unwrap_or(used);
+        let at = self.place_of(target);
         if at == ROUTES {
             let (read, origin) = (Read::One(arrival.publish), arrival.source.origin());
             let lot = Lot { read, inbound: arrival.inbound, origin };
-            return handler.take(&lot, &mut vec![LotItem { index: 0, due }]);
+            self.single.push(LotItem { index: 0, due });
+            handler.take(&lot, &mut self.single);
+            return self.single.clear();
         }
+        self.next = at + 1;
         if at == self.places.len() {
             self.places.push(Place::default());
         }
@@ -108,6 +113,17 @@ impl Lots {
             }
             place.items.push(LotItem { index, due });
         }
+    }
+
+    /// The place of a route; without one, the next that is free.
+    fn place_of(&self, target: &Arc<Target>) -> usize {
+        let is_its =
+            |place: &Place| place.target.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
+        let next = if self.next < self.used { self.next } else { 0 };
+        if self.places.get(next).is_some_and(is_its) {
+            return next;
+        }
+        self.places.iter().take(self.used).position(is_its).unwrap_or(self.used)
     }
 
     /// Every route gets its lot.

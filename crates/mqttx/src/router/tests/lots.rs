@@ -100,7 +100,7 @@ fn a_route_gets_its_messages_of_a_read_in_one_call() {
 #[test]
 fn more_routes_than_are_collected_for_get_everything_in_order() {
     let mut bench = Bench::new();
-    let keepers: Vec<_> = (0..20).map(|_| Keeper::default()).collect();
+    let keepers: Vec<_> = (0..80).map(|_| Keeper::default()).collect();
     let _routes: Vec<_> = keepers.iter().map(|keeper| keeper.route(&bench, "a")).collect();
     let outcomes = read(&mut bench, &[("a", QoS::AtLeastOnce); 3]);
     for (n, keeper) in keepers.iter().enumerate() {
