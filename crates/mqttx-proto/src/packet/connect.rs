@@ -1,6 +1,6 @@
 //! CONNECT, section 3.1.
 
-use super::publish::read_topic;
+use super::publish::check_topic;
 use super::{PacketType, put_packet};
 use crate::error::{DecodeError, EncodeError};
 use crate::property::{PropertiesRef, PropertyContext};
@@ -131,7 +131,7 @@ impl<'a> Connect<'a> {
 impl<'a> Will<'a> {
     fn decode(version: Version, flags: u8, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let properties = PropertiesRef::read(reader, version, PropertyContext::Will)?;
-        let topic = read_topic(reader)?;
+        let topic = check_topic(reader.binary()?)?;
         if topic.is_empty() {
             return Err(NO_WILL_TOPIC);
         }

@@ -33,7 +33,8 @@ impl Session {
         // The two packets of the message path go past the general decoder.
         match first_byte >> 4 {
             PUBLISH if online => {
-                let publish = Publish::decode(version, first_byte & 0x0f, body)?;
+                let checked = inbound.last().map_or("", |last| last.publish.topic);
+                let publish = Publish::decode_after(version, first_byte & 0x0f, body, checked)?;
                 return self.on_publish(publish, packet_len, inbound);
             }
             PUBACK if online => {

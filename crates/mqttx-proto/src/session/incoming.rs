@@ -228,7 +228,9 @@ impl Incoming {
 
     /// Sends every acknowledgement that is due: done, durable, and nothing before it outstanding.
     pub(crate) fn flush(&mut self, cx: &mut Context) {
-        self.complete(cx);
+        if !self.completions.is_empty() {
+            self.complete(cx);
+        }
         let Some(link) = cx.link.as_mut().filter(|link| link.is_online()) else { return };
         while let Some(front) = self.owed.front() {
             let Some(lsn) = front.done else { return };
