@@ -34,8 +34,10 @@ struct Chunk {
 
 #[derive(Debug)]
 pub(crate) struct Arena {
-    chunks: Vec<Chunk>,
+    /// The one that is being filled, and its number. Its place in `chunks` is empty meanwhile.
+    filling: Chunk,
     current: usize,
+    chunks: Vec<Chunk>,
     /// Chunks without memory or with nothing alive in them; never the current one.
     free: Vec<usize>,
     next_size: usize,
@@ -44,60 +46,57 @@ pub(crate) struct Arena {
 impl Arena {
     /// Empty, without an allocation.
     pub(crate) const fn new() -> Self {
-        Self { chunks: Vec::new(), current: 0, free: Vec::new(), next_size: 0 }
+        let filling = Chunk { bytes: Vec::new(), live: 0 };
+        Self { filling, current: 0, chunks: Vec::new(), free: Vec::new(), next_size: 0 }
     }
 
-    /// Lets `write` append at most `bound` bytes and remembers them.
-    #[inline(always)]
-    pub(crate) fn insert<E>(
-        &mut self,
-        bound: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<Span, E> {
-        self.make_room(bound);
-        let index = self.current;
-        let Some(chunk) = self.chunks.get_mut(index) else {
-            // make_room always leaves a current chunk.
-            return Ok(Span::EMPTY);
-        };
-        let start = chunk.bytes.len();
-        if let Err(error) = write(&mut chunk.bytes) {
-            chunk.bytes.truncate(start);
-            return Err(error);
+    /// Where to append at most `bound` bytes, and where they will start. [`end`](Self::end) remembers them; otherwise they are to
+    /// be cut off again.
+    #[inline]
+    pub(crate) fn begin(&mut self, bound: usize) -> (&mut Vec<u8>, usize) {
+        if self.filling.bytes.capacity() - self.filling.bytes.len() < bound {
+            self.begin_chunk(bound);
         }
-        chunk.live += 1;
-        Ok(Span { chunk: index as u32, start: start as u32, end: chunk.bytes.len() as u32 })
+        let start = self.filling.bytes.len();
+        (&mut self.filling.bytes, start)
+    }
+
+    /// Remembers the bytes that were appended from `start` on.
+    #[inline]
+    pub(crate) fn end(&mut self, start: usize) -> Span {
+        self.filling.live += 1;
+        let end = self.filling.bytes.len() as u32;
+        Span { chunk: self.current as u32, start: start as u32, end }
     }
 
     /// Remembers a copy of the bytes.
+    #[inline]
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Span {
-        self.make_room(bytes.len());
-        let Some(chunk) = self.chunks.get_mut(self.current) else {
-            // make_room always leaves a current chunk.
-            return Span::EMPTY;
-        };
-        let start = chunk.bytes.len();
-        chunk.bytes.extend_from_slice(bytes);
-        chunk.live += 1;
-        Span { chunk: self.current as u32, start: start as u32, end: chunk.bytes.len() as u32 }
+        let (out, start) = self.begin(bytes.len());
+        out.extend_from_slice(bytes);
+        self.end(start)
     }
 
     pub(crate) fn get(&self, span: Span) -> &[u8] {
-        self.chunks
-            .get(span.chunk as usize)
-            .and_then(|c| c.bytes.get(span.range()))
-            .unwrap_or_default()
+        let index = span.chunk as usize;
+        let chunk =
+            if index == self.current { Some(&self.filling) } else { self.chunks.get(index) };
+        chunk.and_then(|c| c.bytes.get(span.range())).unwrap_or_default()
     }
 
     pub(crate) fn remove(&mut self, span: Span) {
         let index = span.chunk as usize;
-        let Some(chunk) = self.chunks.get_mut(index) else { return };
-        chunk.live = chunk.live.saturating_sub(1);
-        if chunk.live > 0 {
+        if index == self.current {
+            self.filling.live = self.filling.live.saturating_sub(1);
+            if self.filling.live == 0 {
+                self.filling.bytes.clear();
+            }
             return;
         }
-        chunk.bytes.clear();
-        if index != self.current {
+        let Some(chunk) = self.chunks.get_mut(index) else { return };
+        chunk.live = chunk.live.saturating_sub(1);
+        if chunk.live == 0 {
+            chunk.bytes.clear();
             if self.free.len() >= SPARE || chunk.bytes.capacity() > LARGEST_CHUNK {
                 chunk.bytes = Vec::new();
             }
@@ -107,39 +106,36 @@ impl Arena {
 
     /// Gives the memory of an empty arena back.
     pub(crate) fn shrink(&mut self) {
-        if self.chunks.iter().all(|c| c.live == 0) {
+        if self.filling.live == 0 && self.chunks.iter().all(|c| c.live == 0) {
             *self = Self::new();
         }
     }
 
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.chunks.iter().map(|c| c.bytes.capacity()).sum()
+        let chunks = self.chunks.iter().map(|c| c.bytes.capacity());
+        self.filling.bytes.capacity() + chunks.sum::<usize>()
     }
 
-    #[inline(always)]
-    fn make_room(&mut self, bound: usize) {
-        let has_room = |chunk: &Chunk| chunk.bytes.capacity() - chunk.bytes.len() >= bound;
-        if !self.chunks.get(self.current).is_some_and(has_room) {
-            self.begin_chunk(bound);
-        }
-    }
-
+    /// Begins to fill a chunk with room for `bound` bytes.
     fn begin_chunk(&mut self, bound: usize) {
         self.next_size = (self.next_size * 2).clamp(FIRST_CHUNK, LARGEST_CHUNK);
         let size = self.next_size.max(bound);
-        let retired = self.current;
-        self.current = self.free.pop().unwrap_or_else(|| {
+        let full = std::mem::take(&mut self.filling);
+        let next = self.free.pop();
+        if let Some(place) = self.chunks.get_mut(self.current) {
+            if full.live == 0 {
+                self.free.push(self.current);
+            }
+            *place = full;
+        }
+        self.current = next.unwrap_or_else(|| {
             self.chunks.push(Chunk::default());
             self.chunks.len() - 1
         });
-        if retired != self.current && self.chunks.get(retired).is_some_and(|c| c.live == 0) {
-            self.free.push(retired);
-        }
-        if let Some(chunk) = self.chunks.get_mut(self.current)
-            && chunk.bytes.capacity() < bound.max(FIRST_CHUNK)
-        {
-            chunk.bytes = Vec::with_capacity(size);
+        self.filling = self.chunks.get_mut(self.current).map(std::mem::take).unwrap_or_default();
+        if self.filling.bytes.capacity() < bound.max(FIRST_CHUNK) {
+            self.filling.bytes = Vec::with_capacity(size);
         }
     }
 }
@@ -150,12 +146,7 @@ mod tests {
     use std::collections::VecDeque;
 
     fn put(arena: &mut Arena, bytes: &[u8]) -> Span {
-        arena
-            .insert(bytes.len(), |out| {
-                out.extend_from_slice(bytes);
-                Ok::<_, ()>(())
-            })
-            .unwrap()
+        arena.keep(bytes)
     }
 
     #[test]
@@ -212,14 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_nothing() {
+    fn what_was_cut_off_again_leaves_nothing() {
         let mut arena = Arena::new();
         let kept = put(&mut arena, b"kept");
-        let failed = arena.insert(10, |out| {
-            out.extend_from_slice(b"half");
-            Err("no")
-        });
-        assert_eq!(failed, Err("no"));
+        let (out, start) = arena.begin(10);
+        out.extend_from_slice(b"half");
+        out.truncate(start);
         let next = put(&mut arena, b"next");
         assert_eq!((arena.get(kept), arena.get(next)), (&b"kept"[..], &b"next"[..]));
     }

@@ -42,7 +42,7 @@ pub(super) struct Expiry {
 
 impl Outbox {
     /// Encodes a message; `expiry`: when its message expiry interval is over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn encode(
         &mut self,
         version: Version,
@@ -52,30 +52,28 @@ impl Outbox {
         let by_reference = message.payload.len() >= BY_REFERENCE;
         let copied = if by_reference { 0 } else { message.payload.len() };
         let bound = message.topic.len() + message.properties.as_bytes().len() + copied + 16;
-        let mut layout = None;
-        let span = self
-            .arena
-            .insert(bound, |out| {
-                layout = Some(message.head().encode(version, out)?);
-                if !by_reference {
-                    out.extend_from_slice(&message.payload);
-                }
-                Ok(())
-            })
-            .map_err(PublishError::Encode)?;
-        let (len, id_offset, expiry_offset) = layout.map_or((0, None, None), |layout| {
-            (layout.total_len, layout.packet_id_offset, layout.message_expiry_offset)
-        });
-        let message_expiry = expiry.filter(|_| expiry_offset.is_some());
+        let (out, start) = self.arena.begin(bound);
+        let layout = match message.head().encode(version, out) {
+            Ok(layout) => layout,
+            Err(error) => {
+                out.truncate(start);
+                return Err(PublishError::Encode(error));
+            }
+        };
+        if !by_reference {
+            out.extend_from_slice(&message.payload);
+        }
+        let span = self.arena.end(start);
+        let message_expiry = expiry.filter(|_| layout.message_expiry_offset.is_some());
         let expiry = (message_expiry.is_some() || message.expires_at.is_some()).then(|| {
             Box::new(Expiry { time_to_live: message.expires_at, message: message_expiry })
         });
         Ok(Encoded {
             span,
             payload: by_reference.then(|| message.payload.to_bytes()),
-            len: len as u32,
-            id_offset: id_offset.unwrap_or(0) as u32,
-            expiry_offset: expiry_offset.unwrap_or(0) as u32,
+            len: layout.total_len as u32,
+            id_offset: layout.packet_id_offset.unwrap_or(0) as u32,
+            expiry_offset: layout.message_expiry_offset.unwrap_or(0) as u32,
             expiry,
             alias: alias_of(message.properties),
             qos: message.qos,

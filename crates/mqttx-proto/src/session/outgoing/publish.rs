@@ -30,7 +30,18 @@ impl Outbox {
         if self.is_clear(cx, message) {
             return self.publish_at_once(cx, message, token);
         }
-        if !qos0 && self.spills(message.priority) {
+        self.publish_in_turn(cx, now, message, token)
+    }
+
+    /// The message waits for others, for quota, the socket, the store or a connection.
+    fn publish_in_turn(
+        &mut self,
+        cx: &mut Context,
+        now: Instant,
+        message: &Outgoing<'_>,
+        token: Token,
+    ) -> Result<Accepted, PublishError> {
+        if message.qos != QoS::AtMostOnce && self.spills(message.priority) {
             return self.publish_spilled(cx, now, message, token);
         }
         let expiry = expiry_of(now, message);
