@@ -39,10 +39,7 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
 async fn submitted(task: &Task, session: &Session, messages: u64) -> Result<(), Error> {
     let message = Publish::new(TOPIC, task.payload()).qos(qos(task));
     for _ in 0..messages {
-        // Without room `submit` waits until there is some.
-        if session.try_submit(&message).is_err() {
-            session.submit(message.clone()).await?;
-        }
+        session.submit(&message).await?;
     }
     session.flush(LONG).await
 }

@@ -105,3 +105,10 @@ impl Publish {
         self
     }
 }
+
+/// A copy: topic and payload are shared.
+impl From<&Self> for Publish {
+    fn from(message: &Self) -> Self {
+        message.clone()
+    }
+}

@@ -45,9 +45,9 @@ impl Handover<'_> {
         let stored = self.durable && message.qos != QoS::AtMostOnce;
         let told_by_core = if stored { NO_TOKEN } else { token };
         let offered = self.shared.offer_locked(state, message, told_by_core, &mut self.wakes);
-        let lsn = offered.map_err(|refused| self.shared.error_of(refused))?;
+        let accepted = offered.map_err(|refused| self.shared.error_of(refused))?;
         if stored {
-            state.storage.wait(lsn, Waits::Sink(token));
+            state.storage.wait(accepted.lsn, Waits::Sink(token));
         }
         Ok(())
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mqttx_proto::{DropReason, Lsn, NO_TOKEN, Outgoing, Payload, PublishError as Refusal, Token};
+use mqttx_proto::{
+    Accepted as CoreAccepted, DropReason, Lsn, NO_TOKEN, Outgoing, Payload,
+    PublishError as Refusal, Token,
+};
 use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
 
 use super::delivery::{Waiting, Wake};
@@ -62,6 +65,15 @@ pub(super) struct Accepted {
     pub(super) failures: u32,
     /// Nothing has to be waited for until it counts as accepted.
     pub(super) stored: bool,
+    /// The publisher is far ahead of the driver.
+    pub(super) leads: bool,
+}
+
+/// Lets the driver have a turn, if the publisher is far ahead of it.
+pub(super) async fn stand_aside(leads: bool) {
+    if leads {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What a publisher waits for once the session has its message.
@@ -111,6 +123,7 @@ impl Shared {
     }
 
     /// Hands the message over, or leaves the waker until there is room.
+    #[inline(always)]
     pub(super) fn poll_accept(
         &self,
         cx: &mut Context<'_>,
@@ -122,26 +135,35 @@ impl Shared {
         let token = if awaited.end { state.waiters.insert_task() } else { NO_TOKEN };
         let mut wakes = Vec::new();
         let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
-        let waits = match &outcome {
-            Err(Refused::Core(Refusal::OutboxFull)) => self.options.outbox.on_full == OnFull::Block,
-            Err(Refused::Opening) => true,
-            Err(Refused::StoreFull { on_full }) => *on_full != OnFull::Reject,
-            _ => false,
-        };
-        if waits {
-            state.room.wait(&mut place.ticket, cx.waker());
-            return Poll::Pending;
-        }
-        let accepted = outcome.map(|lsn| {
-            let stored = state.core.is_stored(lsn);
-            if awaited.stored && !stored {
-                state.storage.want(lsn);
+        let outcome = match outcome {
+            Ok(CoreAccepted { lsn, packet_len }) => {
+                let stored = state.core.is_stored(lsn);
+                if awaited.stored && !stored {
+                    state.storage.want(lsn);
+                }
+                let (failures, leads) = (state.storage.failures, state.leads(packet_len));
+                Ok(Accepted { token, lsn, failures, stored, leads })
             }
-            Accepted { token, lsn, failures: state.storage.failures, stored }
-        });
+            Err(refused) if self.may_pass(&refused) => {
+                state.room.wait(&mut place.ticket, cx.waker());
+                return Poll::Pending;
+            }
+            Err(refused) => Err(refused),
+        };
         self.unlock_and_wake(state);
         self.fire(&mut wakes);
-        Poll::Ready(accepted.map_err(|refused| self.error_of(refused)))
+        Poll::Ready(outcome.map_err(|refused| self.error_of(refused)))
+    }
+
+    /// Whether to wait is what the options say to do about it.
+    #[cold]
+    fn may_pass(&self, refused: &Refused) -> bool {
+        match refused {
+            Refused::Core(Refusal::OutboxFull) => self.options.outbox.on_full == OnFull::Block,
+            Refused::Opening => true,
+            Refused::StoreFull { on_full } => *on_full != OnFull::Reject,
+            _ => false,
+        }
     }
 
     /// Hands the message over, or says why not. On success the waiter of `token` stays.
@@ -155,7 +177,7 @@ impl Shared {
         let outcome = self.offer_locked(&mut state, message, token, &mut wakes);
         self.unlock_and_wake(state);
         self.fire(&mut wakes);
-        outcome.map_err(|refused| self.error_of(refused))
+        outcome.map(|accepted| accepted.lsn).map_err(|refused| self.error_of(refused))
     }
 
     pub(super) fn offer_locked(
@@ -164,7 +186,7 @@ impl Shared {
         message: &Draft<'_>,
         token: Token,
         wakes: &mut Vec<Wake>,
-    ) -> Result<Lsn, Refused> {
+    ) -> Result<CoreAccepted, Refused> {
         let outcome = self.offer_to_core(state, message, token, wakes);
         if outcome.is_err() {
             state.waiters.remove(token);
@@ -178,7 +200,7 @@ impl Shared {
         message: &Draft<'_>,
         token: Token,
         wakes: &mut Vec<Wake>,
-    ) -> Result<Lsn, Refused> {
+    ) -> Result<CoreAccepted, Refused> {
         if state.closed {
             return Err(Refused::Closed);
         }
@@ -200,7 +222,7 @@ impl Shared {
         };
         loop {
             match state.core.publish(now, &outgoing, token) {
-                Ok(accepted) => return Ok(accepted.lsn),
+                Ok(accepted) => return Ok(accepted),
                 Err(Refusal::OutboxFull)
                     if self.options.outbox.on_full == OnFull::DropOldest
                         && state.core.drop_oldest() =>
@@ -235,6 +257,7 @@ impl Shared {
         Err(Refused::StoreFull { on_full })
     }
 
+    #[cold]
     pub(super) fn error_of(&self, refused: Refused) -> Error {
         let error = match refused {
             Refused::Closed => Error::closed(),

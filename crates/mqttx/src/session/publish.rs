@@ -1,5 +1,6 @@
 //! The way of a message from the application into the core: one lock, no channel.
 
+use std::borrow::Borrow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,7 +10,7 @@ use mqttx_proto::{Lsn, NO_TOKEN, Priority, PropertiesRef, QoS};
 
 use super::Session;
 use super::delivery::{Delivery, Published, Waiting, published};
-use super::offer::{Accepted, Awaited, Draft, Place};
+use super::offer::{Accepted, Awaited, Draft, Place, stand_aside};
 use crate::error::{Error, PublishError};
 use crate::message::Publish;
 
@@ -87,19 +88,30 @@ impl Session {
     ///
     /// A refusal by the server is told by the event [`MessageRefused`](crate::EventKind::MessageRefused).
     ///
+    /// It takes the message, or a reference to one that is sent again and again.
+    ///
     /// # Errors
     /// As for [`enqueue`](Self::enqueue).
-    pub async fn submit(&self, message: Publish) -> Result<(), PublishError> {
-        let draft = Draft::of(&message);
+    pub async fn submit(
+        &self,
+        message: impl Borrow<Publish> + Into<Publish>,
+    ) -> Result<(), PublishError> {
+        let draft = Draft::of(message.borrow());
         let mut place = Place::new(&self.shared);
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::STORED, &mut place)).await;
         let accepted = match accepted {
-            Ok(Accepted { stored: true, .. }) => Ok(()),
+            Ok(Accepted { stored: true, leads, .. }) => {
+                stand_aside(leads).await;
+                Ok(())
+            }
             Ok(Accepted { lsn, failures, .. }) => self.stored(lsn, failures).await,
             Err(error) => Err(error),
         };
-        accepted.map_err(|error| PublishError::new(error.with_topic(&*message.topic), message))
+        accepted.map_err(|error| {
+            let topic = Arc::clone(&message.borrow().topic);
+            PublishError::new(error.with_topic(&*topic), message.into())
+        })
     }
 
     /// [`submit`](Self::submit) without waiting, for code that cannot wait or sends one message again and again: it takes
@@ -119,8 +131,10 @@ impl Session {
     /// As for [`enqueue`](Self::enqueue), except for what the store says later.
     pub async fn begin_enqueue(&self, message: Publish) -> Result<Accepting, PublishError> {
         match self.accept(&Draft::of(&message), Awaited::END).await {
-            Ok(Accepted { token, lsn, failures, .. }) => {
+            Ok(accepted) => {
+                let Accepted { token, lsn, failures, .. } = accepted;
                 let waiting = Some(self.shared.waiting(token));
+                stand_aside(accepted.leads).await;
                 Ok(Accepting { session: self.clone(), lsn, failures, waiting })
             }
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
@@ -137,7 +151,9 @@ impl Session {
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::NOTHING, &mut place)).await;
         match accepted {
-            Ok(Accepted { lsn, failures, .. }) => {
+            Ok(accepted) => {
+                stand_aside(accepted.leads).await;
+                let Accepted { lsn, failures, .. } = accepted;
                 Ok(Accepting { session: self.clone(), lsn, failures, waiting: None })
             }
             Err(error) => {
@@ -185,7 +201,9 @@ impl Session {
     async fn when_stored(&self, accepted: Accepted) -> Result<Waiting, Error> {
         // From now on nobody forgets it.
         let waiting = self.shared.waiting(accepted.token);
-        if !accepted.stored {
+        if accepted.stored {
+            stand_aside(accepted.leads).await;
+        } else {
             self.stored(accepted.lsn, accepted.failures).await?;
         }
         Ok(waiting)

@@ -171,6 +171,32 @@ async fn a_blocked_publisher_that_gives_up_leaves_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_publisher_that_never_waits_lets_the_driver_have_turns() {
+    let (_manager, session, _listener, _peer) = connected(options()).await;
+    let message = Publish::new("t", vec![b'x'; 1000]);
+    for number in 1..=500 {
+        // There is room for all: nothing else makes this task pause.
+        session.submit(&message).await.expect("accepted");
+        let before_the_first_turn = session.metrics().messages_sent == 0;
+        assert!(number < 300 || !before_the_first_turn, "{number} messages, and no turn");
+    }
+    let sent = session.metrics().messages_sent;
+    assert!((100..500).contains(&sent), "neither every message has a turn nor all one: {sent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_submitted_by_reference_is_handed_back_as_a_copy() {
+    let (_manager, session) = add(options().manual_connect(true));
+    let message = message(QoS::AtLeastOnce);
+    session.submit(&message).await.expect("accepted");
+    session.submit(message.clone()).await.expect("accepted");
+    assert_eq!(session.metrics().outbox_messages, 2);
+    let wildcard = Publish::new("t/+", "x");
+    let refused = session.submit(&wildcard).await.expect_err("not a topic name");
+    assert_eq!(refused.into_message(), wildcard);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_server_does_not_stop_what_arrives() {
     let (_manager, session, _listener, mut peer) = connected(options()).await;
     let mut stream = session.listen("in").expect("a route");

@@ -2,6 +2,8 @@
 //!
 //! It leaves the outbox as the long way, by lane and walk ([`pump`](super::pump)), would leave it.
 
+use bytes::Bytes;
+
 use super::encoded::{Encoded, alias_of, overwrite};
 use super::{Entry, Outbox, Outgoing, State};
 use crate::session::Context;
@@ -43,8 +45,9 @@ impl Outbox {
         let Some(link) = cx.link.as_deref_mut() else { return Err(PublishError::OutboxFull) };
         let start = link.writes.bytes_mut().len();
         let layout = link.encode_head(cx.config.version, message)?;
-        let (len, by_reference) = (layout.total_len, message.payload.len() >= BY_REFERENCE);
-        if !by_reference {
+        let len = layout.total_len;
+        let shared = (message.payload.len() >= BY_REFERENCE).then(|| message.payload.to_bytes());
+        if shared.is_none() {
             link.writes.bytes_mut().extend_from_slice(&message.payload);
         }
         if message.qos != QoS::AtMostOnce {
@@ -56,10 +59,10 @@ impl Outbox {
                 return Err(PublishError::OutboxFull);
             };
             let packet = link.writes.bytes_mut().get_mut(start..).unwrap_or_default();
-            self.keep(packet, &layout, message, id, token);
+            self.keep(packet, shared.clone(), &layout, message, id, token);
         }
-        if by_reference {
-            link.writes.push_payload(message.payload.to_bytes());
+        if let Some(payload) = shared {
+            link.writes.push_payload(payload);
         }
         if message.qos == QoS::AtMostOnce {
             link.on_qos0_encoded(len as u32, token);
@@ -74,6 +77,7 @@ impl Outbox {
     fn keep(
         &mut self,
         packet: &mut [u8],
+        payload: Option<Bytes>,
         layout: &PublishLayout,
         message: &Outgoing<'_>,
         id: PacketId,
@@ -85,10 +89,9 @@ impl Outbox {
         let lane = self.lane_mut(message.priority);
         let sequence = Sequence::new(message.priority, lane.end);
         lane.end += 1;
-        let by_reference = message.payload.len() >= BY_REFERENCE;
         let encoded = Encoded {
             span,
-            payload: by_reference.then(|| message.payload.to_bytes()),
+            payload,
             len: layout.total_len as u32,
             id_offset: id_offset as u32,
             expiry_offset: 0,
