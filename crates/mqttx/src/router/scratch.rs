@@ -39,6 +39,11 @@ impl Scratch {
         self.outbox.flush(source);
         self.memo.clear();
     }
+
+    /// A session of this thread is quiet: gives back the memory that was not needed since this was called last.
+    pub(crate) fn shrink(&mut self) {
+        self.outbox.shrink();
+    }
 }
 
 /// The routes of the topics that came in this read.
@@ -135,6 +140,8 @@ pub(super) struct Outbox {
     lots: Vec<Lot>,
     /// Messages whose memory serves the next ones.
     spare: Vec<Message>,
+    /// How many of them nobody needed since the last look.
+    unneeded: usize,
 }
 
 #[derive(Default)]
@@ -149,16 +156,22 @@ const LOTS: usize = 8;
 /// Messages of a route that are collected before it gets them: its consumer works while more are read.
 const LOT: usize = 64;
 
-/// Messages whose memory a thread, or a busy route, keeps; each has at most 1 KiB.
-pub(super) const SPARE: usize = 4096;
+/// Messages whose memory a thread, or a busy route, keeps: more than one read brings. Each has at most 1 KiB.
+pub(super) const SPARE: usize = 2048;
 
 impl Outbox {
     /// A message in the memory of an old one.
     pub(super) fn message(&mut self, arrival: &Arrival<'_>) -> Message {
-        match self.spare.pop() {
+        match self.take_spare() {
             Some(old) => old.renew(arrival.publish, arrival.inbound, arrival.source.origin()),
             None => arrival.to_message(),
         }
+    }
+
+    fn take_spare(&mut self) -> Option<Message> {
+        let spare = self.spare.pop();
+        self.unneeded = self.unneeded.min(self.spare.len());
+        spare
     }
 
     pub(super) fn push(
@@ -201,6 +214,14 @@ impl Outbox {
         }
     }
 
+    fn shrink(&mut self) {
+        self.spare.drain(..self.unneeded.min(self.spare.len()));
+        self.unneeded = self.spare.len();
+        if self.spare.is_empty() {
+            self.spare = Vec::new();
+        }
+    }
+
     fn flush(&mut self, source: &Arc<dyn MessageSource>) {
         for lot in &mut self.lots {
             if let Some(target) = lot.target.take()
@@ -209,5 +230,50 @@ impl Outbox {
                 target.enqueue_all(&mut lot.items, source, &mut self.spare);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use mqttx_proto::{PropertiesRef, QoS};
+
+    use super::*;
+    use crate::router::{InboundMeta, Origin};
+
+    fn messages(count: usize) -> impl Iterator<Item = Message> {
+        let publish = Publish {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic: "t",
+            packet_id: None,
+            properties: PropertiesRef::EMPTY,
+            payload: b"x",
+        };
+        let now = Instant::now();
+        let inbound =
+            InboundMeta { ticket: None, received_at: now, flow_controlled: false, shed: false };
+        let origin = Arc::new(Origin::new("s".into(), now));
+        (0..count).map(move |_| Message::new(&publish, &inbound, &origin))
+    }
+
+    #[test]
+    fn memory_that_nobody_needs_is_given_back() {
+        let mut outbox = Outbox { spare: messages(100).collect(), ..Outbox::default() };
+        outbox.shrink();
+        assert_eq!(outbox.spare.len(), 100, "nobody knows yet what is needed");
+        // A busy time: up to forty at once.
+        for _ in 0..40 {
+            outbox.take_spare().expect("one of a hundred");
+        }
+        outbox.spare.extend(messages(40));
+        outbox.shrink();
+        assert_eq!(outbox.spare.len(), 40);
+        // A quiet one.
+        outbox.shrink();
+        assert_eq!(outbox.spare.capacity(), 0);
+        assert!(outbox.take_spare().is_none());
     }
 }

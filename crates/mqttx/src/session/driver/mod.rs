@@ -229,6 +229,7 @@ impl Driver {
         desk.events = events;
         if std::mem::take(&mut desk.quiet) {
             self.shared.router.on_quiet();
+            desk.router.shrink();
         }
         let wish = desk.wish.take();
         if let Some(wish) = &wish {
