@@ -9,6 +9,7 @@
 //! | [`WebSocketFront`], [`UnixFront`] | another way to one of these peers |
 //! | [`HttpProxy`], [`SocksProxy`] | proxies, which tell what they were asked for |
 //! | [`Cutter`] | a connection that ends after any byte |
+//! | [`TlsFront`] | TLS in front of any of these, with certificates of a [`Pki`] |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
 mod front;
@@ -17,9 +18,11 @@ mod in_process;
 mod load;
 mod mosquitto;
 mod notation;
+mod pki;
 mod redis;
 mod scripted;
 mod temp_dir;
+mod tls_front;
 mod wire;
 
 pub use front::{Cutter, HttpProxy, SocksProxy, UnixFront, WebSocketFront};
@@ -28,6 +31,8 @@ pub use in_process::InProcessBroker;
 pub use load::{Counters, Flood, LoadOptions, LoadPeer};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
 pub use notation::{hex, shown};
+pub use pki::{Identity, Pki};
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use scripted::{Peer, ScriptedBroker};
 pub use temp_dir::TempDir;
+pub use tls_front::{Handshake, TlsFront, TlsFrontBuilder};

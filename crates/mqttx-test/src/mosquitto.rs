@@ -1,6 +1,6 @@
 //! Mosquitto as a process of the test's own.
 
-use crate::TempDir;
+use crate::{Identity, Pki, TempDir};
 use std::fs::File;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -30,6 +30,7 @@ pub struct Mosquitto {
     program: PathBuf,
     directory: TempDir,
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     child: Option<Child>,
 }
 
@@ -39,13 +40,22 @@ pub struct MosquittoBuilder {
     persistence: bool,
     max_inflight: u16,
     lines: Vec<String>,
+    tls: Option<Tls>,
+}
+
+/// A second listener, with TLS.
+#[derive(Debug, Clone)]
+struct Tls {
+    ca: String,
+    server: Identity,
+    asks: bool,
 }
 
 impl Mosquitto {
     /// No persistence, 20 messages in flight to a client, queues without limit, anonymous clients.
     #[must_use]
     pub fn builder() -> MosquittoBuilder {
-        MosquittoBuilder { persistence: false, max_inflight: 20, lines: Vec::new() }
+        MosquittoBuilder { persistence: false, max_inflight: 20, lines: Vec::new(), tls: None }
     }
 
     /// Where it listens, also while it does not run.
@@ -58,6 +68,15 @@ impl Mosquitto {
     #[must_use]
     pub fn url(&self) -> String {
         format!("mqtt://{}", self.address)
+    }
+
+    /// The address of the listener with TLS, as a client takes it.
+    ///
+    /// # Panics
+    /// When there is none: see [`MosquittoBuilder::tls`].
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("mqtts://{}", self.tls_address.expect("a listener with TLS"))
     }
 
     /// What it wrote to standard error, since its first start.
@@ -144,7 +163,8 @@ impl Mosquitto {
                 self.child = None;
                 return Err(format!("mosquitto ended ({status})\n{}", self.log()));
             }
-            if TcpStream::connect(self.address).is_ok() {
+            let all = std::iter::once(self.address).chain(self.tls_address);
+            if all.into_iter().all(|address| TcpStream::connect(address).is_ok()) {
                 return Ok(());
             }
             if started.elapsed() > PATIENCE {
@@ -176,6 +196,14 @@ impl MosquittoBuilder {
     #[must_use]
     pub fn max_inflight(mut self, messages: u16) -> Self {
         self.max_inflight = messages;
+        self
+    }
+
+    /// A second listener with TLS, on a port of its own. With `asks`, clients must show a certificate of the authority,
+    /// whose common name is their user name.
+    #[must_use]
+    pub fn tls(mut self, pki: &Pki, server: &Identity, asks: bool) -> Self {
+        self.tls = Some(Tls { ca: pki.ca(), server: server.clone(), asks });
         self
     }
 
@@ -212,10 +240,14 @@ impl MosquittoBuilder {
     fn prepare(&self, program: PathBuf) -> Mosquitto {
         let directory = TempDir::new("mosquitto");
         let address = free_address();
-        let configuration = self.configuration(&directory, address);
+        let tls_address = self.tls.as_ref().map(|_| free_address());
+        let mut configuration = self.configuration(&directory, address);
+        if let (Some(tls), Some(address)) = (&self.tls, tls_address) {
+            configuration += &tls.listener(&directory, address);
+        }
         std::fs::write(directory.path().join("mosquitto.conf"), configuration)
             .expect("a configuration file");
-        Mosquitto { program, directory, address, child: None }
+        Mosquitto { program, directory, address, tls_address, child: None }
     }
 
     fn configuration(&self, directory: &TempDir, address: SocketAddr) -> String {
@@ -235,6 +267,24 @@ impl MosquittoBuilder {
             lines.push(format!("persistence_location {}/", directory.path().display()));
         }
         lines.extend(self.lines.iter().cloned());
+        lines.join("\n") + "\n"
+    }
+}
+
+impl Tls {
+    /// Writes the files, and the lines that name them.
+    fn listener(&self, directory: &TempDir, address: SocketAddr) -> String {
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, &self.ca).expect("a file");
+        let (cert, key) = self.server.write(directory.path(), "server");
+        let lines = [
+            format!("listener {} {}", address.port(), address.ip()),
+            format!("cafile {}", ca.display()),
+            format!("certfile {}", cert.display()),
+            format!("keyfile {}", key.display()),
+            format!("require_certificate {}", self.asks),
+            format!("use_identity_as_username {}", self.asks),
+        ];
         lines.join("\n") + "\n"
     }
 }

@@ -57,7 +57,8 @@ pub use message::{Message, MessageRef, Publish};
 pub use metrics::{DropReason, Dropped, ManagerMetrics, SessionMetrics};
 pub use options::{
     Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, SessionBuilder,
-    SessionOptions, TcpOptions, WebSocketOptions, Will, WireLog, human,
+    SessionOptions, TcpOptions, TlsOptions, TlsSource, TlsVersion, WebSocketOptions, Will, WireLog,
+    human,
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Accepting, Delivery, Published, Requester, Session, SessionStatus};

@@ -10,7 +10,7 @@ use std::fmt;
 /// let errors = mqttx::SessionBuilder::new("").broker("mqtt://").build().unwrap_err();
 /// assert_eq!(errors.problems().len(), 2);
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConfigErrors(Vec<ConfigProblem>);
 
 /// One wrong option.

@@ -1,9 +1,10 @@
 //! The list of events: one row gives the variant, its data and its name.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use mqttx_proto::ReasonCode;
@@ -220,6 +221,30 @@ event_kinds! {
     }
     /// The store can be reached again.
     StoreAvailable = "store_available"
+    /// Changed certificates and keys were taken: connections that begin from now on use them.
+    TlsReloaded = "tls_reloaded" {
+        /// The files that were read.
+        files: Vec<PathBuf>,
+    }
+    /// Changed certificates or keys cannot be used: those of before stay, and the next change is tried again.
+    TlsReloadFailed = "tls_reload_failed" {
+        /// What is wrong with them.
+        error: Error,
+    }
+    /// The connection is encrypted, but not checked: anybody could be the server. The options ask for that.
+    TlsUnverified = "tls_unverified" {
+        /// The broker's address, without credentials.
+        broker: String,
+    }
+    /// A certificate, ours or a server's, will end soon, or has ended.
+    CertificateExpires = "certificate_expires" {
+        /// Whose it is.
+        certificate: String,
+        /// Its last moment.
+        not_after: SystemTime,
+        /// The time until then; 0 when it is over.
+        remaining: Duration,
+    }
     /// This subscriber was too slow and lost its oldest events.
     EventsLagged = "events_lagged" {
         /// How many.

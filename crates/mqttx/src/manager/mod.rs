@@ -26,6 +26,7 @@ use crate::event::{EventBus, EventKind};
 use crate::options::{Kinds, SessionOptions};
 use crate::router::Target;
 use crate::session::{ConnectGate, Services, Session, SessionStatus};
+use crate::transport::tls::TlsPool;
 
 /// Holds sessions by name, and what they share: routes over all of them, the event bus and the
 /// limit of connection attempts.
@@ -197,6 +198,15 @@ impl SessionManager {
         self.all().iter().for_each(Session::connect);
     }
 
+    /// Reads the certificates and keys of all sessions again, whether or not their options watch them. Connections that
+    /// begin from now on use them; [`reconnect`](Session::reconnect) renews one that stands.
+    ///
+    /// # Errors
+    /// The first file that cannot be used: what its sessions had before stays. The files of others are taken.
+    pub fn reload_tls(&self) -> Result<(), Error> {
+        self.inner.services.get().map_or(Ok(()), |services| services.kinds.tls.reload())
+    }
+
     /// Sends DISCONNECT on every session and leaves them at rest until they are connected again.
     pub async fn disconnect_all(&self) {
         each(self.all(), |session| async move { session.disconnect().await }).await;
@@ -262,8 +272,8 @@ impl Inner {
         let services = || Services {
             events: Arc::clone(&self.events),
             gate: ConnectGate::new(self.connect_rate),
+            kinds: Kinds::new(TlsPool::new(Arc::clone(&self.events), runtime.clone())),
             runtime,
-            kinds: Kinds::default(),
         };
         Ok(self.services.get_or_init(|| Arc::new(services())))
     }

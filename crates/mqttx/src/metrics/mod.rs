@@ -193,6 +193,8 @@ impl SessionCounters {
             outbox_bytes: 0,
             in_flight: 0,
             parked_bytes: 0,
+            client_certificate_not_after: None,
+            server_certificate_not_after: None,
         }
     }
 }
@@ -317,6 +319,11 @@ pub struct SessionMetrics {
     pub in_flight: usize,
     /// Bytes of messages received that wait beyond the capacity of full routes.
     pub parked_bytes: usize,
+    /// Until when our certificate is valid; `None` without one.
+    pub client_certificate_not_after: Option<SystemTime>,
+    /// Until when the certificates are valid that the session's brokers showed last: the earliest. `None` before the first
+    /// connection by TLS.
+    pub server_certificate_not_after: Option<SystemTime>,
 }
 
 /// Dropped messages by [`DropReason`].

@@ -11,6 +11,8 @@ use mqttx_proto::{Config, QoS};
 
 use super::{Secret, SessionOptions, Will, core_config};
 use crate::error::Error;
+use crate::metrics::SessionMetrics;
+use crate::transport::tls::TlsPool;
 use crate::transport::{Dialer, Endpoint};
 
 /// The options of one session. Dereferenced, they are those of its kind, without what is its own.
@@ -43,7 +45,11 @@ struct Own {
 
 /// The kinds of a manager's sessions.
 #[derive(Default)]
-pub(crate) struct Kinds(Mutex<VecDeque<Weak<Kind>>>);
+pub(crate) struct Kinds {
+    known: Mutex<VecDeque<Weak<Kind>>>,
+    /// What kinds have in common that differ in other things than TLS.
+    pub(crate) tls: TlsPool,
+}
 
 /// Kinds that are compared with a new session's. With more of them a session may keep for itself what it could share.
 const KINDS: usize = 32;
@@ -51,10 +57,14 @@ const KINDS: usize = 32;
 const CLOCK_STEP_MS: u64 = 100;
 
 impl Kinds {
+    pub(crate) fn new(tls: TlsPool) -> Self {
+        Self { known: Mutex::default(), tls }
+    }
+
     /// Keeps checked options, all but the client id: empty, when the server is to assign one.
     ///
     /// # Errors
-    /// A password file that cannot be read, or properties of the will that cannot be encoded.
+    /// A password file, certificate or key that cannot be read, or properties of the will that cannot be encoded.
     pub(crate) fn keep(&self, mut options: SessionOptions) -> Result<(Asked, String), Error> {
         let client_id = options.client_id.take();
         let named = client_id.is_some();
@@ -79,7 +89,7 @@ impl Kinds {
 
     fn kind(&self, options: SessionOptions) -> Result<Arc<Kind>, Error> {
         let config = core_config(&options)?;
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known =
             kinds.iter().filter_map(Weak::upgrade).find(|kind| kind.fits(&options, &config));
         if let Some(known) = known {
@@ -89,7 +99,8 @@ impl Kinds {
         if kinds.len() >= KINDS {
             kinds.pop_front();
         }
-        let dialer = Arc::new(options.dialer());
+        let tls = if options.encrypts() { Some(self.tls.connector(&options)?) } else { None };
+        let dialer = Arc::new(Dialer { tls, ..options.dialer() });
         let kind = Arc::new(Kind { options, config: Arc::new(config), dialer });
         kinds.push_back(Arc::downgrade(&kind));
         Ok(kind)
@@ -110,6 +121,15 @@ impl Asked {
     /// What opens the session's connections.
     pub(crate) fn dialer(&self) -> Arc<Dialer> {
         Arc::clone(&self.kind.dialer)
+    }
+
+    /// Until when the certificates are valid.
+    pub(crate) fn certificate_ends(&self, metrics: &mut SessionMetrics) {
+        let Some(tls) = &self.kind.dialer.tls else { return };
+        metrics.client_certificate_not_after = tls.client_not_after();
+        let brokers = self.brokers.iter().filter_map(|broker| self.endpoint(broker).ok());
+        metrics.server_certificate_not_after =
+            brokers.filter_map(|broker| tls.server_not_after(&broker)).min();
     }
 
     /// The core's configuration for a connection to `endpoint`: with credentials and will. A URL's user and
@@ -183,6 +203,7 @@ impl SessionOptions {
             name,
             enabled,
             brokers,
+            tls,
             bind,
             tcp,
             proxy,
@@ -224,6 +245,7 @@ impl SessionOptions {
         *name == other.name
             && *enabled == other.enabled
             && *brokers == other.brokers
+            && *tls == other.tls
             && *bind == other.bind
             && *tcp == other.tcp
             && *proxy == other.proxy
@@ -331,9 +353,9 @@ mod tests {
         let kinds = Kinds::default();
         let hosts = (0..2 * KINDS).map(|n| SessionOptions::quick_connect("s", format!("h{n}")));
         let kept: Vec<_> = hosts.map(|builder| keep(&kinds, builder)).collect();
-        assert_eq!(kinds.0.lock().expect("kinds").len(), KINDS);
+        assert_eq!(kinds.known.lock().expect("kinds").len(), KINDS);
         drop(kept);
         let _one = keep(&kinds, builder("one"));
-        assert_eq!(kinds.0.lock().expect("kinds").len(), 1);
+        assert_eq!(kinds.known.lock().expect("kinds").len(), 1);
     }
 }

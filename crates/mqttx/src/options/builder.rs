@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use mqttx_proto::{Property, PropertyContext, QoS, SessionExpiry, Version};
 
-use super::{Backoff, OnRefusal, Outbox, Performance, Secret, SessionOptions, Will, WireLog};
+use super::{
+    Backoff, OnRefusal, Outbox, Performance, Secret, SessionOptions, TlsOptions, Will, WireLog,
+};
 use crate::error::{ConfigErrors, ConfigProblem};
 use crate::store::{FileStore, Store};
 
@@ -55,6 +57,7 @@ impl SessionBuilder {
         #[cfg(feature = "redis")]
         self.redis.apply(&mut self.options, &mut self.problems);
         self.problems.extend(self.options.problems());
+        self.problems.extend(self.options.unused_tls());
         match ConfigErrors::from_problems(self.problems) {
             Some(errors) => Err(errors),
             None => Ok(self.options),
@@ -73,6 +76,30 @@ impl SessionBuilder {
     pub fn brokers<I: IntoIterator<Item: Into<String>>>(mut self, brokers: I) -> Self {
         self.options.brokers.extend(brokers.into_iter().map(Into::into));
         self
+    }
+
+    /// Sets whom to trust and who we are, for brokers that are reached by TLS. At least one must be: `mqtts://`, or
+    /// without a scheme.
+    #[must_use]
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.options.tls = Some(options);
+        self
+    }
+
+    /// Sets TLS by files: the authorities, our certificate and its key, each none when empty. `danger_skip_verify` accepts
+    /// any certificate of the server: see [`TlsOptions::danger_accept_invalid_certs`].
+    #[must_use]
+    pub fn tls_files(
+        self,
+        ca: impl Into<PathBuf>,
+        cert: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+        danger_skip_verify: bool,
+    ) -> Self {
+        let given = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| path.into());
+        let mut tls = TlsOptions::new().danger_accept_invalid_certs(danger_skip_verify);
+        (tls.ca, tls.cert, tls.key) = (given(ca.into()), given(cert.into()), given(key.into()));
+        self.tls(tls)
     }
 
     /// Sets the local address of the connections.

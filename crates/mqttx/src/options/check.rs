@@ -5,9 +5,9 @@ use std::time::Duration;
 use mqttx_proto::{Clock, Config, OutboxLimits};
 use mqttx_proto::{KeepAlive, PropertyContext, Version, validate_filter, validate_topic};
 
-use super::{Performance, SessionOptions, Will};
+use super::{Performance, SessionOptions, TlsOptions, Will};
 use crate::error::{ConfigErrors, ConfigProblem, Error};
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, tls};
 
 /// The longest string or binary value of MQTT, in bytes.
 const MAX_FIELD: usize = 65_535;
@@ -28,6 +28,7 @@ impl SessionOptions {
     pub(super) fn problems(&self) -> Vec<ConfigProblem> {
         let mut found = Problems(Vec::new());
         self.check_identity(&mut found);
+        self.check_tls(&mut found);
         self.check_times(&mut found);
         self.check_limits(&mut found);
         self.check_will(&mut found);
@@ -49,7 +50,7 @@ impl SessionOptions {
             found.add("brokers", "[]", "at least one broker is needed, such as mqtt://host:1883");
         }
         for (n, broker) in self.brokers.iter().enumerate() {
-            if let Err(error) = broker.parse::<Endpoint>() {
+            if let Err(error) = self.endpoint(broker) {
                 found.add(&format!("brokers[{n}]"), error.shown(), &error);
             }
         }
@@ -87,6 +88,28 @@ impl SessionOptions {
             broker.parse::<Endpoint>().is_ok_and(|endpoint| endpoint.username().is_some())
         };
         (self.username.is_some() || self.brokers.iter().any(in_url)).then_some(())
+    }
+
+    /// What TLS needs is read and put together as for a connection.
+    fn check_tls(&self, found: &mut Problems) {
+        let default = TlsOptions::new();
+        let Some(options) = self.tls.as_ref().or_else(|| self.encrypts().then_some(&default))
+        else {
+            return;
+        };
+        found.0.extend(tls::check(options));
+    }
+
+    /// Options for TLS without a broker that it would be used for: what was to be encrypted would go out in plain.
+    pub(super) fn unused_tls(&self) -> Option<ConfigProblem> {
+        let plain = self.brokers.iter().all(|broker| {
+            self.endpoint(broker).is_ok_and(|endpoint| !endpoint.scheme().is_encrypted())
+        });
+        (self.tls.is_some() && plain && !self.brokers.is_empty()).then(|| ConfigProblem {
+            field: "tls".to_owned(),
+            value: "set".to_owned(),
+            message: "no broker is reached by TLS: write mqtts://host:port".to_owned(),
+        })
     }
 
     fn check_times(&self, found: &mut Problems) {

@@ -8,6 +8,7 @@ mod parts;
 mod properties;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod ways;
 mod will;
 
@@ -15,6 +16,7 @@ pub(crate) use asked::{Asked, Kinds};
 pub use builder::SessionBuilder;
 use check::core_config;
 pub use parts::{Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, WireLog};
+pub use tls::{TlsOptions, TlsSource, TlsVersion};
 pub use ways::{TcpOptions, WebSocketOptions};
 pub use will::Will;
 
@@ -28,7 +30,7 @@ use mqttx_proto::{Properties, QoS, SessionExpiry, Version};
 use serde::{Deserialize, Deserializer};
 
 use crate::store::Store;
-use crate::transport::{Proxy, Transport};
+use crate::transport::{Endpoint, EndpointError, Proxy, Scheme, Transport};
 
 /// What an application asks of a session.
 ///
@@ -53,10 +55,12 @@ pub struct SessionOptions {
     pub name: String,
     /// `false`: the session is known, but never connects by itself. Default `true`.
     pub enabled: bool,
-    /// The brokers, tried in this order: `mqtt://host:port`, `tcp://host:port`, bare `host:port`,
-    /// `ws://host:port/path` or `unix:///path`; see [`Endpoint`](crate::Endpoint).
-    /// A later one is used when an attempt at the one before failed. At least one.
+    /// The brokers, tried in this order: `mqtt://host:port`, `tcp://host:port`, `mqtts://host:port`, `ws://host:port/path`,
+    /// `wss://host:port/path`, `unix:///path`, or bare `host:port`, which means TLS when there is `tls`, else plain TCP; see
+    /// [`Endpoint`]. A later one is used when an attempt at the one before failed. At least one.
     pub brokers: Vec<String>,
+    /// Whom to trust and who we are, for brokers that are reached by TLS. Default: [`TlsOptions::new`].
+    pub tls: Option<TlsOptions>,
     /// The local address of the connections. Default: the system chooses.
     pub bind: Option<IpAddr>,
     /// What is asked of TCP.
@@ -168,6 +172,7 @@ impl Default for SessionOptions {
             name: String::new(),
             enabled: true,
             brokers: Vec::new(),
+            tls: None,
             bind: None,
             tcp: TcpOptions::default(),
             proxy: None,
@@ -224,6 +229,30 @@ impl SessionOptions {
     #[must_use]
     pub fn quick_connect(name: impl Into<String>, broker: impl Into<String>) -> SessionBuilder {
         SessionBuilder::new(name).broker(broker)
+    }
+
+    /// Starts options for the session `name` at one broker that is reached by TLS; `ca` has the authorities that are
+    /// trusted. A `broker` without a scheme means `mqtts://`.
+    #[must_use]
+    pub fn secure_connect(
+        name: impl Into<String>,
+        broker: impl Into<String>,
+        ca: impl Into<TlsSource>,
+    ) -> SessionBuilder {
+        SessionBuilder::new(name).broker(broker).tls(TlsOptions::new().ca(ca))
+    }
+
+    /// How a broker's address is read: without a scheme it means TLS when there are options for it.
+    pub(crate) fn endpoint(&self, broker: &str) -> Result<Endpoint, EndpointError> {
+        Endpoint::parse_as(broker, if self.tls.is_some() { Scheme::Tls } else { Scheme::Tcp })
+    }
+
+    /// Whether a broker is reached by TLS.
+    pub(crate) fn encrypts(&self) -> bool {
+        let encrypted = |broker: &String| {
+            self.endpoint(broker).is_ok_and(|endpoint| endpoint.scheme().is_encrypted())
+        };
+        self.brokers.iter().any(encrypted)
     }
 
     /// Whether CONNECT asks for a new session.

@@ -77,13 +77,14 @@ const OWN_FIELDS: [&str; 10] = [
 ];
 
 impl SessionOptions {
-    /// What opens the connections.
+    /// What opens the connections, without TLS.
     pub(super) fn dialer(&self) -> Dialer {
         Dialer {
             bind: self.bind,
             tcp: self.tcp,
             proxies: Proxies::new(self.proxy.as_ref()),
             transport: self.transport.clone(),
+            tls: None,
             #[cfg(feature = "websocket")]
             ws: self.ws.clone(),
         }

@@ -165,6 +165,7 @@ impl Session {
     pub fn metrics(&self) -> SessionMetrics {
         let mut metrics = self.shared.origin.counters.snapshot(now());
         metrics.parked_bytes = self.shared.parked.load(Ordering::Relaxed);
+        self.shared.options.certificate_ends(&mut metrics);
         let state = self.shared.lock();
         let outbox = state.core.outbox();
         metrics.connected = state.status == SessionStatus::Connected;

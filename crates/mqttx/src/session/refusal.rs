@@ -4,7 +4,7 @@ use mqttx_proto::ReasonCode;
 use mqttx_proto::{CloseCause, Refusal};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, Scheme};
 
 /// Redirects that are followed without a connection in between.
 pub(crate) const MAX_HOPS: u8 = 3;
@@ -24,12 +24,15 @@ pub(crate) enum Verdict {
     Requested,
 }
 
-/// Judges why the core ended a connection; `hops` redirects were followed already.
-pub(crate) fn judge(cause: &CloseCause, hops: u8) -> Verdict {
+/// Judges why the core ended a connection; `hops` redirects were followed already. `scheme` is how the server is reached,
+/// and others to which it sends us: a connection that was encrypted stays so.
+pub(crate) fn judge(cause: &CloseCause, hops: u8, scheme: Scheme) -> Verdict {
     match cause {
         CloseCause::Requested => Verdict::Requested,
         CloseCause::Refused(refusal) => match refusal.reason {
-            ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => redirect(refusal, hops),
+            ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => {
+                redirect(refusal, hops, scheme)
+            }
             ReasonCode::SERVER_UNAVAILABLE
             | ReasonCode::SERVER_BUSY
             | ReasonCode::QUOTA_EXCEEDED
@@ -37,7 +40,9 @@ pub(crate) fn judge(cause: &CloseCause, hops: u8) -> Verdict {
             _ => Verdict::GiveUp,
         },
         CloseCause::ServerDisconnect(refusal) => match refusal.reason {
-            ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => redirect(refusal, hops),
+            ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => {
+                redirect(refusal, hops, scheme)
+            }
             ReasonCode::SESSION_TAKEN_OVER => Verdict::TakenOver,
             _ => Verdict::Retry,
         },
@@ -46,10 +51,13 @@ pub(crate) fn judge(cause: &CloseCause, hops: u8) -> Verdict {
 }
 
 /// A server reference is a list of `host` or `host:port`, separated by spaces (section 4.11).
-fn redirect(refusal: &Refusal, hops: u8) -> Verdict {
+fn redirect(refusal: &Refusal, hops: u8, scheme: Scheme) -> Verdict {
     let list = refusal.server_reference.as_deref().unwrap_or_default();
-    let endpoints: Vec<_> =
-        list.split_whitespace().map_while(|reference| reference.parse().ok()).collect();
+    let references = list.split_whitespace();
+    let endpoints: Vec<_> = references
+        .map_while(|reference| Endpoint::parse_as(reference, scheme).ok())
+        .take_while(|endpoint| endpoint.scheme().is_encrypted() || !scheme.is_encrypted())
+        .collect();
     if endpoints.is_empty() || hops >= MAX_HOPS {
         return Verdict::GiveUp;
     }
@@ -83,7 +91,10 @@ pub(crate) fn error_of(cause: &CloseCause) -> Option<Error> {
         }
         _ => Error::connection(cause.to_string()),
     };
-    Some(error.with_temporary(!matches!(judge(cause, 0), Verdict::GiveUp | Verdict::TakenOver)))
+    Some(error.with_temporary(!matches!(
+        judge(cause, 0, Scheme::Tcp),
+        Verdict::GiveUp | Verdict::TakenOver
+    )))
 }
 
 fn refused(what: &str, refusal: &Refusal) -> Error {
@@ -112,7 +123,11 @@ mod tests {
             [(0x88, true), (0x89, true), (0x97, true), (0x9F, true), (0x87, false), (0x85, false)]
         {
             let cause = CloseCause::Refused(refusal(ReasonCode::new(code), None));
-            assert_eq!(matches!(judge(&cause, 0), Verdict::Retry), retried, "{code:#x}");
+            assert_eq!(
+                matches!(judge(&cause, 0, Scheme::Tcp), Verdict::Retry),
+                retried,
+                "{code:#x}"
+            );
             let error = error_of(&cause).expect("an error");
             assert_eq!(error.is_temporary(), retried);
             assert_eq!(error.reason_code(), Some(ReasonCode::new(code)));
@@ -122,24 +137,25 @@ mod tests {
     #[test]
     fn redirects_are_followed_up_to_the_limit() {
         let to = |server| CloseCause::Refused(refusal(ReasonCode::SERVER_MOVED, server));
-        let Verdict::Follow(endpoints) = judge(&to(Some("other:1884 third a:b:c fourth")), 2)
+        let Verdict::Follow(endpoints) =
+            judge(&to(Some("other:1884 third a:b:c fourth")), 2, Scheme::Tcp)
         else {
             panic!("followed")
         };
         let endpoints: Vec<_> = endpoints.iter().map(|e| (e.host(), e.port())).collect();
         assert_eq!(endpoints, [("other", 1884), ("third", 1883)]);
-        assert!(matches!(judge(&to(Some("other")), MAX_HOPS), Verdict::GiveUp));
-        assert!(matches!(judge(&to(Some("a:b:c")), 0), Verdict::GiveUp));
-        assert!(matches!(judge(&to(None), 0), Verdict::GiveUp));
+        assert!(matches!(judge(&to(Some("other")), MAX_HOPS, Scheme::Tcp), Verdict::GiveUp));
+        assert!(matches!(judge(&to(Some("a:b:c")), 0, Scheme::Tcp), Verdict::GiveUp));
+        assert!(matches!(judge(&to(None), 0, Scheme::Tcp), Verdict::GiveUp));
     }
 
     #[test]
     fn a_takeover_is_not_answered_with_a_takeover() {
         let taken = refusal(ReasonCode::SESSION_TAKEN_OVER, None);
         let cause = CloseCause::ServerDisconnect(taken);
-        assert!(matches!(judge(&cause, 0), Verdict::TakenOver));
+        assert!(matches!(judge(&cause, 0, Scheme::Tcp), Verdict::TakenOver));
         let other = CloseCause::ServerDisconnect(refusal(ReasonCode::SERVER_SHUTTING_DOWN, None));
-        assert!(matches!(judge(&other, 0), Verdict::Retry));
+        assert!(matches!(judge(&other, 0, Scheme::Tcp), Verdict::Retry));
         assert!(error_of(&CloseCause::Requested).is_none());
     }
 }

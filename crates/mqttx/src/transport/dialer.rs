@@ -3,11 +3,15 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::tls::{Connector, TlsStream};
 #[cfg(feature = "websocket")]
 use super::ws;
-use super::{ConnectError, Endpoint, Proxies, Scheme, Stream, Transport, tcp, unix};
+use super::{
+    ByteStream, ConnectError, Endpoint, Fault, Proxies, Scheme, Stream, Transport, tcp, unix,
+};
 use crate::options::TcpOptions;
 #[cfg(feature = "websocket")]
 use crate::options::WebSocketOptions;
@@ -23,6 +27,8 @@ pub(crate) struct Dialer {
     pub(crate) transport: Option<Arc<dyn Transport>>,
     #[cfg(feature = "websocket")]
     pub(crate) ws: WebSocketOptions,
+    /// For brokers that are reached by TLS.
+    pub(crate) tls: Option<Arc<Connector>>,
 }
 
 impl Dialer {
@@ -39,22 +45,34 @@ impl Dialer {
         if let Some(stream) = super::mem::dial(endpoint) {
             return Ok(stream?);
         }
-        let stream = tokio::time::timeout(timeout, self.open(endpoint)).await;
+        let reached = AtomicBool::new(false);
+        let stream = tokio::time::timeout(timeout, self.open(endpoint, &reached)).await;
         stream.unwrap_or_else(|_| {
-            let text = format!("no connection after {} ms", timeout.as_millis());
+            let missing = if reached.into_inner() { "answer to TLS" } else { "connection" };
+            let text = format!("no {missing} after {} ms", timeout.as_millis());
             Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
         })
     }
 
-    /// The layers, from the bottom up.
-    async fn open(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
-        let stream = self.socket(endpoint).await?;
+    /// The layers, from the bottom up. `reached` becomes `true` when the peer is there, and TLS begins.
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        reached: &AtomicBool,
+    ) -> Result<Stream, ConnectError> {
+        let mut stream = self.socket(endpoint).await?;
+        if endpoint.scheme().is_encrypted() {
+            reached.store(true, Ordering::Relaxed);
+            stream = Stream::Other(Box::new(self.encrypt(stream, endpoint).await?));
+        }
         match endpoint.scheme() {
-            Scheme::Tcp | Scheme::Unix => Ok(stream),
+            Scheme::Tcp | Scheme::Tls | Scheme::Unix => Ok(stream),
             #[cfg(feature = "websocket")]
-            Scheme::Ws => Ok(Stream::Other(Box::new(ws::open(stream, endpoint, &self.ws).await?))),
+            Scheme::Ws | Scheme::Wss => {
+                Ok(Stream::Other(Box::new(ws::open(stream, endpoint, &self.ws).await?)))
+            }
             #[cfg(not(feature = "websocket"))]
-            Scheme::Ws => Err(ConnectError::no_feature("websocket")),
+            Scheme::Ws | Scheme::Wss => Err(ConnectError::no_feature("websocket")),
         }
     }
 
@@ -70,5 +88,20 @@ impl Dialer {
             None => tcp::connect(endpoint.host(), endpoint.port(), self.bind, &self.tcp).await?,
         };
         Ok(Stream::Tcp(stream))
+    }
+
+    /// Puts TLS over a stream to `endpoint`.
+    ///
+    /// # Errors
+    /// The handshake failed, or the server is not the one.
+    async fn encrypt<S: ByteStream>(
+        &self,
+        stream: S,
+        endpoint: &Endpoint,
+    ) -> Result<TlsStream<S>, ConnectError> {
+        match &self.tls {
+            Some(connector) => connector.connect(stream, endpoint).await,
+            None => Err(Fault::config("the session has no settings for TLS").into()),
+        }
     }
 }

@@ -9,8 +9,9 @@ use crate::options::Secret;
 /// Where a broker is, and what its URL says besides.
 ///
 /// `mqtt://` and `tcp://` mean TCP, port 1883 unless given. A bare `host` or `host:port` is the same.
-/// `ws://` means WebSocket, port 80 unless given, and path and query are those of HTTP, `/mqtt` unless given.
-/// `unix:///run/broker.sock` is a socket of the file system. User name, password, topic and a socket's path
+/// `mqtts://`, `ssl://` and `tls://` mean TLS over TCP, port 8883 unless given.
+/// `ws://` means WebSocket, port 80 unless given, `wss://` WebSocket over TLS, port 443, and path and query are those of HTTP,
+/// `/mqtt` unless given. `unix:///run/broker.sock` is a socket of the file system. User name, password, topic and a socket's path
 /// are percent-decoded. Its text shows neither the password nor a query, which may be a secret, too.
 ///
 /// ```
@@ -44,10 +45,14 @@ pub struct EndpointError {
 pub enum Scheme {
     /// `mqtt://`, `tcp://`: TCP.
     Tcp,
+    /// `mqtts://`, `ssl://`, `tls://`: TLS over TCP.
+    Tls,
     /// `unix://`: a socket of the file system.
     Unix,
     /// `ws://`: WebSocket over TCP.
     Ws,
+    /// `wss://`: WebSocket over TLS.
+    Wss,
 }
 
 impl Endpoint {
@@ -62,6 +67,23 @@ impl Endpoint {
             password: None,
             path: None,
         }
+    }
+
+    /// A broker at a TCP port, reached by TLS.
+    #[must_use]
+    pub fn tls(host: impl Into<String>, port: u16) -> Self {
+        Self { scheme: Scheme::Tls, ..Self::tcp(host, port) }
+    }
+
+    /// Parses an address; one without a scheme is reached by `scheme`.
+    ///
+    /// # Errors
+    /// The text is no address.
+    pub fn parse_as(text: &str, scheme: Scheme) -> Result<Self, EndpointError> {
+        if text.contains("://") || scheme == Scheme::Unix {
+            return text.parse();
+        }
+        format!("{}://{text}", scheme.name()).parse()
     }
 
     /// The same at another host.
@@ -109,7 +131,7 @@ impl Endpoint {
     /// The path of the URL without its first slash, which commands take as a topic.
     #[must_use]
     pub fn topic(&self) -> Option<&str> {
-        self.path.as_deref().filter(|_| self.scheme == Scheme::Tcp)
+        self.path.as_deref().filter(|_| matches!(self.scheme, Scheme::Tcp | Scheme::Tls))
     }
 
     /// Where the socket of the file system is.
@@ -179,8 +201,22 @@ impl Endpoint {
 
 impl Scheme {
     /// The schemes by their names in URLs; the first name of each is the one that is shown.
-    const NAMES: [(&str, Self); 4] =
-        [("mqtt", Self::Tcp), ("tcp", Self::Tcp), ("ws", Self::Ws), ("unix", Self::Unix)];
+    const NAMES: [(&str, Self); 8] = [
+        ("mqtt", Self::Tcp),
+        ("tcp", Self::Tcp),
+        ("mqtts", Self::Tls),
+        ("ssl", Self::Tls),
+        ("tls", Self::Tls),
+        ("ws", Self::Ws),
+        ("wss", Self::Wss),
+        ("unix", Self::Unix),
+    ];
+
+    /// Whether the connection is encrypted by TLS.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
 
     fn of(name: &str) -> Option<Self> {
         let known = |(known, _): &&(&str, _)| known.eq_ignore_ascii_case(name);
@@ -195,20 +231,15 @@ impl Scheme {
     const fn default_port(self) -> u16 {
         match self {
             Self::Tcp => 1883,
+            Self::Tls => 8883,
             Self::Ws => 80,
+            Self::Wss => 443,
             Self::Unix => 0,
         }
     }
 
-    /// Whether the connection is encrypted.
-    pub(super) const fn is_encrypted(self) -> bool {
-        match self {
-            Self::Tcp | Self::Unix | Self::Ws => false,
-        }
-    }
-
     const fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws)
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 
@@ -434,6 +465,19 @@ mod tests {
             assert_eq!(endpoint.to_string(), "mqtt://plant:1883");
             assert_eq!(endpoint.topic(), None);
         }
+    }
+
+    #[test]
+    fn tls_has_three_names_and_a_port_of_its_own() {
+        for text in ["mqtts://plant", "ssl://plant:8883", "tls://plant/"] {
+            let endpoint = parse(text);
+            assert_eq!((endpoint.scheme(), endpoint.port()), (Scheme::Tls, 8883), "{text}");
+            assert_eq!(endpoint.to_string(), "mqtts://plant:8883");
+        }
+        assert_eq!(parse("mqtts://h/a/b").topic(), Some("a/b"));
+        let bare = |text| Endpoint::parse_as(text, Scheme::Tls).map(|e| e.to_string());
+        assert_eq!(bare("plant").as_deref(), Ok("mqtts://plant:8883"));
+        assert_eq!(bare("mqtt://plant").as_deref(), Ok("mqtt://plant:1883"));
     }
 
     #[test]

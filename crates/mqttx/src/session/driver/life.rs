@@ -16,7 +16,7 @@ use crate::router::MessageSource;
 use crate::session::refusal::{Verdict, error_of, judge};
 use crate::session::shared::Wish;
 use crate::session::status::SessionStatus;
-use crate::transport::{ConnectError, Endpoint, Stream};
+use crate::transport::{ConnectError, Endpoint, Scheme, Stream};
 
 impl Driver {
     /// The application changed its mind.
@@ -143,6 +143,15 @@ impl Driver {
             Ok(config) => config,
             Err(error) => return self.fail(Some(error)),
         };
+        let unverified = endpoint.filter(|endpoint| {
+            let tls = options.tls.as_ref();
+            endpoint.scheme().is_encrypted() && tls.is_some_and(|t| t.danger_accept_invalid_certs)
+        });
+        if let Some(endpoint) = unverified {
+            let broker = endpoint.to_string();
+            tracing::warn!(session = %self.shared.name, broker, "the server's certificate is not checked");
+            self.shared.emit(EventKind::TlsUnverified { broker });
+        }
         self.phase = Phase::Open(Box::new(Link::new(stream, now)));
         let mut state = self.shared.lock();
         state.core.set_config(config);
@@ -197,11 +206,19 @@ impl Driver {
         self.shared.unhandled.store(self.held.len(), Ordering::Release);
         let (verdict, error) = match end {
             End::Closed(cause) => {
-                (judge(&cause, if stable { 0 } else { self.plan.hops }), error_of(&cause))
+                let hops = if stable { 0 } else { self.plan.hops };
+                (judge(&cause, hops, self.scheme()), error_of(&cause))
             }
             End::Lost(error) => {
-                let ConnectError { code, error, .. } = error.into();
-                (Verdict::Retry, Some(self.transport_error("connection lost", code, error)))
+                let ConnectError { code, permanent, error } = error.into();
+                // TLS 1.3 tells only after the handshake that our certificate is refused.
+                let refused = permanent && lasted.is_none();
+                let verdict = if refused { Verdict::GiveUp } else { Verdict::Retry };
+                let what = if refused { "cannot connect" } else { "connection lost" };
+                let plain = !self.scheme().is_encrypted();
+                let error = if plain && lasted.is_none() { unanswered(error) } else { error };
+                let error = self.transport_error(what, code, error);
+                (verdict, Some(error.with_temporary(!refused)))
             }
         };
         let error = error.map(|error| self.located(error));
@@ -327,9 +344,27 @@ impl Driver {
         error.with_session(&*self.shared.name).with_context("broker", self.broker())
     }
 
+    /// How the broker is reached at which the connection is, or is being made.
+    fn scheme(&self) -> Scheme {
+        let endpoint = self.plan.endpoint(&self.shared.options);
+        endpoint.map_or(Scheme::Tcp, |endpoint| endpoint.scheme())
+    }
+
     /// Where the connection is, or is being made, without credentials.
     fn broker(&self) -> String {
         let endpoint = self.plan.endpoint(&self.shared.options);
         endpoint.map_or_else(|_| String::new(), |endpoint| endpoint.to_string())
+    }
+}
+
+/// What the end of a plain connection may mean that comes instead of an answer to CONNECT.
+fn unanswered(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
+            let ask = "does it want TLS, or another version of MQTT?";
+            let text = format!("{error}, instead of answering CONNECT: {ask}");
+            io::Error::new(error.kind(), text)
+        }
+        _ => error,
     }
 }

@@ -9,7 +9,7 @@ use mqttx_proto::{CloseCause, Transmit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::options::SessionOptions;
-use crate::transport::Stream;
+use crate::transport::{Fault, Stream};
 
 /// Pieces of one vectored write.
 const SLICES: usize = 32;
@@ -211,6 +211,12 @@ impl Link {
                 Poll::Ready(Ok(buffer.filled().len()))
             }
         }
+    }
+
+    /// Whether the first answer to CONNECT, `length` bytes of `read`, is one of TLS.
+    pub(super) fn answer_in_tls(&self, read: &[u8], length: usize) -> Option<Fault> {
+        let first = self.online_since.is_none() && self.partial.is_empty();
+        first.then(|| Fault::of_answer(read.get(..length)?)).flatten()
     }
 
     /// The last moments: everything out, then our end closed, then the peer's awaited for a while.

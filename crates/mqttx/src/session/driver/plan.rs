@@ -41,7 +41,7 @@ impl Plan {
     pub(super) fn endpoint(&self, options: &SessionOptions) -> Result<Endpoint, EndpointError> {
         match self.redirect.as_ref().and_then(|redirect| redirect.front()) {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => options.brokers.get(self.broker).map_or("", String::as_str).parse(),
+            None => options.endpoint(options.brokers.get(self.broker).map_or("", String::as_str)),
         }
     }
 

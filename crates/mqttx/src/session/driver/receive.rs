@@ -67,6 +67,10 @@ impl Driver {
                 let end = link.cause_or(error);
                 self.end_link(now, end);
             }
+            Poll::Ready(Ok(n)) if let Some(fault) = link.answer_in_tls(space, n) => {
+                let end = link.cause_or(fault.into());
+                self.end_link(now, end);
+            }
             Poll::Ready(Ok(n)) => {
                 let mut partial = std::mem::take(&mut link.partial);
                 // The buffer leaves the desk for the time that messages borrow from it.
