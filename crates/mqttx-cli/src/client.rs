@@ -12,7 +12,7 @@ use mqttx::{
 use tokio::time::Instant;
 
 use crate::exit::{Failure, warn};
-use crate::flags::{Connection, WillMessage};
+use crate::flags::{Connection, WillMessage, failure_of};
 use crate::stores::SharedStore;
 use crate::wire_log::StderrLog;
 
@@ -141,6 +141,13 @@ impl Client {
             EventKind::SessionRedirected { server_reference } => {
                 warn(format_args!("warning: the server sends us to {server_reference}"));
             }
+            EventKind::TlsUnverified { broker } => {
+                warn(format_args!("warning: {broker}: the server's certificate is not checked"));
+            }
+            EventKind::CertificateExpires { certificate, remaining, .. } => {
+                let days = remaining.as_secs() / 86_400;
+                warn(format_args!("warning: {certificate} ends in {days} days"));
+            }
             EventKind::MessageDropped { reason, count, topic, .. } => {
                 return Some(Notice::MessagesDropped {
                     count: *count,
@@ -234,8 +241,7 @@ pub(crate) fn finished(
     builder: SessionBuilder,
     connection: &Connection,
 ) -> Result<SessionOptions, Failure> {
-    let mut options =
-        builder.build().map_err(|errors| Failure::usage(errors.to_string().replace('\n', "; ")))?;
+    let mut options = builder.build().map_err(|errors| failure_of(&errors))?;
     options.store = connection.store.as_ref().map(SharedStore::shared);
     Ok(options)
 }
@@ -261,6 +267,9 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
     }
     if let Some(timeout) = connection.timeout {
         builder = builder.connect_timeout(timeout);
+    }
+    if let Some(tls) = &connection.tls {
+        builder = builder.tls(tls.clone());
     }
     if let Some(name) = &connection.username {
         builder = builder.username(name.clone());

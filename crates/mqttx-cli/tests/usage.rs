@@ -47,14 +47,36 @@ fn commands_and_flags_must_exist() {
 
 #[test]
 fn what_later_versions_bring_is_not_known_yet() {
-    for flag in ["--cafile", "--cert", "--insecure", "--auth-method"] {
-        wrong_everywhere(&[flag, "x"], flag);
-    }
-    for url in ["mqtts://h", "wss://h"] {
-        wrong_everywhere(&["-L", url], "unknown scheme");
-    }
+    wrong_everywhere(&["--auth-method", "x"], "--auth-method");
     wrong_everywhere(&["-L", "ws://h/a b"], "percent-encoded");
     wrong_everywhere(&["-L", "unix:///s", "-h", "localhost"], "neither a host nor a port");
+}
+
+#[test]
+fn flags_of_tls_belong_together() {
+    for (args, part) in [
+        (&["--cert", "c.pem"][..], "--key <FILE>"),
+        (&["--key", "c.key"], "--cert <FILE>"),
+        (&["--p12", "c.p12", "--cert", "c.pem", "--key", "c.key"], "cannot be used with"),
+        (&["--tls-version", "1.1"], "allowed are 1.2 and 1.3"),
+        (&["-L", "mqtt://h", "--insecure"], "mqtt://h:1883 does not speak TLS"),
+        (&["--sni", "not a name"], "--sni not a name: it is neither"),
+        (&["--tls-alpn", ""], "--tls-alpn : 1 to 255 bytes"),
+    ] {
+        wrong_everywhere(args, part);
+    }
+}
+
+#[test]
+fn unusable_files_of_tls_are_named_before_any_connection() {
+    let file = |flag: &str| {
+        let args = ["sub", "-t", "t", flag, "none.pem"];
+        refused(&args, 1, &format!("{flag} none.pem: No such file"));
+    };
+    ["--cafile", "--capath", "--p12"].into_iter().for_each(file);
+    let args = ["pub", "-t", "t", "-m", "x", "--cert", "none.pem", "--key", "none.key"];
+    refused(&args, 1, "--cert none.pem: No such file");
+    refused(&args, 1, "--key none.key: No such file");
 }
 
 #[test]

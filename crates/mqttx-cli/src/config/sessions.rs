@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mqttx::{Endpoint, OnRefusal, Proxy, SessionOptions, Version};
+use mqttx::{Endpoint, OnRefusal, Proxy, Scheme, SessionOptions, Version};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -99,10 +99,13 @@ fn read_one(
     options.restore_subscriptions = false;
     // A server that loses count must not stop a bridge: memory is bounded without its help.
     options.enforce_receive_maximum = false;
-    if let Some(path) = &mut options.password_file
-        && let Some(file) = files.get(part.file)
-    {
-        *path = file.directory().join(&path);
+    if let Some(file) = files.get(part.file) {
+        if let Some(path) = &mut options.password_file {
+            *path = file.directory().join(&path);
+        }
+        if let Some(tls) = &mut options.tls {
+            tls.resolve_paths(file.directory());
+        }
     }
     if let Err(errors) = options.check() {
         report_problems(group, part, &readable, &errors, report);
@@ -264,7 +267,9 @@ fn check_client_ids(entries: &[SessionEntry], report: &mut Report<'_>) {
             continue;
         };
         let Some(id) = options.client_id.as_deref().filter(|id| !id.is_empty()) else { continue };
-        for broker in options.brokers.iter().filter_map(|broker| broker.parse::<Endpoint>().ok()) {
+        let scheme = if options.tls.is_some() { Scheme::Tls } else { Scheme::Tcp };
+        let brokers = options.brokers.iter();
+        for broker in brokers.filter_map(|broker| Endpoint::parse_as(broker, scheme).ok()) {
             let Some(other) = seen.insert((broker.broker(), id), &entry.name) else { continue };
             if other != entry.name {
                 let message = format!(

@@ -479,3 +479,26 @@ fn one_client_id_at_one_broker_is_found_under_other_addresses() {
         assert_eq!(read(&text).is_err(), same, "{one} and {other}");
     }
 }
+
+#[test]
+fn certificates_are_read_beside_the_file_and_told_with_their_line() {
+    let pki = mqttx_test::Pki::new("ca");
+    let client = pki.client("gw");
+    let text = "[sessions.plant]\nbrokers = [\"mqtts://h\", \"other\"]\n\
+                tls = { ca = \"ca.pem\", cert = \"gw.pem\", key = \"gw.key\", reload = true }\n";
+    let (ca, cert, key) = (pki.ca(), client.cert.as_str(), client.key.as_str());
+    let beside = [("c.toml", text), ("ca.pem", ca.as_str()), ("gw.pem", cert), ("gw.key", key)];
+    let read = Files::new(&beside).load("c.toml").expect("valid");
+    let tls = read.sessions[0].tls.as_ref().expect("options");
+    assert!(tls.reload);
+    let other = pki.client("other").key;
+    let mixed = [("c.toml", text), ("gw.pem", cert), ("gw.key", other.as_str())];
+    let problems = Files::new(&mixed).load("c.toml").expect_err("no authority");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!((problems[0].line, problems[0].column), (3, 14), "{problems:?}");
+    assert!(problems[0].message.contains("sessions.plant.tls.ca = "), "{problems:?}");
+    assert!(problems[0].message.contains("No such file"), "{problems:?}");
+    let wrong = "[sessions.plant]\nbrokers = [\"mqtts://h\"]\ntls = { cafile = \"ca.pem\" }\n";
+    let problems = super::tests::problems(wrong);
+    assert!(problems.len() == 1 && problems[0].starts_with("3:9: "), "{problems:?}");
+}

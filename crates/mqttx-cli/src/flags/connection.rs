@@ -5,13 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use mqttx::proto::{Properties, Property, PropertyId, QoS, SessionExpiry, Version, validate_topic};
-use mqttx::{Endpoint, Proxy, Scheme};
+use mqttx::{Endpoint, Proxy, Scheme, TlsOptions};
 
 use super::{ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
 use crate::exit::Failure;
 use crate::stores::SharedStore;
-
-const DEFAULT_PORT: u16 = 1883;
 
 /// What the connection flags ask for; everything that can be checked without a connection was.
 #[derive(Clone, Debug)]
@@ -19,6 +17,8 @@ pub(crate) struct Connection {
     /// Addresses in the order to be tried.
     pub(crate) brokers: Vec<String>,
     pub(crate) proxy: Proxy,
+    /// Whom to trust, and who we are; `None` without a flag of TLS.
+    pub(crate) tls: Option<TlsOptions>,
     pub(crate) version: Version,
     /// Empty: the server chooses.
     pub(crate) client_id: String,
@@ -104,6 +104,7 @@ impl Connection {
         Ok(Self {
             brokers: brokers(&flags)?,
             proxy: flags.proxy.clone().unwrap_or(Proxy::Environment),
+            tls: flags.tls.resolve(&flags.url)?,
             version,
             client_id,
             username,
@@ -277,7 +278,7 @@ fn brokers(flags: &ConnectionFlags) -> Result<Vec<String>, Failure> {
     {
         return Err(Failure::usage(format_args!("-h '{host}' is not a host name or address")));
     }
-    let default = [Endpoint::tcp("localhost", DEFAULT_PORT)];
+    let default = [flags.tls.default_broker()];
     let mut brokers = Vec::new();
     for url in if flags.url.is_empty() { &default[..] } else { &flags.url } {
         if url.scheme() == Scheme::Unix && (flags.host.is_some() || !flags.port.is_empty()) {

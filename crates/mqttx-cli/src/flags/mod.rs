@@ -5,6 +5,7 @@ mod payload;
 mod property;
 mod store;
 mod style;
+mod tls;
 mod url;
 
 use std::ffi::OsString;
@@ -22,6 +23,8 @@ use property::PropertyArg;
 pub(crate) use property::{Packet, PacketProperties};
 use store::StoreFlags;
 pub(crate) use style::StyleFlags;
+use tls::TlsFlags;
+pub(crate) use tls::failure_of;
 pub(crate) use url::without_password;
 use url::{parse_port, parse_proxy, parse_url};
 
@@ -31,9 +34,9 @@ use url::{parse_port, parse_proxy, parse_url};
 pub(crate) struct ConnectionFlags {
     /// Broker as mqtt://[user[:password]@]host[:port][/topic]
     ///
-    /// tcp:// means the same; ws://host[:port][/path] is WebSocket, port 80 and path /mqtt unless given; unix:///path is a socket of the
-    /// file system. User and password are percent-decoded; flags win over the URL. May be given several times: the further brokers are
-    /// tried when one fails.
+    /// tcp:// means the same; mqtts://, ssl:// and tls:// speak TLS, port 8883; ws://host[:port][/path] is WebSocket, port 80 and path
+    /// /mqtt unless given, wss:// the same over TLS, port 443; unix:///path is a socket of the file system. User and password are
+    /// percent-decoded; flags win over the URL. May be given several times: the further brokers are tried when one fails.
     #[arg(short = 'L', long, value_name = "URL", value_parser = parse_url)]
     url: Vec<Endpoint>,
 
@@ -41,7 +44,7 @@ pub(crate) struct ConnectionFlags {
     #[arg(short = 'h', long, value_name = "HOST")]
     host: Option<String>,
 
-    /// Port of the broker [default: 1883]
+    /// Port of the broker [default: 1883, 8883 with TLS]
     #[arg(short = 'p', long, value_name = "PORT", value_parser = parse_port)]
     port: Vec<u16>,
 
@@ -134,6 +137,9 @@ pub(crate) struct ConnectionFlags {
     /// Write a line for every packet sent and received to stderr
     #[arg(short = 'd', long)]
     debug: bool,
+
+    #[command(flatten)]
+    tls: TlsFlags,
 
     #[command(flatten)]
     store: StoreFlags,

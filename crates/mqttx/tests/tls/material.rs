@@ -52,6 +52,8 @@ async fn each_unusable_file_is_named_with_the_reason() {
     assert_problem(pair(&cert, &der), "key", &["cannot be used: failed to parse private key"]);
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     assert_problem(pair(&cert, &site.file("old.key", old)), "key", &["openssl pkcs8 -topk8"]);
+    assert_problem(new().sni("no name"), "sni", &["neither a host name nor an address"]);
+    assert_problem(new().alpn([""]), "alpn", &["1 to 255 bytes"]);
     let mut alone = new();
     alone.cert = Some(cert.into());
     assert_problem(alone, "cert", &["key is missing"]);

@@ -107,6 +107,22 @@ fn describe(kind: &EventKind) -> (Level, String) {
                 format!("forwarder {forwarder}: dropped {count} messages: {reason}{last}"),
             )
         }
+        EventKind::TlsReloaded { files } => {
+            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            (Level::Info, format!("certificates reloaded: {}", files.join(", ")))
+        }
+        EventKind::TlsReloadFailed { error } => {
+            (Level::Error, format!("changed certificates are not used: {error}"))
+        }
+        EventKind::TlsUnverified { broker } => {
+            (Level::Warn, format!("the certificate of {broker} is not checked"))
+        }
+        EventKind::CertificateExpires { certificate, remaining, .. } => {
+            let hours = remaining.as_secs() / 3600;
+            let left =
+                if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) };
+            (Level::Warn, format!("{certificate} ends in {left}"))
+        }
         EventKind::EventsLagged { missed } => {
             (Level::Warn, format!("{missed} log lines are missing"))
         }

@@ -53,7 +53,7 @@ fn build(options: &TlsOptions, loader: &mut Loader) -> Option<Built> {
     let material = loader.load(options);
     let provider = narrowed(options, loader);
     check_names(options, loader);
-    let (material, provider) = material.zip(provider)?;
+    let (material, provider) = material.zip(provider).filter(|_| loader.is_content())?;
     let provider = Arc::new(provider);
     let trust = trust(options, &material, &provider)
         .map_err(|error| loader.problem("ca", "set", error))

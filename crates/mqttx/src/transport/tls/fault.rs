@@ -69,7 +69,7 @@ fn unverified(error: &CertificateError, options: &TlsOptions) -> String {
         CertificateError::UnknownIssuer => {
             let authorities = authorities(options);
             return format!(
-                "the server's certificate was not issued by {authorities}: give the authority's with ca"
+                "the server's certificate was not issued by {authorities}: give the authority with tls.ca (--cafile)"
             );
         }
         CertificateError::NotValidForName => "it is for another name".to_owned(),
@@ -82,7 +82,7 @@ fn unverified(error: &CertificateError, options: &TlsOptions) -> String {
             };
             return format!(
                 "the server's certificate is not for {expected}: it has {names}; connect by a name \
-                 that it has, or give that one with sni"
+                 that it has, or give that one with tls.sni (--sni)"
             );
         }
         CertificateError::Expired => "it has expired".to_owned(),
@@ -126,7 +126,7 @@ fn alerted(alert: AlertDescription, options: &TlsOptions) -> Fault {
     match (alert, ours) {
         (Alert::CertificateRequired, None) => permanent(
             CLIENT_CERTIFICATE,
-            "the server wants a client certificate: give one with cert and key".to_owned(),
+            "the server wants a client certificate: give one with tls.cert and tls.key (--cert, --key)".to_owned(),
         ),
         (Alert::HandshakeFailure, None) => permanent(
             INCOMPATIBLE,
@@ -161,7 +161,7 @@ fn alerted(alert: AlertDescription, options: &TlsOptions) -> Fault {
         (Alert::UnrecognisedName, _) => permanent(
             UNVERIFIED,
             format!(
-                "the server does not know the name it was asked for ({name}): give one with sni"
+                "the server does not know the name it was asked for ({name}): give one with tls.sni (--sni)"
             ),
         ),
         (Alert::HandshakeFailure | Alert::InsufficientSecurity | Alert::IllegalParameter, _) => {
@@ -228,7 +228,7 @@ mod tests {
                 AlertDescription::CertificateRequired,
                 TlsOptions::new(),
                 CLIENT_CERTIFICATE,
-                "give one with cert and key",
+                "give one with tls.cert",
             ),
             (
                 AlertDescription::UnknownCA,

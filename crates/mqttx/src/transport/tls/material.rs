@@ -47,7 +47,7 @@ impl Loader {
     pub(super) fn load(&mut self, options: &TlsOptions) -> Option<Material> {
         let given = self.authorities(options);
         let identity = self.identity(options);
-        if !self.problems.is_empty() {
+        if !self.is_content() {
             return None;
         }
         let roots = if options.ca.is_some() || options.ca_dir.is_some() {
@@ -64,6 +64,11 @@ impl Loader {
     /// A number that differs when the content of the files differs.
     pub(super) fn fingerprint(&self) -> u64 {
         self.content.finish()
+    }
+
+    /// Nothing is wrong so far.
+    pub(super) fn is_content(&self) -> bool {
+        self.problems.is_empty()
     }
 
     pub(super) fn into_problems(self) -> Vec<ConfigProblem> {
