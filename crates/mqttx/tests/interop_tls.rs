@@ -85,7 +85,7 @@ async fn messages_of_every_qos_and_size_pass_in_both_versions() {
             let payload: Vec<u8> = (0..size).map(|n| (n % 253) as u8).collect();
             session.publish("big/one", payload.clone(), qos, false).await.expect("published");
             let got = next(&mut stream).await;
-            assert!(got.payload().as_ref() == payload, "{mqtt:?} {tls:?} {qos:?} {size}");
+            assert!(got.payload() == payload, "{mqtt:?} {tls:?} {qos:?} {size}");
         }
         drop(stream);
         manager.shutdown(PATIENCE).await;
