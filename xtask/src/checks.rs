@@ -13,13 +13,16 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let started = Instant::now();
     let [mosquitto, redis] = step("system packages", "cargo xtask test", || {
         system::components(root)?;
-        let found = [system::MOSQUITTO, system::REDIS, system::VALGRIND].map(|program| {
+        let programs =
+            [system::MOSQUITTO, system::REDIS, system::VALGRIND, system::MOSQUITTO_CLIENTS];
+        let found = programs.map(|program| {
             let path = system::installed(root, program)?;
             println!("{}: {}", program.name, path.display());
             Ok::<_, String>(path)
         });
-        let [mosquitto, redis, valgrind] = found;
+        let [mosquitto, redis, valgrind, clients] = found;
         valgrind?;
+        clients?;
         Ok([mosquitto?, redis?])
     })?;
     for (name, task) in static_checks() {

@@ -17,6 +17,12 @@ pub(crate) const MOSQUITTO: Program = Program {
     by_hand: "install the broker `mosquitto` (2.0 or later) and run this again",
 };
 
+pub(crate) const MOSQUITTO_CLIENTS: Program = Program {
+    name: "mosquitto_pub",
+    package: "mosquitto-clients",
+    by_hand: "install the clients of Mosquitto (`mosquitto_pub`) and run this again",
+};
+
 pub(crate) const REDIS: Program = Program {
     name: "redis-server",
     package: "redis-server",

@@ -135,6 +135,24 @@ impl TlsFrontBuilder {
         TlsFront { address, seen, accepting }
     }
 
+    /// Listens on a thread of its own, which ends with the process: for measurements.
+    ///
+    /// # Panics
+    /// When there is no thread, or the certificate and its key cannot be used.
+    #[must_use]
+    pub fn start_apart(self, behind: SocketAddr) -> TlsFront {
+        let (report, reported) = std::sync::mpsc::channel();
+        let serving = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            runtime.expect("a runtime").block_on(async {
+                report.send(self.start(behind).await).expect("a starter");
+                std::future::pending::<()>().await;
+            });
+        };
+        std::thread::Builder::new().name("tls-front".to_owned()).spawn(serving).expect("a thread");
+        reported.recv().expect("it listens")
+    }
+
     fn config(&self) -> ServerConfig {
         let provider = Arc::new(default_provider());
         let versions = if self.only_1_2 { &[&TLS12][..] } else { &[&TLS13, &TLS12][..] };

@@ -8,7 +8,7 @@ use super::pool::Shared;
 use super::watch::{Watcher, directories};
 
 /// Files of one change are written one after the other.
-const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_millis(50);
 /// How often files are looked at that cannot be watched.
 const LOOK: Duration = Duration::from_millis(900);
 /// The longest sleep: the clock of the day may be set meanwhile.
