@@ -3,7 +3,8 @@
 use std::process::{Output, Stdio};
 
 use mqttx_test::{
-    HttpProxy, InProcessBroker, ScriptedBroker, SocksProxy, TempDir, UnixFront, WebSocketFront,
+    HttpProxy, InProcessBroker, Pki, ScriptedBroker, SocksProxy, TempDir, TlsFront, UnixFront,
+    WebSocketFront,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -64,6 +65,25 @@ async fn messages_go_from_pub_to_sub_in_both_versions_over_every_scheme() {
             assert_eq!(printed, [&b""[..], b"a/0 x", b"a/1 x", b"a/2 x"], "{url}");
         }
     }
+}
+
+#[tokio::test]
+async fn websocket_over_tls_trusts_what_the_flags_say() {
+    let broker = InProcessBroker::start().await;
+    let ws = WebSocketFront::start(broker.address()).await;
+    let pki = Pki::new("ca");
+    let tls = TlsFront::builder(&pki.server(&["127.0.0.1"])).start(ws.address()).await;
+    let files = TempDir::new("cli-wss");
+    let ca = files.path().join("ca.pem");
+    std::fs::write(&ca, pki.ca()).expect("a file");
+    let url = format!("wss://{}/mqtt", tls.address());
+    let args = ["pub", "-L", &url, "-t", "t", "-m", "x", "-q", "2"];
+    let trusted = [&args[..], &["--cafile", ca.to_str().expect("UTF-8")]].concat();
+    let trusted = output(&trusted).await;
+    assert!(trusted.status.success(), "{}", stderr(&trusted));
+    let unknown = output(&args).await;
+    assert_eq!(unknown.status.code(), Some(1), "{}", stderr(&unknown));
+    assert_eq!(ws.requests("host").len(), 1, "no request before the certificate is verified");
 }
 
 #[tokio::test]

@@ -3,15 +3,14 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::error::Fault;
 use super::tls::{Connector, TlsStream};
 #[cfg(feature = "websocket")]
 use super::ws;
-use super::{
-    ByteStream, ConnectError, Endpoint, Fault, Proxies, Scheme, Stream, Transport, tcp, unix,
-};
+use super::{ByteStream, ConnectError, Endpoint, Proxies, Scheme, Stream, Transport, tcp, unix};
 use crate::options::TcpOptions;
 #[cfg(feature = "websocket")]
 use crate::options::WebSocketOptions;
@@ -25,11 +24,14 @@ pub(crate) struct Dialer {
     pub(crate) proxies: Proxies,
     /// In place of sockets and proxies.
     pub(crate) transport: Option<Arc<dyn Transport>>,
-    #[cfg(feature = "websocket")]
-    pub(crate) ws: WebSocketOptions,
     /// For brokers that are reached by TLS.
     pub(crate) tls: Option<Arc<Connector>>,
+    #[cfg(feature = "websocket")]
+    pub(crate) ws: WebSocketOptions,
 }
+
+/// What the peer has not given when time is over, by the layer that was reached.
+const MISSING: [&str; 3] = ["connection", "answer to TLS", "answer to the WebSocket handshake"];
 
 impl Dialer {
     /// Opens a stream to `endpoint` within `timeout`: names, proxies and handshakes included.
@@ -45,30 +47,31 @@ impl Dialer {
         if let Some(stream) = super::mem::dial(endpoint) {
             return Ok(stream?);
         }
-        let reached = AtomicBool::new(false);
-        let stream = tokio::time::timeout(timeout, self.open(endpoint, &reached)).await;
+        let layer = AtomicUsize::new(0);
+        let stream = tokio::time::timeout(timeout, self.open(endpoint, &layer)).await;
         stream.unwrap_or_else(|_| {
-            let missing = if reached.into_inner() { "answer to TLS" } else { "connection" };
+            let missing = MISSING.get(layer.into_inner()).copied().unwrap_or_default();
             let text = format!("no {missing} after {} ms", timeout.as_millis());
             Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
         })
     }
 
-    /// The layers, from the bottom up. `reached` becomes `true` when the peer is there, and TLS begins.
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        reached: &AtomicBool,
-    ) -> Result<Stream, ConnectError> {
+    /// The layers, from the bottom up; `layer` is told which one begins.
+    async fn open(&self, endpoint: &Endpoint, layer: &AtomicUsize) -> Result<Stream, ConnectError> {
         let mut stream = self.socket(endpoint).await?;
         if endpoint.scheme().is_encrypted() {
-            reached.store(true, Ordering::Relaxed);
-            stream = Stream::Other(Box::new(self.encrypt(stream, endpoint).await?));
+            layer.store(1, Ordering::Relaxed);
+            stream = Stream::Other(match stream {
+                // Nothing lies between TLS and its socket.
+                Stream::Tcp(stream) => Box::new(self.encrypt(stream, endpoint).await?),
+                stream => Box::new(self.encrypt(stream, endpoint).await?),
+            });
         }
         match endpoint.scheme() {
             Scheme::Tcp | Scheme::Tls | Scheme::Unix => Ok(stream),
             #[cfg(feature = "websocket")]
             Scheme::Ws | Scheme::Wss => {
+                layer.store(2, Ordering::Relaxed);
                 Ok(Stream::Other(Box::new(ws::open(stream, endpoint, &self.ws).await?)))
             }
             #[cfg(not(feature = "websocket"))]

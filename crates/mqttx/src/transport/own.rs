@@ -10,7 +10,7 @@ use super::Endpoint;
 /// A way to reach brokers in place of this crate's sockets and proxies: a serial line, a tunnel, a link in
 /// memory.
 ///
-/// What the scheme of the address asks for above it, such as WebSocket, is laid on its streams. So
+/// What the scheme of the address asks for above it, TLS and WebSocket, is laid on its streams. So
 /// `mqtt://` gives MQTT on them, whatever host and port mean to it. The time that an attempt may take is the
 /// session's `connect_timeout`: then the future is dropped. Errors are tried again like those of a socket.
 ///

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use mqttx::{
-    Backoff, Endpoint, Proxy, Session, SessionBuilder, SessionManager, SessionOptions, Transport,
-    TransportFuture,
+    Backoff, Endpoint, Proxy, Session, SessionBuilder, SessionManager, SessionOptions, TlsOptions,
+    Transport, TransportFuture,
 };
-use mqttx_test::{Cutter, HttpProxy, SocksProxy, UnixFront, WebSocketFront};
+use mqttx_test::{Cutter, HttpProxy, Pki, SocksProxy, TlsFront, UnixFront, WebSocketFront};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -21,12 +21,16 @@ pub(crate) enum Way {
     Tcp,
     Unix,
     Ws,
+    Tls,
+    Wss,
     HttpProxy,
     Socks5,
     Socks5h,
     WsThroughHttpProxy,
     WsThroughSocks5h,
+    WssThroughHttpProxy,
     Own,
+    TlsOverOwn,
 }
 
 /// Everything between a session and a peer.
@@ -34,12 +38,14 @@ pub(crate) struct Path {
     url: String,
     proxy: Option<Proxy>,
     own: Option<OwnTransport>,
+    tls: Option<TlsOptions>,
     /// Right in front of the peer on a socket of the file system, else right behind the client.
     pub(crate) cutter: Cutter,
     pub(crate) ws: Option<WebSocketFront>,
     pub(crate) http: Option<HttpProxy>,
     pub(crate) socks: Option<SocksProxy>,
     _unix: Option<UnixFront>,
+    _tls: Option<TlsFront>,
 }
 
 /// A claim that holds for every way: a test for each.
@@ -50,8 +56,9 @@ macro_rules! every_way {
 
             async fn claim($way: Way) $body
 
-            every_way!(@ tcp Tcp, unix Unix, ws Ws, http_proxy HttpProxy, socks5 Socks5, socks5h Socks5h,
-                ws_through_http_proxy WsThroughHttpProxy, ws_through_socks5h WsThroughSocks5h, own Own);
+            every_way!(@ tcp Tcp, unix Unix, ws Ws, tls Tls, wss Wss, http_proxy HttpProxy, socks5 Socks5,
+                socks5h Socks5h, ws_through_http_proxy WsThroughHttpProxy, ws_through_socks5h WsThroughSocks5h,
+                wss_through_http_proxy WssThroughHttpProxy, own Own, tls_over_own TlsOverOwn);
         }
     )*};
     (@ $($test:ident $way:ident),*) => {$(
@@ -70,15 +77,42 @@ pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+impl Way {
+    fn is_websocket(self) -> bool {
+        matches!(
+            self,
+            Self::Ws
+                | Self::Wss
+                | Self::WsThroughHttpProxy
+                | Self::WsThroughSocks5h
+                | Self::WssThroughHttpProxy
+        )
+    }
+
+    fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss | Self::WssThroughHttpProxy | Self::TlsOverOwn)
+    }
+}
+
 impl Path {
     pub(crate) async fn to(way: Way, peer: SocketAddr) -> Self {
-        let is_ws = matches!(way, Way::Ws | Way::WsThroughHttpProxy | Way::WsThroughSocks5h);
-        let ws = if is_ws { Some(WebSocketFront::start(peer).await) } else { None };
-        let cutter = Cutter::start(ws.as_ref().map_or(peer, WebSocketFront::address)).await;
+        let ws = if way.is_websocket() { Some(WebSocketFront::start(peer).await) } else { None };
+        let behind = ws.as_ref().map_or(peer, WebSocketFront::address);
+        let (tls, options) = if way.is_encrypted() {
+            let pki = Pki::new("ca");
+            let identity = pki.server(&["127.0.0.1"]);
+            let front = TlsFront::builder(&identity).start(behind).await;
+            (Some(front), Some(TlsOptions::new().ca(pki.ca().into_bytes())))
+        } else {
+            (None, None)
+        };
+        let cutter = Cutter::start(tls.as_ref().map_or(behind, TlsFront::address)).await;
         let unix = (way == Way::Unix).then(|| UnixFront::start(cutter.address()));
         let http = match way {
             Way::HttpProxy => Some(HttpProxy::start(Some(("user", "p:ss"))).await),
-            Way::WsThroughHttpProxy => Some(HttpProxy::start(None).await),
+            Way::WsThroughHttpProxy | Way::WssThroughHttpProxy => {
+                Some(HttpProxy::start(None).await)
+            }
             _ => None,
         };
         let socks = match way {
@@ -93,7 +127,9 @@ impl Path {
             Way::Tcp | Way::HttpProxy | Way::Socks5 | Way::Own => format!("mqtt://{target}"),
             Way::Socks5h => format!("mqtt://{unknown}"),
             Way::Unix => unix.as_ref().map(UnixFront::url).unwrap_or_default(),
+            Way::Tls | Way::TlsOverOwn => format!("mqtts://{target}"),
             Way::Ws | Way::WsThroughHttpProxy => format!("ws://{target}/mqtt?way"),
+            Way::Wss | Way::WssThroughHttpProxy => format!("wss://{target}/mqtt?way"),
             Way::WsThroughSocks5h => format!("ws://{unknown}/mqtt?way"),
         };
         let proxy = match (&http, &socks) {
@@ -105,14 +141,18 @@ impl Path {
             (None, None) => None,
         };
         let proxy = proxy.map(|url| url.parse().expect("a proxy"));
-        let own = (way == Way::Own).then_some(OwnTransport(target));
-        Self { url, proxy, own, cutter, ws, http, socks, _unix: unix }
+        let own = matches!(way, Way::Own | Way::TlsOverOwn).then_some(OwnTransport(target));
+        Self { url, proxy, own, tls: options, cutter, ws, http, socks, _unix: unix, _tls: tls }
     }
 
     /// A session that goes this way, and comes back fast.
     pub(crate) fn options(&self, name: &str) -> SessionBuilder {
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
         let builder = SessionOptions::quick_connect(name, &self.url).reconnect(backoff);
+        let builder = match &self.tls {
+            Some(tls) => builder.tls(tls.clone()),
+            None => builder,
+        };
         let builder = match &self.proxy {
             Some(proxy) => builder.proxy(proxy.clone()),
             None => builder,
