@@ -9,8 +9,10 @@
 //! | [`WebSocketFront`], [`UnixFront`] | another way to one of these peers |
 //! | [`HttpProxy`], [`SocksProxy`] | proxies, which tell what they were asked for |
 //! | [`Cutter`] | a connection that ends after any byte |
+//! | [`Exposition`] | what a scraper reads, strictly |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
+mod exposition;
 mod front;
 #[cfg(feature = "in-process")]
 mod in_process;
@@ -22,6 +24,7 @@ mod scripted;
 mod temp_dir;
 mod wire;
 
+pub use exposition::{Exposition, Family, Sample};
 pub use front::{Cutter, HttpProxy, SocksProxy, UnixFront, WebSocketFront};
 #[cfg(feature = "in-process")]
 pub use in_process::InProcessBroker;

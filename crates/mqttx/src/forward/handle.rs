@@ -63,6 +63,11 @@ impl Forwarder {
         &self.shared.engine.options.name
     }
 
+    /// The same, as metrics carry it.
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.shared.engine.options.name)
+    }
+
     /// Its rules.
     #[must_use]
     pub fn options(&self) -> &ForwarderOptions {

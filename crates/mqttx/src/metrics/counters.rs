@@ -6,12 +6,43 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{DropReason, Dropped, SessionMetrics};
 
+/// What never goes back: the counters of one session, or of several together.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) messages_sent: u64,
+    pub(crate) messages_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) duplicates_received: u64,
+    pub(crate) resends: u64,
+    pub(crate) errors: u64,
+    pub(crate) reconnects: u64,
+    pub(crate) handler_failed: u64,
+    pub(crate) dropped: Dropped,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.messages_sent += other.messages_sent;
+        self.messages_received += other.messages_received;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.duplicates_received += other.duplicates_received;
+        self.resends += other.resends;
+        self.errors += other.errors;
+        self.reconnects += other.reconnects;
+        self.handler_failed += other.handler_failed;
+        self.dropped.add(&other.dropped);
+    }
+}
+
 /// The live counters of one session.
 #[derive(Debug)]
 pub(crate) struct SessionCounters {
     started: Instant,
     sent: Flow,
     received: Flow,
+    /// In Unix time. While there was no message: when somebody looked last, in milliseconds since the start.
     last_message_ms: AtomicU64,
     /// From the first of them on.
     seldom: OnceLock<Box<Seldom>>,
@@ -20,6 +51,8 @@ pub(crate) struct SessionCounters {
 /// What most sessions never need: counts of trouble, and the rate between snapshots.
 #[derive(Debug)]
 struct Seldom {
+    /// What sessions of this name counted before this one.
+    before: OnceLock<Box<Counts>>,
     rate: Mutex<RateWindow>,
     duplicates: AtomicU64,
     resends: AtomicU64,
@@ -42,22 +75,66 @@ impl SessionCounters {
     }
 
     fn seldom(&self) -> &Seldom {
-        self.seldom.get_or_init(|| Box::new(Seldom::new(self.started)))
+        self.seldom.get_or_init(|| {
+            // No message was counted yet: see `begin_to_count`.
+            let quiet = Duration::from_millis(self.last_message_ms.load(Relaxed));
+            Box::new(Seldom::new(self.started + quiet))
+        })
+    }
+
+    /// Before the first message is counted: its rate begins with the last look.
+    fn begin_to_count(&self) {
+        if self.seldom.get().is_none() {
+            self.seldom();
+        }
+        self.last_message_ms.store(unix_ms(), Relaxed);
+    }
+
+    /// A session of this name was there before, and its counters go on.
+    pub(crate) fn go_on_from(&self, before: Counts) {
+        let _ = self.seldom().before.set(Box::new(before));
+    }
+
+    /// What this session counted itself.
+    pub(crate) fn own(&self) -> Counts {
+        let (sent, received) = (self.sent.read(), self.received.read());
+        let mut own = Counts {
+            messages_sent: sent.0,
+            messages_received: received.0,
+            bytes_sent: sent.1,
+            bytes_received: received.1,
+            ..Counts::default()
+        };
+        if let Some(seldom) = self.seldom.get() {
+            own.duplicates_received = seldom.duplicates.load(Relaxed);
+            own.resends = seldom.resends.load(Relaxed);
+            own.errors = seldom.errors.load(Relaxed);
+            own.reconnects = seldom.reconnects.load(Relaxed);
+            own.handler_failed = seldom.handler_failed.load(Relaxed);
+            own.dropped = Dropped(std::array::from_fn(|i| seldom.dropped[i].load(Relaxed)));
+        }
+        own
+    }
+
+    /// What sessions of this name counted before it.
+    pub(crate) fn before(&self) -> Counts {
+        let before = self.seldom.get().and_then(|seldom| seldom.before.get());
+        before.map_or_else(Counts::default, |before| (**before).clone())
     }
 
     /// PUBLISH packets that the socket took for the first time, and the bytes of those packets: all so far.
     pub(crate) fn record_sent(&self, messages: u64, bytes: u64) {
         if self.sent.messages.load(Relaxed) != messages {
+            self.begin_to_count();
             self.sent.set(messages, bytes);
-            self.last_message_ms.store(unix_ms(), Relaxed);
         }
     }
 
     /// PUBLISH packets that arrived for the first time, and the bytes of those packets.
     pub(crate) fn record_received(&self, messages: u64, bytes: u64) {
         if messages > 0 {
+            self.begin_to_count();
             self.received.add(messages, bytes);
-            self.last_message_ms.store(unix_ms(), Relaxed);
         }
     }
 
@@ -99,25 +176,28 @@ impl SessionCounters {
 
     /// Everything as of now; the session itself adds what only it knows.
     pub(crate) fn snapshot(&self, now: Instant) -> SessionMetrics {
-        let (sent, received) = (self.sent.read(), self.received.read());
-        let (messages, bytes) = (sent.0 + received.0, sent.1 + received.1);
-        let seldom = self.seldom();
-        let (message_rate, bytes_rate) =
-            seldom.rate.lock().unwrap_or_else(PoisonError::into_inner).sample(now, messages, bytes);
+        let own = self.own();
+        let last_message = self.last_message_ms.load(Relaxed);
+        let messages = own.messages_sent + own.messages_received;
+        let bytes = own.bytes_sent + own.bytes_received;
+        let (message_rate, bytes_rate) = self.rates(now, messages, bytes);
+        let last_error = self.seldom.get().map_or(0, |seldom| seldom.last_error_ms.load(Relaxed));
         let uptime = now.saturating_duration_since(self.started);
+        let mut all = self.before();
+        all.add(&own);
         SessionMetrics {
-            messages_sent: sent.0,
-            messages_received: received.0,
-            bytes_sent: sent.1,
-            bytes_received: received.1,
-            duplicates_received: seldom.duplicates.load(Relaxed),
-            resends: seldom.resends.load(Relaxed),
-            errors: seldom.errors.load(Relaxed),
-            reconnects: seldom.reconnects.load(Relaxed),
-            handler_failed: seldom.handler_failed.load(Relaxed),
-            dropped: Dropped(std::array::from_fn(|i| seldom.dropped[i].load(Relaxed))),
-            last_message: from_unix_ms(self.last_message_ms.load(Relaxed)),
-            last_error: from_unix_ms(seldom.last_error_ms.load(Relaxed)),
+            messages_sent: all.messages_sent,
+            messages_received: all.messages_received,
+            bytes_sent: all.bytes_sent,
+            bytes_received: all.bytes_received,
+            duplicates_received: all.duplicates_received,
+            resends: all.resends,
+            errors: all.errors,
+            reconnects: all.reconnects,
+            handler_failed: all.handler_failed,
+            dropped: all.dropped,
+            last_message: from_unix_ms(if messages > 0 { last_message } else { 0 }),
+            last_error: from_unix_ms(last_error),
             message_rate,
             bytes_rate,
             avg_message_rate: per_second(messages, uptime),
@@ -131,11 +211,26 @@ impl SessionCounters {
             parked_bytes: 0,
         }
     }
+
+    /// Looking at a session that had no message yet costs it no memory.
+    fn rates(&self, now: Instant, messages: u64, bytes: u64) -> (f64, f64) {
+        let last = self.last_message_ms.load(Relaxed);
+        if messages == 0 && self.seldom.get().is_none() {
+            let quiet = now.saturating_duration_since(self.started).as_millis();
+            let quiet = u64::try_from(quiet).unwrap_or(u64::MAX);
+            // Not over the time of a message that comes at this moment.
+            let _ = self.last_message_ms.compare_exchange(last, quiet, Relaxed, Relaxed);
+            return (0.0, 0.0);
+        }
+        let rate = &self.seldom().rate;
+        rate.lock().unwrap_or_else(PoisonError::into_inner).sample(now, messages, bytes)
+    }
 }
 
 impl Seldom {
     fn new(started: Instant) -> Self {
         Self {
+            before: OnceLock::new(),
             rate: Mutex::new(RateWindow::new(started)),
             duplicates: AtomicU64::new(0),
             resends: AtomicU64::new(0),
@@ -246,6 +341,31 @@ mod tests {
         assert_eq!((second.message_rate, second.bytes_rate), (2.0, 20.0));
         assert_eq!(second.messages_sent, 10);
         assert_eq!(second.messages_received, 4);
+    }
+
+    #[test]
+    fn looking_at_a_quiet_session_costs_nothing_and_starts_its_rate() {
+        let start = Instant::now();
+        let counters = SessionCounters::new(start);
+        assert_eq!(counters.snapshot(start + Duration::from_secs(9)).message_rate, 0.0);
+        assert!(counters.seldom.get().is_none(), "no memory for it");
+        counters.record_sent(10, 100);
+        let busy = counters.snapshot(start + Duration::from_secs(10));
+        assert_eq!((busy.message_rate, busy.avg_message_rate), (10.0, 1.0));
+    }
+
+    #[test]
+    fn counters_of_a_name_go_on_and_rates_are_its_own() {
+        let start = Instant::now();
+        let counters = SessionCounters::new(start);
+        let before = Counts { messages_sent: 1000, errors: 2, ..Counts::default() };
+        counters.go_on_from(before.clone());
+        counters.record_sent(10, 100);
+        counters.record_error();
+        let found = counters.snapshot(start + Duration::from_secs(1));
+        assert_eq!((found.messages_sent, found.bytes_sent, found.errors), (1010, 100, 3));
+        assert_eq!((found.message_rate, found.avg_message_rate), (10.0, 10.0));
+        assert_eq!((counters.own().messages_sent, counters.before()), (10, before));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What one session did.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::Dropped;
+use super::{Counts, Dropped, SessionCounters};
 
 /// What one session did so far: an owned snapshot, taken by
 /// [`Session::metrics`](crate::Session::metrics).
@@ -56,4 +56,31 @@ pub struct SessionMetrics {
     pub in_flight: usize,
     /// Bytes of messages received that wait beyond the capacity of full routes.
     pub parked_bytes: usize,
+}
+
+impl SessionMetrics {
+    /// Of several sessions together, to which their states are added.
+    pub(super) fn of(counts: &Counts) -> Self {
+        let now = Instant::now();
+        let all = SessionCounters::new(now);
+        all.go_on_from(counts.clone());
+        all.snapshot(now)
+    }
+
+    /// What another session shows besides its counters, added up; the times are the latest.
+    pub(super) fn add_state(&mut self, other: &Self) {
+        self.last_message = self.last_message.max(other.last_message);
+        self.last_error = self.last_error.max(other.last_error);
+        self.message_rate += other.message_rate;
+        self.bytes_rate += other.bytes_rate;
+        self.avg_message_rate += other.avg_message_rate;
+        self.uptime = self.uptime.max(other.uptime);
+        self.connected |= other.connected;
+        self.subscriptions += other.subscriptions;
+        self.outbox_messages += other.outbox_messages;
+        self.outbox_spilled += other.outbox_spilled;
+        self.outbox_bytes += other.outbox_bytes;
+        self.in_flight += other.in_flight;
+        self.parked_bytes += other.parked_bytes;
+    }
 }

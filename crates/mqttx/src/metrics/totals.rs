@@ -1,8 +1,8 @@
 //! The sums over the sessions of a manager.
 
-use super::{Dropped, SessionMetrics};
+use super::{Counts, Dropped, SessionMetrics};
 
-/// The totals over the sessions of a manager, taken by
+/// The totals over the sessions of a manager, counters with those of sessions that were removed; taken by
 /// [`SessionManager::metrics`](crate::SessionManager::metrics).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -40,20 +40,25 @@ pub struct ManagerMetrics {
 }
 
 impl ManagerMetrics {
-    pub(crate) fn add(&mut self, session: &SessionMetrics) {
+    /// A session that is there, without its counters.
+    pub(crate) fn add_state(&mut self, session: &SessionMetrics) {
         self.sessions += 1;
         self.connected += usize::from(session.connected);
-        self.messages_sent += session.messages_sent;
-        self.messages_received += session.messages_received;
-        self.bytes_sent += session.bytes_sent;
-        self.bytes_received += session.bytes_received;
-        self.duplicates_received += session.duplicates_received;
-        self.resends += session.resends;
-        self.errors += session.errors;
-        self.reconnects += session.reconnects;
-        self.handler_failed += session.handler_failed;
-        self.dropped.add(&session.dropped);
         self.message_rate += session.message_rate;
         self.outbox_messages += session.outbox_messages;
+    }
+
+    /// The counters of all sessions, removed ones included.
+    pub(crate) fn set_counts(&mut self, counts: &Counts) {
+        self.messages_sent = counts.messages_sent;
+        self.messages_received = counts.messages_received;
+        self.bytes_sent = counts.bytes_sent;
+        self.bytes_received = counts.bytes_received;
+        self.duplicates_received = counts.duplicates_received;
+        self.resends = counts.resends;
+        self.errors = counts.errors;
+        self.reconnects = counts.reconnects;
+        self.handler_failed = counts.handler_failed;
+        self.dropped = counts.dropped;
     }
 }
