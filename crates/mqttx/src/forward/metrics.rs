@@ -46,6 +46,7 @@ pub(super) struct Counts {
     pub(super) forwarded: u64,
     pub(super) optional_lost: u64,
     pub(super) downgraded: u64,
+    pub(super) retried: u64,
     dropped: [u64; ForwardDrop::ALL.len()],
 }
 
@@ -68,6 +69,7 @@ impl Counts {
             in_flight: self.received - self.forwarded - dropped,
             optional_lost: self.optional_lost,
             downgraded: self.downgraded,
+            retried: self.retried,
             ..ForwarderMetrics::default()
         }
     }

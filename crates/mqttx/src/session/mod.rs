@@ -42,7 +42,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode};
+use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode, Version};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::{Counts, SessionMetrics, SessionSample};
@@ -118,6 +118,18 @@ impl Session {
     pub fn options(&self) -> SessionOptions {
         let client_id = self.shared.lock().core.own_client_id().to_owned();
         self.shared.options.to_options(self.name(), &client_id)
+    }
+
+    /// Whether it is to connect by itself.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.shared.options.enabled
+    }
+
+    /// The version that it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Version {
+        self.shared.options.protocol
     }
 
     /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.
@@ -326,6 +338,12 @@ impl Session {
     pub(crate) fn stop_receiving(&self) {
         self.shared.receiving_stopped.store(true, Ordering::Release);
         self.shared.lock().winding_down = true;
+    }
+
+    /// So many messages stay with the server, and nobody finishes them: a stop does not wait for them.
+    pub(crate) fn leave_unhandled(&self, messages: usize) {
+        self.shared.unhandled.fetch_add(messages, Ordering::AcqRel);
+        self.shared.changed.notify_waiters();
     }
 
     /// What the session got from its manager.

@@ -66,7 +66,7 @@ pub(super) static FAMILIES: [MetricFamily; 13] = [
         name: "mqtt_forwarder_running",
         kind: MetricKind::Gauge,
         labels: &["forwarder"],
-        help: "Whether it takes messages: 0 or 1.",
+        help: "Whether it takes messages and sends them: 0 or 1.",
         rows: Rows::Once(|all, emit| each(all, emit, |f| u64::from(f.running))),
     },
     MetricFamily {
