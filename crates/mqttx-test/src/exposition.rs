@@ -98,7 +98,7 @@ struct Reader {
     open: bool,
     found: Exposition,
     /// Name and labels of every sample.
-    seen: BTreeSet<(String, Vec<(String, String)>)>,
+    seen: BTreeSet<(String, Labels)>,
 }
 
 impl Reader {
@@ -223,16 +223,10 @@ fn check(family: &Family) -> Result<(), String> {
 }
 
 fn check_histograms(family: &Family) -> Result<(), String> {
-    let mut buckets: BTreeMap<Vec<(&str, &str)>, Vec<(f64, f64)>> = BTreeMap::new();
-    let key = |sample: &'_ Sample| -> Vec<(String, String)> {
-        let labels = sample.labels.iter().filter(|(name, _)| *name != "le");
-        labels.map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
+    let mut buckets: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
     for sample in family.samples.iter().filter(|s| s.name.ends_with("_bucket")) {
         let bound = sample.labels.get("le").ok_or("a bucket without le")?;
-        let others = sample.labels.iter().filter(|(name, _)| *name != "le");
-        let others = others.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        buckets.entry(others).or_default().push((number(bound)?, sample.value));
+        buckets.entry(without_le(sample)).or_default().push((number(bound)?, sample.value));
     }
     for (labels, buckets) in &buckets {
         if !buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) {
@@ -242,10 +236,7 @@ fn check_histograms(family: &Family) -> Result<(), String> {
         let last = last.ok_or("no bucket +Inf")?;
         let of = |suffix: &str| {
             let mut all = family.samples.iter().filter(|s| s.name.ends_with(suffix));
-            all.find(|sample| {
-                let key = key(sample);
-                key.iter().map(|(n, v)| (n.as_str(), v.as_str())).eq(labels.iter().copied())
-            })
+            all.find(|sample| without_le(sample) == *labels)
         };
         let count = of("_count").ok_or("no count")?.value;
         of("_sum").ok_or("no sum")?;
@@ -256,14 +247,23 @@ fn check_histograms(family: &Family) -> Result<(), String> {
     Ok(())
 }
 
+/// Names and values.
+type Labels = Vec<(String, String)>;
+
+/// What the series of one histogram have in common.
+fn without_le(sample: &Sample) -> Labels {
+    let labels = sample.labels.iter().filter(|(name, _)| *name != "le");
+    labels.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 fn is_name(text: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     !text.is_empty() && text.chars().all(legal) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Labels behind the opening brace, and what follows the closing one.
-fn labels(mut rest: &str) -> Result<(Vec<(String, String)>, &str), String> {
-    let mut labels: Vec<(String, String)> = Vec::new();
+fn labels(mut rest: &str) -> Result<(Labels, &str), String> {
+    let mut labels = Labels::new();
     loop {
         let (name, quoted) = rest.split_once("=\"").ok_or("a label without a value")?;
         if !is_name(name) || name.contains(':') || labels.iter().any(|(n, _)| n == name) {
