@@ -11,6 +11,7 @@ mod driver;
 mod gate;
 mod handover;
 mod interest;
+mod observe;
 mod offer;
 mod probe;
 mod publish;
@@ -42,14 +43,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode, Version};
+use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode};
 
 use crate::error::{Error, ErrorKind};
-use crate::metrics::{Counts, SessionMetrics, SessionSample};
 use crate::options::SessionOptions;
 use crate::router::{MessageSource, RouteHost, Target};
 use crate::store::{Opened, Opening};
-use crate::transport::Endpoint;
 use shared::{Shared, State, Wish};
 pub(crate) use shared::{now, unix_ms};
 
@@ -120,18 +119,6 @@ impl Session {
         self.shared.options.to_options(self.name(), &client_id)
     }
 
-    /// Whether it is to connect by itself.
-    #[must_use]
-    pub fn is_enabled(&self) -> bool {
-        self.shared.options.enabled
-    }
-
-    /// The version that it speaks.
-    #[must_use]
-    pub fn protocol(&self) -> Version {
-        self.shared.options.protocol
-    }
-
     /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.
     pub(crate) fn common_options(&self) -> &SessionOptions {
         &self.shared.options
@@ -156,22 +143,6 @@ impl Session {
         state.ready && state.core.is_settled()
     }
 
-    /// The address of the broker that the session is connected to, or tries or tried last, without credentials.
-    #[must_use]
-    pub fn broker(&self) -> String {
-        let endpoint = {
-            let state = self.shared.lock();
-            match &state.redirect {
-                Some(endpoint) => Some((**endpoint).clone()),
-                None => {
-                    let brokers = &self.shared.options.brokers;
-                    brokers.get(usize::from(state.broker)).and_then(|url| url.parse().ok())
-                }
-            }
-        };
-        endpoint.map_or_else(String::new, |endpoint: Endpoint| endpoint.to_string())
-    }
-
     /// What the server allows on this connection; `None` while there is none.
     #[must_use]
     pub fn limits(&self) -> Option<Limits> {
@@ -188,55 +159,6 @@ impl Session {
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
         self.shared.lock().core.unacknowledged()
-    }
-
-    /// Its counters, as of now.
-    #[must_use]
-    pub fn metrics(&self) -> SessionMetrics {
-        let mut metrics = self.shared.origin.counters.snapshot(now());
-        metrics.parked_bytes = self.shared.parked.load(Ordering::Relaxed);
-        let state = self.shared.lock();
-        let outbox = state.core.outbox();
-        metrics.connected = state.status == SessionStatus::Connected;
-        metrics.subscriptions = state.interests.len();
-        metrics.outbox_messages = outbox.messages;
-        metrics.outbox_spilled = outbox.spilled;
-        metrics.outbox_bytes = outbox.bytes;
-        metrics.in_flight = outbox.in_flight;
-        metrics
-    }
-
-    /// Everything that is shown of it, and its status. The lock that publishers need is held for a few numbers.
-    pub(crate) fn sample(&self) -> (SessionSample, SessionStatus) {
-        let metrics = self.metrics();
-        let status = self.status();
-        let clean = u64::from(self.shared.options.starts_clean());
-        let sample = SessionSample {
-            name: Some(Arc::clone(&self.shared.name)),
-            status: status.code(),
-            connected: u64::from(metrics.connected),
-            persistent: 1 - clean,
-            clean_session: clean,
-            auto_reconnect: u64::from(self.shared.options.auto_reconnect),
-            metrics,
-        };
-        (sample, status)
-    }
-
-    /// Whether both are handles of one session.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
-    }
-
-    /// Its counters go on from those of a session of the same name.
-    pub(crate) fn go_on_from(&self, before: Counts) {
-        self.shared.origin.counters.go_on_from(before);
-    }
-
-    /// What it counted itself, and what sessions of its name had counted before it.
-    pub(crate) fn counts(&self) -> (Counts, Counts) {
-        let counters = &self.shared.origin.counters;
-        (counters.own(), counters.before())
     }
 
     /// Asks for a connection, also after a failure; returns at once.

@@ -27,7 +27,7 @@ async fn connected(manager: &SessionManager, broker: &ScriptedBroker) -> (Sessio
 }
 
 /// Waits until a session shows what is wanted: what the driver counts is there at the end of its turn.
-async fn until(what: &str, ok: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, ok: impl Fn() -> bool) {
     let waited = async {
         while !ok() {
             tokio::task::yield_now().await;

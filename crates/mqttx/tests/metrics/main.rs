@@ -2,6 +2,7 @@
 
 mod counting;
 mod lists;
+mod parts;
 mod scrape;
 
 use std::time::Duration;
