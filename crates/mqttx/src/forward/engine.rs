@@ -432,7 +432,8 @@ mod tests {
         let mut flows = Flows::new(8, 64, 1);
         flows.set_phase(Phase::Running);
         let (watch, watches) = (0, 0);
-        Inner { flows, watch, watches, reports: DropReports::default(), spare: Vec::new() }
+        let latency = Arc::new(Histogram::of_latency());
+        Inner { flows, watch, watches, reports: DropReports::default(), latency, spare: Vec::new() }
     }
 
     /// A message with QoS 0 that waits, and holds its source back.
