@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod exit;
 mod flags;
+mod http;
 mod output;
 mod signal;
 mod stores;

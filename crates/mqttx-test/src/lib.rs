@@ -10,8 +10,10 @@
 //! | [`HttpProxy`], [`SocksProxy`] | proxies, which tell what they were asked for |
 //! | [`Cutter`] | a connection that ends after any byte |
 //! | [`TlsFront`] | TLS in front of any of these, with certificates of a [`Pki`] |
+//! | [`Exposition`] | what a scraper reads, strictly |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
+mod exposition;
 mod front;
 #[cfg(feature = "in-process")]
 mod in_process;
@@ -25,6 +27,7 @@ mod temp_dir;
 mod tls_front;
 mod wire;
 
+pub use exposition::{Exposition, Family, Sample};
 pub use front::{Cutter, HttpProxy, SocksProxy, UnixFront, WebSocketFront};
 #[cfg(feature = "in-process")]
 pub use in_process::InProcessBroker;

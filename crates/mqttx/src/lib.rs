@@ -49,12 +49,16 @@ pub use event::{
 };
 pub use forward::{
     ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
-    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule, RenderError, RetainRule,
-    TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
+    ForwarderOptions, ForwarderSource, ForwarderState, ForwarderTarget, QosRule, RenderError,
+    RetainRule, TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
 };
-pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};
+pub use manager::{Detail, ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, Publish};
-pub use metrics::{DropReason, Dropped, ManagerMetrics, SessionMetrics};
+pub use metrics::{
+    Chunks, ConfigMetrics, DropReason, Dropped, ForwarderSample, HistogramMetrics, JsonExporter,
+    ManagerMetrics, MetricFamily, MetricKind, MetricsSnapshot, ProcessMetrics, PrometheusExporter,
+    SessionMetrics, SessionSample, StoreSample, TextFormat,
+};
 pub use options::{
     Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, SessionBuilder,
     SessionOptions, TcpOptions, TlsOptions, TlsSource, TlsVersion, WebSocketOptions, Will, WireLog,
@@ -62,7 +66,7 @@ pub use options::{
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Accepting, Delivery, Published, Requester, Session, SessionStatus};
-pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store};
+pub use store::{FileStore, FileStoreStats, Fsync, MemoryStore, Store, StoreMetrics};
 #[cfg(feature = "redis")]
 pub use store::{OnStoreError, RedisStore};
 pub use transport::{

@@ -28,6 +28,7 @@ pub(super) struct Part<'a> {
 #[derive(Default)]
 pub(super) struct Layout<'a> {
     pub(super) daemon: Option<Part<'a>>,
+    pub(super) http: Option<Part<'a>>,
     pub(super) log: Option<Part<'a>>,
     pub(super) session_defaults: Option<Part<'a>>,
     pub(super) sessions: Vec<Part<'a>>,
@@ -36,8 +37,8 @@ pub(super) struct Layout<'a> {
     pub(super) stores: Vec<Part<'a>>,
 }
 
-const TABLES: [&str; 7] =
-    ["daemon", "defaults", "fleets", "forwarders", "log", "sessions", "stores"];
+const TABLES: [&str; 8] =
+    ["daemon", "defaults", "fleets", "forwarders", "http", "log", "sessions", "stores"];
 
 impl<'a> Layout<'a> {
     pub(super) fn of(files: &'a [SourceFile], report: &mut Report<'_>) -> Self {
@@ -71,6 +72,7 @@ impl<'a> Layout<'a> {
             let Some(part) = Part::new(file, key, value, taken, report) else { continue };
             match part.name.as_str() {
                 "daemon" => put(&mut self.daemon, part, report),
+                "http" => put(&mut self.http, part, report),
                 "log" => put(&mut self.log, part, report),
                 "defaults" => {
                     for part in part.children(report) {

@@ -3,8 +3,10 @@
 //! Every problem is reported with its place, all of them in one go. Tables are read into the same structs
 //! that the library's builders use, so that an option has one name, one default and one check.
 
+mod effective;
 mod extract;
 mod forwarders;
+mod http;
 mod interpolate;
 mod layout;
 mod levels;
@@ -15,6 +17,7 @@ mod sessions;
 mod source;
 mod stores;
 
+pub(crate) use http::HttpSection;
 pub(crate) use levels::Level;
 pub(crate) use report::Problem;
 pub(crate) use sections::{DaemonSection, LogFormat, LogSection};
@@ -36,6 +39,7 @@ pub(crate) const BAD_CONFIG: u8 = 78;
 #[derive(Debug)]
 pub(crate) struct DaemonConfig {
     pub(crate) daemon: DaemonSection,
+    pub(crate) http: Option<HttpSection>,
     pub(crate) log: LogSection,
     /// Where files of stores are; not there before something is kept.
     pub(crate) data_dir: PathBuf,
@@ -43,6 +47,8 @@ pub(crate) struct DaemonConfig {
     pub(crate) stores: BTreeMap<String, DefinedStore>,
     pub(crate) sessions: Vec<SessionOptions>,
     pub(crate) forwarders: Vec<ForwarderOptions>,
+    /// All of it as JSON, without secrets.
+    pub(crate) effective: serde_json::Value,
 }
 
 /// Reads a file, or the `*.toml` of a directory in the order of their names.
@@ -61,20 +67,24 @@ pub(crate) fn load(path: &Path) -> Result<DaemonConfig, Vec<Problem>> {
     let log = layout.log.as_ref().map_or_else(LogSection::default, |part| {
         extract::extract(&mut part.clone(), &mut report).unwrap_or_default()
     });
+    let http = http::read(&layout, &mut report);
     let data_dir = data_dir(&layout, &daemon, &files);
     let stores = stores::read(&layout, &data_dir, &mut report);
     let sessions = sessions::read(&layout, &stores, &files, &mut report);
     let forwarders = forwarders::read(&layout, &sessions, &mut report);
     report.finish()?;
+    let effective = effective::value(&layout, &sessions);
     let mut stores = stores.into_defined();
     stores.retain(|name, _| sessions.iter().any(|session| session.store.as_ref() == Some(name)));
     Ok(DaemonConfig {
         daemon,
+        http,
         log,
         data_dir,
         stores,
         sessions: sessions.into_iter().filter_map(|session| session.options).collect(),
         forwarders,
+        effective,
     })
 }
 

@@ -25,6 +25,14 @@ pub(super) struct SessionEntry {
     client_id_at: Range<usize>,
 }
 
+impl SessionEntry {
+    /// Whether its place is this table: of a session, or of a fleet that it is a member of.
+    pub(super) fn is_of(&self, part: &Part<'_>, is_fleet: bool) -> bool {
+        let member = self.name.strip_prefix(&part.name).is_some_and(|rest| rest.starts_with('-'));
+        self.file == part.file && if is_fleet { member } else { self.name == part.name }
+    }
+}
+
 /// Keys that mean something in MQTT 5 only: from the defaults they are not for 3.1.1 sessions.
 const V5_KEYS: [&str; 3] = ["session_expiry", "topic_alias_maximum", "user_properties"];
 
@@ -126,7 +134,12 @@ fn protocol(own: &Part<'_>, stated: Version, defaults: &DeTable<'_>) -> Version 
     text.and_then(|text| text.parse().ok()).unwrap_or(stated)
 }
 
-fn with_defaults<'a>(own: &DeTable<'a>, defaults: &DeTable<'a>, version: Version) -> DeTable<'a> {
+/// A session's table with the defaults where nothing of its own stands.
+pub(super) fn with_defaults<'a>(
+    own: &DeTable<'a>,
+    defaults: &DeTable<'a>,
+    version: Version,
+) -> DeTable<'a> {
     let mut merged = own.clone();
     for (key, value) in defaults {
         let name = key.get_ref().as_ref();

@@ -78,9 +78,12 @@ impl Inlet {
                 Admitted::Wait(key) => {
                     let old = inner.spare();
                     let message = lot.message(&publish, old);
+                    // A pause has no end that a source could wait for: then QoS 0 has its queue, and no more.
+                    let free = qos == QoS::AtMostOnce && inner.flows.phase() == Phase::Paused;
                     let cost = self.cost(qos, message.size(), session.inbound_buffer());
+                    let cost = if free { 0 } else { cost };
                     parked += cost;
-                    parked_qos0 |= qos == QoS::AtMostOnce;
+                    parked_qos0 |= qos == QoS::AtMostOnce && !free;
                     let new = Sending::new(key, Body::Own(message), *source, *filter, qos);
                     inner.flows.wait(Sending { parked: cost, started: false, ..new });
                 }
@@ -196,7 +199,7 @@ impl Inner {
         let qos0 = sending.qos == QoS::AtMostOnce;
         let held_back = match self.flows.phase() {
             Phase::Running => true,
-            Phase::Stopped => !qos0,
+            Phase::Stopped | Phase::Paused => !qos0,
             Phase::Gone => false,
         };
         if !held_back {

@@ -18,6 +18,7 @@ use super::rule::ForwarderOptions;
 use super::scratch::{Body, Scratch};
 use crate::event::{EventKind, EventName};
 use crate::message::Message;
+use crate::metrics::Histogram;
 use crate::router::{LOT, Lot};
 use crate::session::{CompletionSink, Finished, Session, SinkId};
 
@@ -28,6 +29,7 @@ pub(super) struct Engine {
     pub(super) sources: Vec<Session>,
     pub(super) targets: Vec<Target>,
     inner: Mutex<Inner>,
+    latency: Arc<Histogram>,
     /// Told when nothing is held any more.
     idle: Notify,
     /// Told when nobody needs to watch the targets any more.
@@ -50,6 +52,8 @@ pub(super) struct Inner {
     /// How many there were.
     pub(super) watches: u64,
     reports: DropReports,
+    /// From the arrival of some messages to the acknowledgements of their targets.
+    latency: Arc<Histogram>,
     /// Messages that were sent, and whose memory the next ones that wait may have.
     spare: Vec<Message>,
 }
@@ -60,6 +64,7 @@ impl Engine {
         sources: Vec<Session>,
         targets: Vec<Session>,
     ) -> Arc<Self> {
+        let latency = Arc::new(Histogram::of_latency());
         let required = options.targets.iter().filter(|target| target.required).count();
         Arc::new_cyclic(|me: &Weak<Self>| {
             let rules = options.targets.iter().enumerate();
@@ -78,8 +83,10 @@ impl Engine {
                     watch: 0,
                     watches: 0,
                     reports: DropReports::default(),
+                    latency: Arc::clone(&latency),
                     spare: Vec::new(),
                 }),
+                latency,
                 idle: Notify::new(),
                 unwatched: Arc::default(),
                 options,
@@ -89,17 +96,55 @@ impl Engine {
     }
 
     pub(super) fn metrics(&self) -> ForwarderMetrics {
-        self.lock().flows.counts.snapshot()
+        let (mut metrics, queued, since) = {
+            let inner = self.lock();
+            let flows = &inner.flows;
+            (flows.counts.snapshot(), flows.queued(), flows.waits_since())
+        };
+        metrics.queued = queued as u64;
+        let lag = since.map(|since| crate::session::now().saturating_duration_since(since));
+        metrics.lag = lag.unwrap_or_default();
+        metrics.latency_seconds = self.latency.snapshot();
+        metrics
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.lock().flows.phase() == Phase::Running
+    pub(super) fn phase(&self) -> Phase {
+        self.lock().flows.phase()
     }
 
-    /// Starts sending, what was left from before first; `false` if it was running.
+    /// Takes messages and sends none; nothing to do if it does not run.
+    pub(super) fn hold(&self) {
+        {
+            let mut inner = self.lock();
+            if inner.flows.phase() == Phase::Running {
+                inner.flows.set_phase(Phase::Paused);
+            }
+        }
+        self.release_qos0();
+    }
+
+    /// What a pause holds stays with its servers: nobody waits for it.
+    pub(super) fn leave_behind(&self) {
+        let mut counts = vec![0; self.sources.len()];
+        {
+            let inner = self.lock();
+            if inner.flows.phase() != Phase::Paused {
+                return;
+            }
+            for source in inner.flows.waiting_sources() {
+                counts.get_mut(source).into_iter().for_each(|count| *count += 1);
+            }
+        }
+        for (session, count) in self.sources.iter().zip(counts) {
+            session.leave_unhandled(count);
+        }
+    }
+
+    /// Starts sending, what was left from before first; `false` if it was not stopped.
     pub(super) fn resume(&self) -> bool {
         let mut inner = self.lock();
-        if inner.flows.phase() == Phase::Running {
+        let phase = inner.flows.phase();
+        if phase == Phase::Running {
             return false;
         }
         inner.flows.set_phase(Phase::Running);
@@ -108,13 +153,13 @@ impl Engine {
         if turn {
             self.pump();
         }
-        true
+        phase != Phase::Paused
     }
 
     /// Stops taking and sending; `false` if it was stopped. What is in flight is still acknowledged.
     pub(super) fn pause(&self) -> bool {
         let mut inner = self.lock();
-        let running = inner.flows.phase() == Phase::Running;
+        let running = matches!(inner.flows.phase(), Phase::Running | Phase::Paused);
         inner.flows.set_phase(Phase::Stopped);
         let rest = inner.reports.rest();
         drop(inner);
@@ -125,13 +170,13 @@ impl Engine {
         running
     }
 
-    /// Waits until nothing is held.
+    /// Waits until nothing is held, but for what a pause holds.
     pub(super) async fn drained(&self) {
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
             // From here on no notification is missed.
             idle.as_mut().enable();
-            if self.lock().flows.held() == 0 {
+            if self.lock().flows.is_settled() {
                 return;
             }
             idle.await;
@@ -329,7 +374,10 @@ impl Inner {
         if done.failure != Some(ForwardDrop::TargetRemoved) {
             scratch.acks.extend(done.due.settle().map(|ticket| (done.source, ticket)));
         }
-        scratch.idle |= self.flows.held() == 0;
+        scratch.idle |= self.flows.is_settled();
+        if let Some(begun) = done.begun.filter(|_| done.failure.is_none()) {
+            self.latency.record_time(crate::session::now().saturating_duration_since(begun));
+        }
     }
 
     /// The memory of an old message.
@@ -384,7 +432,8 @@ mod tests {
         let mut flows = Flows::new(8, 64, 1);
         flows.set_phase(Phase::Running);
         let (watch, watches) = (0, 0);
-        Inner { flows, watch, watches, reports: DropReports::default(), spare: Vec::new() }
+        let latency = Arc::new(Histogram::of_latency());
+        Inner { flows, watch, watches, reports: DropReports::default(), latency, spare: Vec::new() }
     }
 
     /// A message with QoS 0 that waits, and holds its source back.

@@ -12,6 +12,7 @@
 //! cannot be done before it was handed to all targets. One caller at a time sends: it holds the *turn*.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use mqttx_proto::QoS;
 
@@ -28,12 +29,16 @@ pub(super) struct Done {
     pub(super) source: usize,
     pub(super) due: Due,
     pub(super) failure: Option<ForwardDrop>,
+    /// When it arrived, if that is timed.
+    pub(super) begun: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     /// Sends nothing; what is in flight is still acknowledged, and what still comes with QoS > 0 waits.
     Stopped,
+    /// Takes messages and sends none.
+    Paused,
     Running,
     /// Takes nothing any more.
     Gone,
@@ -72,7 +77,11 @@ struct Flow {
     topic: String,
     parts: usize,
     failure: Option<ForwardDrop>,
+    begun: Option<Instant>,
 }
+
+/// One of so many messages is timed: reading the clock costs as much as forwarding.
+const TIMED: u64 = 16;
 
 /// Messages with QoS 0 that targets have and their sockets do not.
 pub(super) const QOS0_WINDOW: usize = 1024;
@@ -140,6 +149,27 @@ impl Flows {
     /// Messages that arrived and are not finished.
     pub(super) fn held(&self) -> usize {
         self.held
+    }
+
+    /// Those of them that wait to be sent.
+    pub(super) fn queued(&self) -> usize {
+        self.waiting.len() + self.waiting_qos0.len()
+    }
+
+    /// When the one arrived that waits longest.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let fronts = [self.waiting.front(), self.waiting_qos0.front()];
+        fronts.into_iter().flatten().filter_map(Sending::received_at).min()
+    }
+
+    /// The source of every message that waits and that its server keeps.
+    pub(super) fn waiting_sources(&self) -> impl Iterator<Item = usize> {
+        self.waiting.iter().map(|sending| sending.source)
+    }
+
+    /// Whether nothing is under way: what a pause holds waits for its end.
+    pub(super) fn is_settled(&self) -> bool {
+        self.held == if self.phase == Phase::Paused { self.queued() } else { 0 }
     }
 
     /// Takes the turn for messages that arrive, if nobody has it.
@@ -235,6 +265,7 @@ impl Flows {
         if let Some(flow) = self.flows.get_mut(key as usize) {
             (flow.live, flow.windowed, flow.source, flow.due) = (true, windowed, source, due);
             (flow.parts, flow.failure) = (self.required + 1, None);
+            flow.begun = (self.counts.received % TIMED == 1).then(crate::session::now);
             flow.topic.clear();
             flow.topic.push_str(topic);
         }
@@ -253,6 +284,7 @@ impl Flows {
     /// Ends the turn after [`put_back`](Self::put_back): nothing is sent until [`unblock`](Self::unblock). `true` when the
     /// target had no room at the last attempt, either.
     pub(super) fn block(&mut self) -> bool {
+        self.counts.retried += 1;
         self.blocked = true;
         self.turn = false;
         std::mem::replace(&mut self.stuck, true)
@@ -293,7 +325,7 @@ impl Flows {
             None => self.counts.forwarded += 1,
         }
         let due = std::mem::take(&mut flow.due);
-        Some(Done { source: flow.source, due, failure: flow.failure })
+        Some(Done { source: flow.source, due, failure: flow.failure, begun: flow.begun })
     }
 
     /// The topic of the message that had the flow last.

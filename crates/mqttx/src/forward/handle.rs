@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::arrive::Inlet;
 use super::endpoint::RetainRule;
 use super::engine::Engine;
+use super::flows::Phase;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
@@ -33,6 +34,36 @@ struct Shared {
     routes: Mutex<Routes>,
     /// Out of the registry, for good.
     removed: AtomicBool,
+}
+
+/// Where a forwarder stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum ForwarderState {
+    /// It takes messages and sends them.
+    Running,
+    /// It is subscribed and sends nothing; see [`Forwarder::pause`].
+    Paused,
+    /// It takes nothing.
+    Stopped,
+}
+
+impl ForwarderState {
+    /// Its name: `running`, `paused`, `stopped`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl std::fmt::Display for ForwarderState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 #[derive(Default)]
@@ -63,16 +94,31 @@ impl Forwarder {
         &self.shared.engine.options.name
     }
 
+    /// The same, as metrics carry it.
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.shared.engine.options.name)
+    }
+
     /// Its rules.
     #[must_use]
     pub fn options(&self) -> &ForwarderOptions {
         &self.shared.engine.options
     }
 
-    /// Whether it takes messages.
+    /// Whether it takes messages and sends them.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shared.engine.is_running()
+        self.state() == ForwarderState::Running
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> ForwarderState {
+        match self.shared.engine.phase() {
+            Phase::Stopped | Phase::Gone => ForwarderState::Stopped,
+            Phase::Paused => ForwarderState::Paused,
+            Phase::Running => ForwarderState::Running,
+        }
     }
 
     /// Its counters, as of now.
@@ -82,7 +128,7 @@ impl Forwarder {
     }
 
     /// Subscribes its sources and forwards; nothing to do if it runs. Messages that a
-    /// [`stop`](Self::stop) left go first.
+    /// [`stop`](Self::stop) or [`pause`](Self::pause) left go first.
     ///
     /// # Errors
     /// A source's session was removed, or rules a filter out; the forwarder was removed. It stays stopped.
@@ -114,12 +160,23 @@ impl Forwarder {
         }
     }
 
+    /// Sends nothing until [`start`](Self::start), and stays subscribed: what is on its way is still acknowledged, what
+    /// arrives waits unacknowledged. So servers send no more than the source's Receive Maximum; with QoS 0 what exceeds
+    /// `qos0_queue` is counted as dropped. Nothing to do unless it runs.
+    pub async fn pause(&self) {
+        let _control = self.shared.control.lock().await;
+        self.shared.engine.hold();
+    }
+
     /// Unsubscribes its sources, forwards what arrived, and waits for the acknowledgements of the targets
     /// until `deadline` is over. Returns the number of messages left: they stay unacknowledged, and a
     /// [`start`](Self::start) goes on with them.
     pub async fn stop(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         let _control = self.shared.control.lock().await;
+        if self.shared.engine.phase() == Phase::Paused {
+            self.shared.engine.resume();
+        }
         let running = std::mem::take(&mut self.routes().running);
         // The routes take messages until the servers have answered, so that none is lost in between.
         for (session, route) in &running {
@@ -151,6 +208,7 @@ impl Forwarder {
             source.stop_receiving();
         }
         let _ = timeout_at(until, self.shared.engine.drained()).await;
+        self.shared.engine.leave_behind();
         let left = self.finish_stop();
         self.forget();
         left

@@ -1,11 +1,14 @@
 //! The counters of a forwarder.
 
+use std::time::Duration;
+
 use super::reason::ForwardDrop;
+use crate::metrics::HistogramMetrics;
 
 /// What a forwarder did so far.
 ///
 /// At every moment `received = forwarded + filtered + dropped + in_flight`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 #[non_exhaustive]
 pub struct ForwarderMetrics {
     /// Messages that arrived for it; a copy that the server sends again counts again.
@@ -18,8 +21,18 @@ pub struct ForwarderMetrics {
     pub dropped: u64,
     /// The same by reason; only reasons that occurred.
     pub dropped_by_reason: Vec<(ForwardDrop, u64)>,
+    /// Messages that went to the dead letter target.
+    pub dead_lettered: u64,
+    /// Attempts to send that found no room at a target and were made again.
+    pub retried: u64,
     /// Messages that arrived and are not finished: waiting, or sent and not acknowledged.
     pub in_flight: u64,
+    /// Of `in_flight`, those that wait to be sent.
+    pub queued: u64,
+    /// How long the oldest message that waits to be sent has been waiting.
+    pub lag: Duration,
+    /// Seconds from the arrival of a message to the acknowledgement of its targets; a sample.
+    pub latency_seconds: HistogramMetrics,
     /// Copies that a target which is not required did not take.
     pub optional_lost: u64,
     /// Messages sent with a lower QoS, because the target's server allows no higher one.
@@ -33,6 +46,7 @@ pub(super) struct Counts {
     pub(super) forwarded: u64,
     pub(super) optional_lost: u64,
     pub(super) downgraded: u64,
+    pub(super) retried: u64,
     dropped: [u64; ForwardDrop::ALL.len()],
 }
 
@@ -55,6 +69,8 @@ impl Counts {
             in_flight: self.received - self.forwarded - dropped,
             optional_lost: self.optional_lost,
             downgraded: self.downgraded,
+            retried: self.retried,
+            ..ForwarderMetrics::default()
         }
     }
 }

@@ -25,7 +25,7 @@ mod transform;
 
 pub use cycle::{ForwarderCycle, find_cycles};
 pub use endpoint::{ForwarderSource, ForwarderTarget, QosRule, RetainRule};
-pub use handle::Forwarder;
+pub use handle::{Forwarder, ForwarderState};
 pub use manager::ForwarderManager;
 pub use metrics::ForwarderMetrics;
 pub use reason::ForwardDrop;

@@ -1,6 +1,7 @@
 //! What a forwarder needs while it sends or settles: borrowed from the thread, so that a quiet forwarder owns none of it.
 
 use std::cell::Cell;
+use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
 use mqttx_proto::{AckTicket, Properties, QoS};
@@ -88,6 +89,16 @@ impl Sending {
             failure: None,
             taken: 0,
             topic: None,
+        }
+    }
+}
+
+impl Sending {
+    /// When it arrived, once it has a message of its own.
+    pub(super) fn received_at(&self) -> Option<Instant> {
+        match &self.body {
+            Body::Read(_) => None,
+            Body::Own(message) => Some(message.received_at()),
         }
     }
 }

@@ -6,8 +6,11 @@ mod observe;
 mod routes;
 mod sessions;
 mod shutdown;
+mod snapshot;
 
 pub use shutdown::ShutdownReport;
+
+pub use snapshot::Detail;
 
 pub(crate) use near::near;
 
@@ -20,9 +23,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use sessions::Sessions;
+use snapshot::Leaving;
 
 use crate::error::Error;
 use crate::event::{EventBus, EventKind};
+use crate::metrics::ManagerCounters;
 use crate::options::{Kinds, SessionOptions};
 use crate::router::Target;
 use crate::session::{ConnectGate, Services, Session, SessionStatus};
@@ -65,6 +70,7 @@ pub(crate) struct Inner {
     registry: Mutex<Registry>,
     events: Arc<EventBus>,
     connect_rate: u32,
+    counters: Arc<ManagerCounters>,
     /// From the first call inside a runtime on.
     services: OnceLock<Arc<Services>>,
 }
@@ -72,6 +78,10 @@ pub(crate) struct Inner {
 #[derive(Default)]
 struct Registry {
     sessions: Sessions,
+    /// Sessions that are being closed: nobody finds them any more, and they still count.
+    leaving: Vec<Session>,
+    /// How many left `sessions`.
+    removals: u64,
     /// Routes over all sessions, those added later included.
     routes: Vec<Arc<Target>>,
     closed: bool,
@@ -108,6 +118,7 @@ impl ManagerBuilder {
                 registry: Mutex::default(),
                 events: EventBus::new(self.event_capacity),
                 connect_rate: self.connect_rate,
+                counters: Arc::default(),
                 services: OnceLock::new(),
             }),
         }
@@ -148,6 +159,9 @@ impl SessionManager {
                 return Err(error);
             }
         }
+        if let Some(before) = self.inner.counted_before(&registry, session.name()) {
+            session.go_on_from(before);
+        }
         registry.sessions.insert(session.clone());
         // Before the lock is gone, so that no other event of the session is earlier.
         self.inner.events.emit(Some(session.shared_name()), EventKind::SessionAdded);
@@ -164,10 +178,15 @@ impl SessionManager {
         let session = {
             let mut registry = self.inner.registry();
             let removed = registry.sessions.remove(name);
-            removed.ok_or_else(|| registry.unknown(name))?
+            let removed = removed.ok_or_else(|| registry.unknown(name))?;
+            registry.leaving.push(removed.clone());
+            registry.removals += 1;
+            removed
         };
+        let leaving = Leaving { inner: &self.inner, session: &session };
         let unacknowledged = session.unacknowledged();
         session.close().await;
+        drop(leaving);
         self.inner.events.emit(Some(&name.into()), EventKind::SessionRemoved { unacknowledged });
         Ok(())
     }
@@ -274,6 +293,7 @@ impl Inner {
             gate: ConnectGate::new(self.connect_rate),
             kinds: Kinds::new(TlsPool::new(Arc::clone(&self.events), runtime.clone())),
             runtime,
+            counters: Arc::clone(&self.counters),
         };
         Ok(self.services.get_or_init(|| Arc::new(services())))
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::SessionManager;
+use super::snapshot::Counted;
 use crate::error::Error;
 use crate::event::{Event, EventFilter, EventHandler, EventStream};
 use crate::metrics::ManagerMetrics;
@@ -58,19 +59,21 @@ impl SessionManager {
         self.inner.events.subscribe(filter.into())
     }
 
-    /// The sums over all sessions.
+    /// The sums over all sessions; counters include those of sessions that were removed.
     #[must_use]
     pub fn metrics(&self) -> ManagerMetrics {
-        let (sessions, over_all) = {
-            let registry = self.inner.registry();
-            (registry.sessions.iter().cloned().collect::<Vec<_>>(), registry.routes.len())
-        };
+        let over_all = self.inner.registry().routes.len();
         let mut sum = ManagerMetrics { routes: over_all, ..ManagerMetrics::default() };
-        for session in sessions {
-            sum.add(&session.metrics());
-            // Each session has the routes over all sessions too.
-            sum.routes += session.route_count().saturating_sub(over_all);
+        let Counted { sessions, mut counts } = self.inner.counted();
+        for (session, shown) in sessions {
+            counts.add(&session.counts().0);
+            if shown {
+                sum.add_state(&session.metrics());
+                // Each session has the routes over all sessions too.
+                sum.routes += session.route_count().saturating_sub(over_all);
+            }
         }
+        sum.set_counts(&counts);
         sum
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::session::Session;
 
@@ -35,6 +36,12 @@ impl Sessions {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> + Clone {
         self.0.iter().map(|named| &named.0)
+    }
+
+    /// Those behind a name, in order; without one, all.
+    pub(super) fn after(&self, name: Option<&str>) -> impl Iterator<Item = &Session> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        self.0.range::<str, _>((from, Bound::Unbounded)).map(|named| &named.0)
     }
 
     pub(super) fn into_vec(self) -> Vec<Session> {

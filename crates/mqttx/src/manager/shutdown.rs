@@ -37,11 +37,14 @@ impl SessionManager {
         let (start, sessions) = {
             let mut registry = self.inner.registry();
             registry.closed = true;
-            (Instant::now(), std::mem::take(&mut registry.sessions))
+            let sessions = std::mem::take(&mut registry.sessions).into_vec();
+            // For good: what they counted can be asked for after the end.
+            registry.leaving.extend(sessions.iter().cloned());
+            registry.removals += 1;
+            (Instant::now(), sessions)
         };
         let count = sessions.len();
         let until = start + deadline;
-        let sessions = sessions.into_vec();
         sessions.iter().for_each(Session::stop_receiving);
         // Everywhere before any session closes: handlers of one may publish on another.
         each(sessions.clone(), move |s| async move { s.wind_down(until).await }).await;

@@ -11,7 +11,9 @@ mod driver;
 mod gate;
 mod handover;
 mod interest;
+mod observe;
 mod offer;
+mod probe;
 mod publish;
 mod refusal;
 mod request;
@@ -44,7 +46,6 @@ use std::time::Duration;
 use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode};
 
 use crate::error::{Error, ErrorKind};
-use crate::metrics::SessionMetrics;
 use crate::options::SessionOptions;
 use crate::router::{MessageSource, RouteHost, Target};
 use crate::store::{Opened, Opening};
@@ -160,23 +161,6 @@ impl Session {
         self.shared.lock().core.unacknowledged()
     }
 
-    /// Its counters, as of now.
-    #[must_use]
-    pub fn metrics(&self) -> SessionMetrics {
-        let mut metrics = self.shared.origin.counters.snapshot(now());
-        metrics.parked_bytes = self.shared.parked.load(Ordering::Relaxed);
-        self.shared.options.certificate_ends(&mut metrics);
-        let state = self.shared.lock();
-        let outbox = state.core.outbox();
-        metrics.connected = state.status == SessionStatus::Connected;
-        metrics.subscriptions = state.interests.len();
-        metrics.outbox_messages = outbox.messages;
-        metrics.outbox_spilled = outbox.spilled;
-        metrics.outbox_bytes = outbox.bytes;
-        metrics.in_flight = outbox.in_flight;
-        metrics
-    }
-
     /// Asks for a connection, also after a failure; returns at once.
     pub fn connect(&self) {
         self.shared.wish(Wish::Connected);
@@ -276,6 +260,12 @@ impl Session {
     pub(crate) fn stop_receiving(&self) {
         self.shared.receiving_stopped.store(true, Ordering::Release);
         self.shared.lock().winding_down = true;
+    }
+
+    /// So many messages stay with the server, and nobody finishes them: a stop does not wait for them.
+    pub(crate) fn leave_unhandled(&self, messages: usize) {
+        self.shared.unhandled.fetch_add(messages, Ordering::AcqRel);
+        self.shared.changed.notify_waiters();
     }
 
     /// What the session got from its manager.

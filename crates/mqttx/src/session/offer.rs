@@ -222,7 +222,12 @@ impl Shared {
         };
         loop {
             match state.core.publish(now, &outgoing, token) {
-                Ok(accepted) => return Ok(accepted),
+                Ok(accepted) => {
+                    if message.qos != QoS::AtMostOnce {
+                        state.probe.begin(token, &self.services.counters);
+                    }
+                    return Ok(accepted);
+                }
                 Err(Refusal::OutboxFull)
                     if self.options.outbox.on_full == OnFull::DropOldest
                         && state.core.drop_oldest() =>

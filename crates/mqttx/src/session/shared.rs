@@ -18,14 +18,17 @@ use super::acked::Acked;
 use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
+use super::probe::Probe;
 use super::room::Room;
 use super::sinks::{SinkId, Sinks};
 use super::status::SessionStatus;
 use super::storage::{Condition, Storage};
 use crate::error::Error;
 use crate::event::{EventBus, EventKind};
+use crate::metrics::ManagerCounters;
 use crate::options::{Asked, Kinds};
 use crate::router::{MessageSource, Origin, Router};
+use crate::transport::Endpoint;
 
 /// What a session needs from its manager.
 pub(crate) struct Services {
@@ -33,6 +36,7 @@ pub(crate) struct Services {
     pub(crate) gate: ConnectGate,
     pub(crate) runtime: Handle,
     pub(crate) kinds: Kinds,
+    pub(crate) counters: Arc<ManagerCounters>,
 }
 
 /// One session, without its connection.
@@ -69,6 +73,11 @@ pub(crate) struct State {
     /// Every desired filter is granted or refused on this connection.
     pub(crate) ready: bool,
     pub(crate) last_error: Option<Error>,
+    /// Which of the brokers the last attempt to connect went to.
+    pub(crate) broker: u16,
+    /// Where a server sent the session instead.
+    pub(crate) redirect: Option<Box<Endpoint>>,
+    pub(crate) probe: Probe,
     pub(crate) wish: Wish,
     /// The driver looks at `wish` at its next turn.
     pub(crate) wish_changed: bool,
@@ -139,6 +148,9 @@ impl Shared {
             status: SessionStatus::Stopped,
             ready: false,
             last_error: None,
+            broker: 0,
+            redirect: None,
+            probe: Probe::default(),
             wish,
             wish_changed: true,
             routes_added: false,
@@ -313,6 +325,7 @@ impl State {
         let mut finished = false;
         while let Some(completion) = self.core.poll_completion() {
             finished = true;
+            self.probe.finished(completion.token, &completion.outcome);
             if SinkId::of(completion.token).is_some() {
                 self.sinks.tell(completion.token, completion.outcome, wakes);
             } else {

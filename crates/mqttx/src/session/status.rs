@@ -38,6 +38,18 @@ impl SessionStatus {
         }
     }
 
+    /// A number for metrics: 0 stopped or disconnected, 1 connecting, 2 connected, 3 reconnecting, 4 failed.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Stopped | Self::Disconnected => 0,
+            Self::Connecting => 1,
+            Self::Connected => 2,
+            Self::Reconnecting { .. } => 3,
+            Self::Failed => 4,
+        }
+    }
+
     /// Whether only a call brings the connection back.
     #[must_use]
     pub const fn is_at_rest(self) -> bool {

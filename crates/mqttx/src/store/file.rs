@@ -49,7 +49,7 @@ use mqttx_proto::Record;
 use tokio::sync::oneshot;
 
 use self::engine::{Engine, Options, Request};
-use super::{Closing, Inspection, Opened, Opening, Store};
+use super::{Closing, Inspection, Opened, Opening, Store, StoreMetrics};
 use crate::error::Error;
 use crate::options::OnFull;
 
@@ -275,6 +275,12 @@ impl Store for FileStore {
 
     fn on_full(&self) -> OnFull {
         self.when_full
+    }
+
+    /// Before it is opened, all zero.
+    fn metrics(&self) -> StoreMetrics {
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or_else(|| StoreMetrics::new("file"), |engine| engine.metrics())
     }
 
     fn close(&self) -> Closing {

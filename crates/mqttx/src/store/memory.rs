@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use mqttx_proto::{Lsn, RecordBatch};
 
-use super::{FoldedState, Lane, Log, Opened, Opening, Progress, Store, Update};
+use super::{FoldedState, Lane, Log, Opened, Opening, Progress, Store, StoreMetrics, Update};
 use crate::error::Error;
 
 /// Keeps sessions in memory, as states rather than logs: a finished message takes no room.
@@ -62,6 +62,10 @@ impl Store for MemoryStore {
 
     fn is_durable(&self) -> bool {
         false
+    }
+
+    fn metrics(&self) -> StoreMetrics {
+        StoreMetrics::new("memory")
     }
 }
 

@@ -44,6 +44,7 @@ mod file;
 mod fold;
 mod inspect;
 mod memory;
+mod metrics;
 #[cfg(feature = "redis")]
 pub mod redis;
 
@@ -63,6 +64,7 @@ pub use file::{FileStore, FileStoreStats, Fsync, Preparing};
 pub use fold::FoldedState;
 pub use inspect::{Inspection, StoredSession};
 pub use memory::MemoryStore;
+pub use metrics::StoreMetrics;
 #[cfg(feature = "redis")]
 pub use redis::{OnStoreError, RedisStore};
 
@@ -100,6 +102,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// to tell it. Default: there is no such reason.
     fn trouble(&self) -> Option<Error> {
         None
+    }
+
+    /// What it counts, without waiting for anything. Default: a store of kind `other` that works.
+    fn metrics(&self) -> StoreMetrics {
+        let mut metrics = StoreMetrics::new("other");
+        metrics.available = self.trouble().is_none();
+        metrics
     }
 
     /// Waits until everything that was submitted is durable, or has failed. With no log open, the store is left at rest: a

@@ -1,8 +1,9 @@
 //! The daemon's log: one line on stderr for each event.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
-use mqttx::{Error, Event, EventFilter, EventHandler, EventKind, SessionManager, SessionStatus};
+use mqttx::{Error, EventFilter, EventHandler, EventKind, SessionManager, SessionStatus};
 use serde_json::json;
 
 use crate::config::{Level, LogFormat, LogSection};
@@ -10,6 +11,8 @@ use crate::exit::warn;
 
 /// Logs until it is dropped.
 pub(super) struct Log {
+    format: LogFormat,
+    level: Level,
     _handler: EventHandler,
 }
 
@@ -19,21 +22,36 @@ impl Log {
         let handler = sessions.on_event(EventFilter::all(), move |event| {
             let (severity, text) = describe(&event.kind);
             if severity <= level {
-                warn(line(format, severity, event, &text));
+                let name = event.kind.name().as_str();
+                let session = event.session.as_deref();
+                warn(line(format, severity, event.timestamp, name, session, &text));
             }
         })?;
-        Ok(Self { _handler: handler })
+        Ok(Self { format, level, _handler: handler })
+    }
+
+    /// Something that is no event.
+    pub(super) fn note(&self, severity: Level, name: &str, text: &str) {
+        if severity <= self.level {
+            warn(line(self.format, severity, SystemTime::now(), name, None, text));
+        }
     }
 }
 
-fn line(format: LogFormat, level: Level, event: &Event, text: &str) -> String {
-    let time = jiff::Timestamp::try_from(event.timestamp).unwrap_or_default();
-    let session = event.session.as_deref();
+fn line(
+    format: LogFormat,
+    level: Level,
+    at: SystemTime,
+    name: &str,
+    session: Option<&str>,
+    text: &str,
+) -> String {
+    let time = jiff::Timestamp::try_from(at).unwrap_or_default();
     match format {
         LogFormat::Json => json!({
             "timestamp": time.to_string(),
             "level": level.as_str(),
-            "type": event.kind.name().as_str(),
+            "type": name,
             "session": session,
             "message": text,
         })

@@ -8,13 +8,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant, SystemTime};
 
-use mqttx::{Error, ForwarderManager, ForwarderMetrics, SessionManager};
+use mqttx::{ForwarderManager, ForwarderMetrics, SessionManager};
 
 use super::block_on;
 use crate::config::{self, BAD_CONFIG, DaemonConfig, Level};
 use crate::exit::{Failure, Outcome, warn};
+use crate::http::{Bound, HttpServer, Site};
 use crate::signal::StopSignals;
 use crate::wire_log::StderrLog;
 use log::Log;
@@ -45,16 +47,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
 async fn serve(config: DaemonConfig) -> Outcome {
     let mut signals = StopSignals::new()?;
     let grace = config.daemon.shutdown_grace;
+    let bound = config.http.as_ref().map(Bound::new).transpose()?;
     prepare(&config).await?;
-    let daemon = Daemon::start(config).map_err(Failure::runtime)?;
+    let mut daemon = Daemon::start(config, bound)?;
     signals.next().await;
-    tokio::select! {
-        outcome = daemon.stop(grace) => outcome,
-        () = signals.next() => {
-            daemon.summarise();
-            Err(Failure::runtime(format_args!("stopped at once: {}", daemon.left())))
-        }
-    }
+    daemon.http.iter().for_each(HttpServer::is_stopping);
+    let outcome = tokio::select! {
+        outcome = daemon.stop(grace) => Some(outcome),
+        () = signals.next() => None,
+    };
+    outcome.unwrap_or_else(|| {
+        daemon.summarise();
+        Err(Failure::runtime(format_args!("stopped at once: {}", daemon.left())))
+    })
 }
 
 /// Opens the stores that are files: what is wrong with them is found before anything runs.
@@ -83,40 +88,70 @@ fn create(data_dir: &Path) -> Result<(), Failure> {
 struct Daemon {
     sessions: SessionManager,
     forwarders: ForwarderManager,
+    http: Option<HttpServer>,
     _log: Log,
 }
 
 impl Daemon {
     /// Adds everything, then connects: the first SUBSCRIBE of a session knows all forwarders.
-    fn start(config: DaemonConfig) -> Result<Self, Error> {
+    fn start(config: DaemonConfig, bound: Option<Bound>) -> Result<Self, Failure> {
+        let DaemonConfig { daemon, http, log: log_section, stores, effective, .. } = config;
         let mut builder = SessionManager::builder();
-        if let Some(rate) = config.daemon.connect_rate {
+        if let Some(rate) = daemon.connect_rate {
             builder = builder.connect_rate(rate);
         }
         let sessions = builder.build();
-        let log = Log::start(&sessions, &config.log)?;
+        let log = Log::start(&sessions, &log_section).map_err(Failure::runtime)?;
         let mut ready = Vec::new();
         for mut options in config.sessions {
             let connects = options.enabled && !options.manual_connect;
             options.manual_connect = true;
-            if config.log.level.wire >= Level::Debug {
+            if log_section.level.wire >= Level::Debug {
                 options.wire_log = Some(Arc::new(StderrLog(options.protocol)));
             }
-            let session = sessions.add_session(options)?;
+            let session = sessions.add_session(options).map_err(Failure::runtime)?;
             ready.extend(connects.then_some(session));
         }
         let forwarders = ForwarderManager::new(&sessions);
         for options in config.forwarders {
-            forwarders.add_forwarder(options)?;
+            forwarders.add_forwarder(options).map_err(Failure::runtime)?;
         }
+        let http = match (bound, http) {
+            (Some(bound), Some(section)) => {
+                log.note(Level::Info, "http", &format!("http://{} is served", bound.address()));
+                let stores = stores.into_iter().map(|(name, defined)| (name, defined.store));
+                let site = Site {
+                    sessions: sessions.clone(),
+                    forwarders: forwarders.clone(),
+                    stores: stores.collect(),
+                    config: effective,
+                    loaded: SystemTime::now(),
+                    grace: daemon.shutdown_grace,
+                    token: section.token,
+                    per_session_limit: section.per_session_limit,
+                    stopping: AtomicBool::new(false),
+                    listeners: AtomicUsize::new(0),
+                };
+                Some(bound.serve(site)?)
+            }
+            _ => None,
+        };
         for session in ready {
             session.connect();
         }
-        Ok(Self { sessions, forwarders, _log: log })
+        Ok(Self { sessions, forwarders, http, _log: log })
     }
 
     /// Takes nothing more from the sources, waits for the targets, disconnects without unsubscribing.
-    async fn stop(&self, grace: Duration) -> Outcome {
+    async fn stop(&mut self, grace: Duration) -> Outcome {
+        let outcome = self.wind_down(grace).await;
+        if let Some(http) = self.http.take() {
+            http.stop().await;
+        }
+        outcome
+    }
+
+    async fn wind_down(&self, grace: Duration) -> Outcome {
         let start = Instant::now();
         let left = self.forwarders.shutdown(grace).await;
         let report = self.sessions.shutdown(grace.saturating_sub(start.elapsed())).await;

@@ -1,6 +1,7 @@
 //! The life of connections: begun, accepted, ended, and what comes next.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::event::EventKind;
 use crate::options::OnRefusal;
 use crate::router::MessageSource;
 use crate::session::refusal::{Verdict, error_of, judge};
-use crate::session::shared::Wish;
+use crate::session::shared::{Wish, now};
 use crate::session::status::SessionStatus;
 use crate::transport::{ConnectError, Endpoint, Scheme, Stream};
 
@@ -107,8 +108,19 @@ impl Driver {
         let dialer = options.dialer();
         let timeout = options.connect_timeout;
         let broker = endpoint.to_string();
-        let connect: Connecting = Box::pin(async move { dialer.dial(&endpoint, timeout).await });
+        let counters = Arc::clone(&self.shared.services.counters);
+        let connect: Connecting = Box::pin(async move {
+            let begun = now();
+            let stream = dialer.dial(&endpoint, timeout).await?;
+            counters.connect.record_time(now().saturating_duration_since(begun));
+            Ok(stream)
+        });
         self.phase = Phase::Connecting(Box::new(connect));
+        let (which, redirect) = self.plan.place();
+        {
+            let mut state = self.shared.lock();
+            (state.broker, state.redirect) = (which, redirect);
+        }
         self.shared.set_status(status);
         self.shared.emit(EventKind::SessionConnecting { broker, attempt });
     }
@@ -124,6 +136,7 @@ impl Driver {
     }
 
     fn on_connect_failed(&mut self, now: Instant, failed: ConnectError) {
+        self.shared.services.counters.connects.count(None);
         let error = self.transport_error("cannot connect", failed.code, failed.error);
         let error = Some(error.with_temporary(!failed.permanent));
         if failed.permanent {
@@ -163,7 +176,10 @@ impl Driver {
     /// CONNACK accepted the connection.
     pub(super) fn on_connected(&mut self, now: Instant, connected: &Connected) {
         let Phase::Open(link) = &mut self.phase else { return };
-        link.online_since = Some(now);
+        let counters = &self.shared.services.counters;
+        counters.connects.count(Some(ReasonCode::SUCCESS));
+        counters.handshake.record_time(now.saturating_duration_since(link.since()));
+        link.set_online(now);
         // Many sessions wait for a long time from here on: they do not keep the memory of CONNECT.
         link.transmit.shrink();
         let options = &self.shared.options;
@@ -196,7 +212,7 @@ impl Driver {
             state.core.handle_disconnected();
             state.wish.clone()
         };
-        let lasted = link.online_since.map(|since| now.saturating_duration_since(since));
+        let lasted = link.online_since().map(|since| now.saturating_duration_since(since));
         let stable =
             lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after);
         drop(link);
@@ -222,6 +238,7 @@ impl Driver {
             }
         };
         let error = error.map(|error| self.located(error));
+        self.count_end(lasted.is_some(), error.as_ref());
         let asked = !matches!(wish, Wish::Idle | Wish::Connected);
         self.report_end(error.as_ref().filter(|_| !asked));
         if stable {
@@ -319,6 +336,18 @@ impl Driver {
         state.wish = Wish::Idle;
         drop(state);
         self.rest(SessionStatus::Failed);
+    }
+
+    /// Counts an accepted connection that ended, or an attempt that was not accepted.
+    fn count_end(&self, accepted: bool, error: Option<&Error>) {
+        if !accepted && error.is_none() {
+            // Given up before an answer.
+            return;
+        }
+        let counters = &self.shared.services.counters;
+        let counts = if accepted { &counters.disconnects } else { &counters.connects };
+        // Without an error we asked for it.
+        counts.count(error.map_or(Some(ReasonCode::SUCCESS), Error::reason_code));
     }
 
     /// Counts and tells the end of a connection or attempt.

@@ -33,8 +33,9 @@ pub(super) struct Link {
     /// Since when the socket takes nothing.
     stalled: Option<Instant>,
     last_read: Instant,
-    /// When the server accepted the connection.
-    pub(super) online_since: Option<Instant>,
+    /// When the transport was connected; from CONNACK on, when the server accepted the connection.
+    since: Instant,
+    online: bool,
     /// Nothing is read: slow routes hold too many bytes.
     pub(super) paused: bool,
     /// QoS 0 messages that slow routes cannot take are dropped.
@@ -78,7 +79,8 @@ impl Link {
             needs_flush: false,
             stalled: None,
             last_read: now,
-            online_since: None,
+            since: now,
+            online: false,
             paused: false,
             shedding: false,
             refused: 0,
@@ -98,6 +100,21 @@ impl Link {
     /// Whether the socket took nothing of what is left to write.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.is_some()
+    }
+
+    /// When the server accepted the connection.
+    pub(super) fn online_since(&self) -> Option<Instant> {
+        self.online.then_some(self.since)
+    }
+
+    /// When the connection began its present stage.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The server accepted it.
+    pub(super) fn set_online(&mut self, now: Instant) {
+        (self.since, self.online) = (now, true);
     }
 
     pub(super) fn is_closing(&self) -> bool {

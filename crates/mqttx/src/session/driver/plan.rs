@@ -45,6 +45,13 @@ impl Plan {
         }
     }
 
+    /// The same, for whoever asks the session: which of the brokers, or where a server sent us instead.
+    pub(super) fn place(&self) -> (u16, Option<Box<Endpoint>>) {
+        let redirect = self.redirect.as_ref().and_then(|redirect| redirect.front());
+        let redirect = redirect.map(|endpoint| Box::new(endpoint.clone()));
+        (u16::try_from(self.broker).unwrap_or(u16::MAX), redirect)
+    }
+
     /// Counts from 1 since the last stable connection.
     pub(super) fn attempt(&self) -> u32 {
         self.attempt

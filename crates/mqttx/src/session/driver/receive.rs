@@ -123,7 +123,7 @@ impl Driver {
     fn dispatch(&mut self, now: Instant, desk: &mut Desk, inbound: &[Inbound<'_>]) {
         let Phase::Open(link) = &self.phase else { return };
         let (shed, refusing) = (link.shedding, link.refused > 0);
-        if link.online_since.is_none() {
+        if link.online_since().is_none() {
             // They came in one piece with the CONNACK, whose event is handled after them.
             self.held.start(now.checked_add(self.shared.options.unrouted_hold));
         }

@@ -339,7 +339,9 @@ impl Committer {
         }
         self.group.finish(&self.catalog);
         self.put_group()?;
-        self.shared.counters.records.fetch_add(self.group.records, Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        counters.records.fetch_add(self.group.records, Ordering::Relaxed);
+        counters.group_records.record(self.group.records);
         let syncs_groups = self.syncs_groups();
         let now = Instant::now();
         let at_once = syncs_groups
@@ -385,7 +387,11 @@ impl Committer {
     fn write_patiently(&mut self, file: &dyn DiskFile, base: u64) -> Result<(), Error> {
         let mut patience = 50;
         loop {
-            match super::disk::write_all_at(file, &self.group.bytes, base) {
+            let written = super::disk::write_all_at(file, &self.group.bytes, base);
+            if written.is_err() {
+                self.shared.counters.errors.fetch_add(1, Ordering::Relaxed);
+            }
+            match written {
                 Ok(()) => return Ok(()),
                 Err(error) if super::disk::is_full(&error) => {
                     self.set_full(true);

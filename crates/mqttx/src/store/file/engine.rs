@@ -15,7 +15,8 @@ use super::log::LogShared;
 use super::recover::recover;
 use super::{FileStoreStats, Fsync};
 use crate::error::Error;
-use crate::store::{Opened, StoreNotice};
+use crate::metrics::Histogram;
+use crate::store::{Opened, StoreMetrics, StoreNotice};
 
 /// An open store. When the last handle goes, the store is closed.
 #[derive(Debug)]
@@ -110,8 +111,8 @@ pub(super) enum Request {
     Notice(Arc<LogShared>, StoreNotice),
 }
 
-/// What [`FileStoreStats`] is made of.
-#[derive(Debug, Default)]
+/// What [`FileStoreStats`] and [`StoreMetrics`] are made of.
+#[derive(Debug)]
 pub(super) struct Counters {
     pub(super) segments: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -120,6 +121,40 @@ pub(super) struct Counters {
     pub(super) synced_bytes: AtomicU64,
     pub(super) damaged_records: AtomicU64,
     pub(super) full: AtomicBool,
+    /// Writes and syncs that failed.
+    pub(super) errors: AtomicU64,
+    pub(super) sync_time: Histogram,
+    pub(super) group_records: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            segments: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            groups: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            synced_bytes: AtomicU64::new(0),
+            damaged_records: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+            errors: AtomicU64::new(0),
+            sync_time: Histogram::of_latency(),
+            group_records: Histogram::of_counts(),
+        }
+    }
+}
+
+impl Counters {
+    /// Forces a file to the disk, and says how long that took and whether it went wrong.
+    pub(super) fn timed_sync(&self, file: &dyn DiskFile) -> std::io::Result<()> {
+        let begun = Instant::now();
+        let result = file.sync();
+        self.sync_time.record_time(begun.elapsed());
+        if result.is_err() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
 }
 
 /// What has arrived.
@@ -197,6 +232,21 @@ impl Engine {
             damaged_records: get(&counters.damaged_records),
             full: counters.full.load(Ordering::Relaxed),
         }
+    }
+
+    pub(super) fn metrics(&self) -> StoreMetrics {
+        let (counters, stats) = (&self.shared.counters, self.stats());
+        let mut metrics = StoreMetrics::new("file");
+        metrics.available = !self.is_stopped();
+        metrics.full = stats.full;
+        metrics.bytes = stats.bytes;
+        metrics.records = stats.records;
+        metrics.written_bytes = stats.synced_bytes;
+        metrics.errors = counters.errors.load(Ordering::Relaxed);
+        metrics.damaged_records = stats.damaged_records;
+        metrics.sync_seconds = Some(counters.sync_time.snapshot());
+        metrics.group_records = Some(counters.group_records.snapshot());
+        metrics
     }
 }
 

@@ -114,7 +114,7 @@ impl Helper {
                 self.shared.request(Request::Removed { slot, done });
             }
             Work::Sync { file, active } => {
-                let result = file.sync();
+                let result = self.shared.counters.timed_sync(&*file);
                 self.shared.request(Request::Synced { result, active });
             }
             Work::Discard(name) => drop(self.disk.remove(&name)),

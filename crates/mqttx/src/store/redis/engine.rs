@@ -1,6 +1,7 @@
 //! The thread of a store, and who gets which request.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use super::opened::Parts;
 use super::settings::{OnStoreError, Settings};
 use super::worker::{Inbox, Worker};
 use crate::error::Error;
+use crate::metrics::Histogram;
+use crate::store::StoreMetrics;
 
 /// What all clones of a store, all its logs and its thread share.
 #[derive(Debug)]
@@ -23,6 +26,29 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Logs and openings that have something to do.
     busy: watch::Sender<usize>,
+    pub(super) counters: Counters,
+}
+
+/// What [`StoreMetrics`] is made of.
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(super) records: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) errors: AtomicU64,
+    pub(super) answer_time: Histogram,
+    pub(super) group_records: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            answer_time: Histogram::of_latency(),
+            group_records: Histogram::of_counts(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +95,8 @@ pub(super) struct Lease(Arc<Shared>);
 impl Lease {
     pub(super) fn new(settings: Settings) -> Self {
         let busy = watch::Sender::new(0);
-        Self(Arc::new(Shared { settings, state: Mutex::default(), busy }))
+        let counters = Counters::default();
+        Self(Arc::new(Shared { settings, state: Mutex::default(), busy, counters }))
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -132,6 +159,19 @@ impl Shared {
     /// The logs that are open.
     fn cells(&self) -> Vec<Arc<Cell>> {
         self.lock().cells.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(super) fn metrics(&self) -> StoreMetrics {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut metrics = StoreMetrics::new("redis");
+        metrics.available = self.trouble().is_none();
+        metrics.full = self.cells().iter().any(|cell| cell.lock().full);
+        metrics.records = get(&self.counters.records);
+        metrics.written_bytes = get(&self.counters.bytes);
+        metrics.errors = get(&self.counters.errors);
+        metrics.sync_seconds = Some(self.counters.answer_time.snapshot());
+        metrics.group_records = Some(self.counters.group_records.snapshot());
+        metrics
     }
 
     pub(super) fn trouble(&self) -> Option<Error> {

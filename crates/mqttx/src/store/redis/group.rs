@@ -55,6 +55,7 @@ impl Scripts {
 pub(super) struct Group {
     pipeline: Pipeline,
     bytes: usize,
+    records: u64,
     jobs: Vec<Job>,
     waits: bool,
 }
@@ -80,8 +81,13 @@ impl Group {
         scripts: &Scripts,
         mut requests: VecDeque<Request>,
     ) -> (Self, VecDeque<Request>) {
-        let mut group =
-            Self { pipeline: Pipeline::new(), bytes: 0, jobs: Vec::new(), waits: false };
+        let mut group = Self {
+            pipeline: Pipeline::new(),
+            bytes: 0,
+            records: 0,
+            jobs: Vec::new(),
+            waits: false,
+        };
         while group.bytes < GROUP_BYTES
             && let Some(request) = requests.pop_front()
         {
@@ -142,6 +148,7 @@ impl Group {
         // It must see everything that was submitted before it.
         let fetch = inner.fetch.filter(|_| sent == inner.batches.len());
         inner.sent = sent;
+        self.records += last - inner.confirmed;
         drop(inner);
         self.bytes += size + 500;
         for command in [Some(command), fetch.map(|wanted| fetch_command(scripts, &cell, wanted))]
@@ -163,6 +170,10 @@ impl Group {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records
     }
 
     /// Nothing of it is known to have happened.

@@ -74,7 +74,7 @@ use self::engine::Lease;
 use self::log::RedisLog;
 use self::settings::Settings;
 use super::inspect::Inspection;
-use super::{Closing, Opened, Opening, Store, StoreNotice};
+use super::{Closing, Opened, Opening, Store, StoreMetrics, StoreNotice};
 use crate::error::Error;
 use crate::options::{OnFull, Secret};
 
@@ -235,6 +235,10 @@ impl Store for RedisStore {
 
     fn on_full(&self) -> OnFull {
         self.lease.shared().settings.when_full
+    }
+
+    fn metrics(&self) -> StoreMetrics {
+        self.lease.shared().metrics()
     }
 
     fn trouble(&self) -> Option<Error> {

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -110,6 +111,7 @@ impl Worker {
         if group.is_empty() {
             return Ok(());
         }
+        let (records, bytes, begun) = (group.records(), group.bytes(), Instant::now());
         let answers = connection
             .send(group.pipeline(), group.bytes(), self.shared.settings.wait_time())
             .await;
@@ -117,6 +119,13 @@ impl Worker {
             Ok(answers) => answers,
             Err(fault) => return Err((fault, group.undo())),
         };
+        let counters = &self.shared.counters;
+        counters.answer_time.record_time(begun.elapsed());
+        if records > 0 {
+            counters.records.fetch_add(records, Ordering::Relaxed);
+            counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            counters.group_records.record(records);
+        }
         let host = connection.host.clone();
         if self.told {
             self.shared.set_trouble(None);
@@ -143,6 +152,7 @@ impl Worker {
 
     async fn on_fault(&mut self, fault: Fault) {
         self.connection = None;
+        self.shared.counters.errors.fetch_add(1, Ordering::Relaxed);
         match fault {
             Fault::Final(error) => self.fail(&error),
             Fault::Away(error) => {

@@ -75,7 +75,7 @@ pub(super) type SyncedLogs = Vec<(Arc<LogShared>, Lsn)>;
 pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Worker<SyncJob>> {
     Worker::start("mqttx-store-sync", move |work| {
         while let Ok(SyncJob { file, logs }) = work.recv() {
-            let result = file.sync();
+            let result = shared.counters.timed_sync(&*file);
             if result.is_ok() {
                 logs.iter().for_each(|(log, position)| log.progress(*position, *position));
             }
@@ -270,7 +270,7 @@ impl Committer {
         };
         let (file, used) = (Arc::clone(&segment.file), segment.used);
         self.unsynced.begins(Some(Instant::now()));
-        match file.sync() {
+        match self.shared.counters.timed_sync(&*file) {
             Ok(()) => {
                 self.synced(used);
                 Ok(())

@@ -1,0 +1,37 @@
+//! The paths.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use super::{Site, auth, config, events, forwarders, health, metrics, reply, sessions, stores};
+
+pub(super) fn router(site: Arc<Site>) -> Router {
+    let api = Router::new()
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{name}", get(sessions::one))
+        .route("/sessions/{name}/disconnect", post(sessions::disconnect))
+        .route("/sessions/{name}/reconnect", post(sessions::reconnect))
+        .route("/forwarders", get(forwarders::list))
+        .route("/forwarders/{name}", get(forwarders::one))
+        .route("/forwarders/{name}/pause", post(forwarders::pause))
+        .route("/forwarders/{name}/resume", post(forwarders::resume))
+        .route("/forwarders/{name}/drain", post(forwarders::drain))
+        .route("/stores", get(stores::list))
+        .route("/config", get(config::show))
+        .route("/events", get(events::stream));
+    Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
+        .nest("/api/v1", api)
+        .fallback(async || reply::error(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || {
+            reply::error(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+        })
+        .layer(from_fn_with_state(Arc::clone(&site), auth::check))
+        .with_state(site)
+}

@@ -1,0 +1,8 @@
+//! The daemon over HTTP, between brokers whose every byte the test decides.
+
+mod access;
+mod api;
+mod client;
+mod daemon;
+mod limits;
+mod scrape;
