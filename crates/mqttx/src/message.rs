@@ -62,6 +62,11 @@ impl Message {
         self.body.is_small()
     }
 
+    /// The bytes for which its memory has room once it is used again.
+    pub(crate) fn room(&self) -> usize {
+        self.body.room()
+    }
+
     /// Another handle to the same bytes, without the right to acknowledge.
     pub(crate) fn share(&self) -> Self {
         Self { body: self.body.clone(), acker: None }

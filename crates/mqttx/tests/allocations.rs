@@ -98,6 +98,7 @@ fn publishing_at_qos_2_allocates_nothing() {
 
 /// Counts the messages that a handler saw, and what was allocated from window to window.
 struct Meter {
+    payload: usize,
     received: AtomicU64,
     region: Mutex<Region<'static, System>>,
     /// The least of all windows.
@@ -106,8 +107,9 @@ struct Meter {
 }
 
 impl Meter {
-    fn new() -> Self {
+    fn new(payload: usize) -> Self {
         Self {
+            payload,
             received: AtomicU64::new(0),
             region: Mutex::new(Region::new(ALLOCATOR)),
             least: AtomicU64::new(u64::MAX),
@@ -116,7 +118,7 @@ impl Meter {
     }
 
     fn on_message(&self, payload: &[u8]) {
-        assert_eq!(payload.len(), 64);
+        assert_eq!(payload.len(), self.payload);
         let received = self.received.fetch_add(1, Ordering::Relaxed) + 1;
         if received.is_multiple_of(MESSAGES) {
             let mut region = self.region.lock().unwrap();
@@ -132,13 +134,18 @@ impl Meter {
 /// Allocations of steady receiving for [`MESSAGES`], with the route that `start` starts: the least of ten windows. In the others
 /// the machine may have had more to do than this, so that a backlog grew to a length that it did not have before.
 fn receiving(qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
+    receiving_payloads(64, qos, start)
+}
+
+/// [`receiving`], with payloads of that size.
+fn receiving_payloads(payload: usize, qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
     let _alone = alone();
     let flood =
-        Flood { topic: "bench/topic".to_owned(), payload: 64, qos, messages: ALL, window: 1000 };
+        Flood { topic: "bench/topic".to_owned(), payload, qos, messages: ALL, window: 1000 };
     let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let runtime = runtime();
     let (_manager, session) = runtime.block_on(connect(&peer));
-    let meter = Arc::new(Meter::new());
+    let meter = Arc::new(Meter::new(payload));
     runtime.block_on(async {
         let route = session.route("bench/#").qos(QoS::from_u8(qos).expect("a QoS"));
         start(route, Arc::clone(&meter));
@@ -256,4 +263,10 @@ fn forwarding_what_goes_at_once_costs_no_allocation() {
 #[test]
 fn forwarding_what_has_to_wait_costs_no_allocation() {
     assert_per_message(forwarding(1, 100), 0);
+}
+
+#[test]
+fn a_message_too_large_for_memory_that_is_used_again_costs_two_allocations() {
+    assert_per_message(receiving_payloads(1500, 1, inline), 0);
+    assert_per_message(receiving_payloads(1500, 1, callback), 2);
 }

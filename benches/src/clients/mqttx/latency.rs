@@ -24,7 +24,14 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
         Work::Latency(Noise::Adding) => drop(tokio::spawn(add(manager.clone(), Arc::clone(task)))),
         _ => {}
     }
-    let session = &sessions[sessions.len() / 2];
+    let session = sessions[sessions.len() / 2].clone();
+    let task = Arc::clone(task);
+    // Where an application publishes: in a task, not on the thread that waits for `main`.
+    tokio::spawn(async move { measure(&task, &session).await }).await.expect("no panic")?;
+    std::future::pending().await
+}
+
+async fn measure(task: &Task, session: &Session) -> Result<(), Error> {
     let mut ticks = tokio::time::interval(crate::workload::TICK);
     let mut times = Vec::new();
     for _ in 0..task.messages {
@@ -35,7 +42,7 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
     }
     task.latencies(times);
     task.done();
-    std::future::pending().await
+    Ok(())
 }
 
 /// What an exporter does for one scrape.

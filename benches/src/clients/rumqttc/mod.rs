@@ -35,7 +35,11 @@ fn run_with<A: Api>(task: Task) -> Result<(), String> {
             Work::Publish => publish::<A>(&task).await,
             Work::Receive => receive::<A>(&task).await,
             Work::Forward => forward::<A>(&task).await,
-            Work::Latency(_) => latency::<A>(&task).await,
+            Work::Latency(_) => {
+                // In a task, as an application would: the thread that waits here is none of the workers.
+                let publishing = async move { latency::<A>(&task).await };
+                tokio::spawn(publishing).await.map_err(|error| error.to_string())?
+            }
             Work::Idle => idle::<A>(&task).await,
             _ => Err("not its workload".to_owned()),
         }?;

@@ -93,6 +93,11 @@ impl Body {
         !self.0.small.is_empty()
     }
 
+    /// The bytes for which [`refill`](Self::refill) has room.
+    pub(super) fn room(&self) -> usize {
+        self.0.small.len()
+    }
+
     pub(super) fn meta(&self) -> &Meta {
         &self.0.meta
     }

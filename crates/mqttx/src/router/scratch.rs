@@ -140,6 +140,8 @@ pub(super) struct Outbox {
     lots: Vec<Lot>,
     /// Messages whose memory serves the next ones.
     spare: Vec<Message>,
+    /// The room in them.
+    spare_bytes: usize,
     /// How many of them nobody needed since the last look.
     unneeded: usize,
 }
@@ -156,8 +158,11 @@ const LOTS: usize = 8;
 /// Messages of a route that are collected before it gets them: its consumer works while more are read.
 const LOT: usize = 64;
 
-/// Messages whose memory a thread, or a busy route, keeps: more than one read brings. Each has at most 1 KiB.
-pub(super) const SPARE: usize = 2048;
+/// Messages whose memory a thread, or a busy route, keeps; each has room for at most 1 KiB.
+pub(super) const SPARE: usize = 4096;
+
+/// The room in those that a thread keeps, in bytes.
+const SPARE_BYTES: usize = 1 << 20;
 
 impl Outbox {
     /// A message in the memory of an old one.
@@ -169,9 +174,24 @@ impl Outbox {
     }
 
     fn take_spare(&mut self) -> Option<Message> {
-        let spare = self.spare.pop();
+        let spare = self.spare.pop()?;
+        self.spare_bytes -= spare.room();
         self.unneeded = self.unneeded.min(self.spare.len());
-        spare
+        Some(spare)
+    }
+
+    /// Messages beyond the first `known` came back.
+    fn count_spare(&mut self, known: usize) {
+        let Self { spare, spare_bytes, .. } = self;
+        let mut fits = known;
+        for message in spare.iter().skip(known) {
+            if *spare_bytes + message.room() > SPARE_BYTES {
+                break;
+            }
+            *spare_bytes += message.room();
+            fits += 1;
+        }
+        spare.truncate(fits);
     }
 
     pub(super) fn push(
@@ -188,7 +208,9 @@ impl Outbox {
         if let Some(lot) = self.lots.get_mut(index) {
             lot.items.push(item);
             if lot.items.len() >= LOT {
+                let known = self.spare.len();
                 target.enqueue_all(&mut lot.items, source, &mut self.spare);
+                self.count_spare(known);
             }
         }
     }
@@ -215,7 +237,8 @@ impl Outbox {
     }
 
     fn shrink(&mut self) {
-        self.spare.drain(..self.unneeded.min(self.spare.len()));
+        let unneeded = self.unneeded.min(self.spare.len());
+        self.spare_bytes -= self.spare.drain(..unneeded).map(|spare| spare.room()).sum::<usize>();
         self.unneeded = self.spare.len();
         if self.spare.is_empty() {
             self.spare = Vec::new();
@@ -223,6 +246,7 @@ impl Outbox {
     }
 
     fn flush(&mut self, source: &Arc<dyn MessageSource>) {
+        let known = self.spare.len();
         for lot in &mut self.lots {
             if let Some(target) = lot.target.take()
                 && !lot.items.is_empty()
@@ -230,6 +254,7 @@ impl Outbox {
                 target.enqueue_all(&mut lot.items, source, &mut self.spare);
             }
         }
+        self.count_spare(known);
     }
 }
 
@@ -242,7 +267,8 @@ mod tests {
     use super::*;
     use crate::router::{InboundMeta, Origin};
 
-    fn messages(count: usize) -> impl Iterator<Item = Message> {
+    fn messages(payload: usize, count: usize) -> impl Iterator<Item = Message> {
+        let payload = vec![b'x'; payload];
         let publish = Publish {
             dup: false,
             qos: QoS::AtMostOnce,
@@ -250,30 +276,51 @@ mod tests {
             topic: "t",
             packet_id: None,
             properties: PropertiesRef::EMPTY,
-            payload: b"x",
+            payload: &payload,
         };
         let now = Instant::now();
         let inbound =
             InboundMeta { ticket: None, received_at: now, flow_controlled: false, shed: false };
         let origin = Arc::new(Origin::new("s".into(), now));
-        (0..count).map(move |_| Message::new(&publish, &inbound, &origin))
+        let all: Vec<_> = (0..count).map(|_| Message::new(&publish, &inbound, &origin)).collect();
+        all.into_iter()
+    }
+
+    /// As if routes had handled so many messages.
+    fn come_back(outbox: &mut Outbox, payload: usize, count: usize) {
+        let known = outbox.spare.len();
+        outbox.spare.extend(messages(payload, count));
+        outbox.count_spare(known);
     }
 
     #[test]
     fn memory_that_nobody_needs_is_given_back() {
-        let mut outbox = Outbox { spare: messages(100).collect(), ..Outbox::default() };
+        let mut outbox = Outbox::default();
+        come_back(&mut outbox, 1, 100);
         outbox.shrink();
         assert_eq!(outbox.spare.len(), 100, "nobody knows yet what is needed");
         // A busy time: up to forty at once.
         for _ in 0..40 {
             outbox.take_spare().expect("one of a hundred");
         }
-        outbox.spare.extend(messages(40));
+        come_back(&mut outbox, 1, 40);
         outbox.shrink();
         assert_eq!(outbox.spare.len(), 40);
         // A quiet one.
         outbox.shrink();
-        assert_eq!(outbox.spare.capacity(), 0);
+        assert_eq!((outbox.spare.capacity(), outbox.spare_bytes), (0, 0));
         assert!(outbox.take_spare().is_none());
+    }
+
+    #[test]
+    fn a_thread_keeps_one_mebibyte_and_no_more() {
+        let mut outbox = Outbox::default();
+        come_back(&mut outbox, 1000, 1500);
+        assert_eq!((outbox.spare.len(), outbox.spare_bytes), (1024, SPARE_BYTES));
+        come_back(&mut outbox, 1, 10);
+        assert_eq!(outbox.spare.len(), 1024);
+        outbox.take_spare().expect("one of many");
+        come_back(&mut outbox, 1, 100);
+        assert_eq!((outbox.spare.len(), outbox.spare_bytes), (1023 + 16, SPARE_BYTES));
     }
 }
