@@ -138,7 +138,7 @@ impl Client {
                 });
             }
             EventKind::SessionReconnecting { delay, .. } => self.say_reconnecting(*delay),
-            EventKind::SessionRedirected { server_reference } => {
+            EventKind::SessionRedirected { server_reference, .. } => {
                 warn(format_args!("warning: the server sends us to {server_reference}"));
             }
             EventKind::MessageDropped { reason, count, topic, .. } => {

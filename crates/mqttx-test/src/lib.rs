@@ -9,6 +9,7 @@
 //! | [`WebSocketFront`], [`UnixFront`] | another way to one of these peers |
 //! | [`HttpProxy`], [`SocksProxy`] | proxies, which tell what they were asked for |
 //! | [`Cutter`] | a connection that ends after any byte |
+//! | [`ScramServer`] | the server's part of SCRAM-SHA-256, for a scripted broker |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
 mod front;
@@ -18,6 +19,7 @@ mod load;
 mod mosquitto;
 mod notation;
 mod redis;
+mod scram;
 mod scripted;
 mod temp_dir;
 mod wire;
@@ -29,5 +31,6 @@ pub use load::{Counters, Flood, LoadOptions, LoadPeer};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
 pub use notation::{hex, shown};
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
+pub use scram::{ScramServer, authentication_data};
 pub use scripted::{Peer, ScriptedBroker};
 pub use temp_dir::TempDir;

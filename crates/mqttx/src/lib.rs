@@ -24,6 +24,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod auth;
 mod error;
 mod event;
 mod forward;
@@ -56,8 +57,8 @@ pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, Publish};
 pub use metrics::{DropReason, Dropped, ManagerMetrics, SessionMetrics};
 pub use options::{
-    Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, SessionBuilder,
-    SessionOptions, TcpOptions, WebSocketOptions, Will, WireLog, human,
+    Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Reaction, Reactions, Secret,
+    SessionBuilder, SessionOptions, TcpOptions, WebSocketOptions, Will, WireLog, human,
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Accepting, Delivery, Published, Requester, Session, SessionStatus};

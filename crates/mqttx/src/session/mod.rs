@@ -14,6 +14,7 @@ mod interest;
 mod offer;
 mod publish;
 mod refusal;
+mod renewal;
 mod request;
 mod room;
 mod shared;

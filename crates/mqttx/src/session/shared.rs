@@ -18,6 +18,7 @@ use super::acked::Acked;
 use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
+use super::renewal::Renewal;
 use super::room::Room;
 use super::sinks::{SinkId, Sinks};
 use super::status::SessionStatus;
@@ -72,6 +73,9 @@ pub(crate) struct State {
     pub(crate) wish: Wish,
     /// The driver looks at `wish` at its next turn.
     pub(crate) wish_changed: bool,
+    /// Somebody asked for another authentication since the driver looked.
+    pub(crate) renewal_wanted: bool,
+    pub(crate) renewal: Option<Box<Renewal>>,
     /// Routes were added since the driver looked.
     pub(crate) routes_added: bool,
     /// Somebody waits in `flush`.
@@ -133,6 +137,8 @@ impl Shared {
             last_error: None,
             wish,
             wish_changed: true,
+            renewal_wanted: false,
+            renewal: None,
             routes_added: false,
             drain_watchers: 0,
             closed: false,
@@ -242,6 +248,7 @@ impl State {
         self.asleep.as_ref()?;
         let needed = self.wish_changed
             || self.routes_added
+            || self.renewal_wanted
             || (self.core.has_transmit() && !self.socket_full)
             || ((self.core.has_records() || self.storage.hurries())
                 && matches!(self.storage.condition, Condition::Open))

@@ -160,6 +160,27 @@ impl Endpoint {
         if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// Where a server at this address sends its client: a `host` or `host:port` is reached as this one is, and with its user. `None`:
+    /// it is no address, or a way that is less safe than this one.
+    pub(crate) fn refer(&self, reference: &str) -> Option<Self> {
+        let other: Self = match reference.split_once("://") {
+            Some(_) => reference.parse().ok()?,
+            None if self.host.is_empty() => reference.parse().ok()?,
+            None => format!("{}://{reference}", self.scheme.name()).parse().ok()?,
+        };
+        if self.scheme.is_encrypted() && !other.scheme.is_encrypted() {
+            return None;
+        }
+        let (username, password) = match other.username {
+            Some(_) => (other.username, other.password),
+            None => (self.username.clone(), self.password.clone()),
+        };
+        // A reference without a scheme cannot name the path of a WebSocket: it is the same one.
+        let same_path = self.scheme.is_websocket() && !reference.contains("://");
+        let path = if same_path { self.path.clone() } else { other.path };
+        Some(Self { username, password, path, ..other })
+    }
+
     /// A number that tells this broker from others, the same in every process: FNV-1a of host, port and
     /// the path of HTTP, or of the socket's path.
     pub(crate) fn id(&self) -> u64 {
