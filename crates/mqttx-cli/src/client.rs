@@ -262,12 +262,7 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
     if let Some(timeout) = connection.timeout {
         builder = builder.connect_timeout(timeout);
     }
-    if let Some(name) = &connection.username {
-        builder = builder.username(name.clone());
-    }
-    if let Some(password) = &connection.password {
-        builder = builder.password(password.clone());
-    }
+    builder = connection.identity.apply(builder);
     if let Some(will) = &connection.will {
         builder = builder.will(will_of(will, connection.properties.will.as_ref()));
     }
