@@ -75,4 +75,7 @@ pub use transport::{
 mod guides {
     #[doc = include_str!("../../../docs/from-go.md")]
     struct FromGo;
+
+    #[doc = include_str!("../../../docs/authentication.md")]
+    struct Authentication;
 }
