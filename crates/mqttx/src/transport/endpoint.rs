@@ -565,4 +565,33 @@ mod tests {
         assert_ne!(parse("ws://h/a").id(), parse("ws://h/b").id());
         assert_eq!(parse("ws://h/a?token=1").id(), parse("ws://h/a?token=2").id());
     }
+
+    #[test]
+    fn a_reference_is_reached_as_the_server_that_gave_it_and_with_its_user() {
+        let here: Endpoint = "mqtt://us:pa@here:1884/topic".parse().expect("valid");
+        let shown = |endpoint: &Endpoint| {
+            let password = endpoint.password().map(|secret| secret.expose().to_vec());
+            (endpoint.to_string(), endpoint.username().map(str::to_owned), password)
+        };
+        for (reference, address, user, password) in [
+            ("there", "mqtt://there:1883", "us", "pa"),
+            ("[::1]:1885", "mqtt://[::1]:1885", "us", "pa"),
+            ("tcp://there", "mqtt://there:1883", "us", "pa"),
+            ("you:your@there", "mqtt://there:1883", "you", "your"),
+        ] {
+            let found = here.refer(reference).expect(reference);
+            let expected = (address.to_owned(), Some(user.to_owned()), Some(password.into()));
+            assert_eq!(shown(&found), expected);
+            assert_eq!(found.topic(), None);
+        }
+        for reference in ["", "a:b:c", "http://there", "there:0"] {
+            assert_eq!(here.refer(reference), None, "{reference}");
+        }
+        let socket: Endpoint = "unix:///run/broker".parse().expect("valid");
+        let found = socket.refer("there:1884").expect("an address");
+        assert_eq!((found.scheme(), found.port()), (Scheme::Tcp, 1884));
+        let socket: Endpoint = "ws://h/path?key=1".parse().expect("valid");
+        let found = socket.refer("there:81").expect("an address");
+        assert_eq!((found.scheme(), found.resource()), (Scheme::Ws, socket.resource()));
+    }
 }
