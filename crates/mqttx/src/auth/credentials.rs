@@ -143,3 +143,26 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_loses_one_newline_and_has_a_bound() {
+        let directory = mqttx_test::TempDir::new("credentials");
+        let path = directory.path().join("secret");
+        let read = |content: &[u8]| {
+            std::fs::write(&path, content).expect("a file");
+            read_secret(&path).map(|secret| secret.expose().to_vec())
+        };
+        for (content, expected) in
+            [("geheim\n\n", "geheim\n"), ("geheim\r\n", "geheim"), ("\n", ""), ("", "")]
+        {
+            assert_eq!(read(content.as_bytes()).expect("readable"), expected.as_bytes());
+        }
+        assert_eq!(read(&[b'x'; 65_535]).expect("readable").len(), 65_535);
+        let error = read(&[b'x'; 65_538]).expect_err("too long");
+        assert!(error.to_string().contains("65535"), "{error}");
+    }
+}

@@ -24,6 +24,8 @@ mod storage;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_auth;
 
 pub use delivery::{Delivery, Published};
 pub use publish::Accepting;

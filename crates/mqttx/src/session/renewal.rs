@@ -65,9 +65,10 @@ impl State {
         renewal.failure = failure;
     }
 
-    /// The connection is gone: nobody waits for an authentication on it. `true` if somebody did.
-    pub(crate) fn abandon_renewal(&mut self) -> bool {
-        let wanted = std::mem::take(&mut self.renewal_wanted);
+    /// The connection is gone: nobody waits for an authentication on it, of which another one may be `wanted`. `true` if somebody
+    /// did.
+    pub(crate) fn abandon_renewal(&mut self, wanted: bool) -> bool {
+        let wanted = std::mem::take(&mut self.renewal_wanted) || wanted;
         let Some(renewal) = &mut self.renewal else { return false };
         if !wanted && renewal.ended == renewal.begun {
             return false;

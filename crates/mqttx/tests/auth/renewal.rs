@@ -1,11 +1,8 @@
 //! Authentication again, on a connection that is in use.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mqttx::auth::{Attempt, AuthFuture, Credentials, CredentialsProvider, OauthBearer};
-use mqttx::{Error, ErrorKind, EventKind, QoS, ReasonCode, Session, SessionManager};
+use mqttx::{ErrorKind, EventKind, QoS, ReasonCode, Session, SessionManager};
 use mqttx_test::{Peer, ScriptedBroker};
 
 use super::steps::Echo;
@@ -107,50 +104,4 @@ async fn an_authenticator_that_fails_on_the_way_closes_the_connection() {
     let (again, ()) = tokio::join!(session.reauthenticate(), server);
     assert_eq!(again.expect_err("it failed").kind(), ErrorKind::Authentication);
     let _next = broker.accept().await;
-}
-
-/// Tokens that are valid for a second; the second cannot be had.
-#[derive(Clone, Default)]
-struct Tokens(Arc<AtomicUsize>);
-
-impl CredentialsProvider for Tokens {
-    fn credentials<'a>(&'a self, _: &'a Attempt) -> AuthFuture<'a, Credentials> {
-        Box::pin(async {
-            match self.0.fetch_add(1, Ordering::SeqCst) {
-                1 => Err(Error::authentication("the vault is closed")),
-                n => {
-                    let token = Credentials::token(format!("token{n}"));
-                    Ok(token.valid_for(Duration::from_millis(if n == 0 { 1 } else { 3_600_000 })))
-                }
-            }
-        })
-    }
-}
-
-#[tokio::test]
-async fn a_token_is_renewed_before_its_end_and_a_vault_that_is_closed_costs_nothing() {
-    let broker = ScriptedBroker::start().await;
-    let tokens = Tokens::default();
-    let (manager, session) = add(options(&broker).authenticator(OauthBearer::new(tokens.clone())));
-    let mut events = manager.events();
-    let (mut peer, connect) = broker.accept_and_answer("20 { 00 00 { 15 <OAUTHBEARER> } }").await;
-    assert!(connect.windows(6).any(|part| part == b"token0"));
-    session.wait_ready(SOON).await.expect("ready");
-    let auth = peer.expect_type(0xf0).await;
-    assert_eq!(auth[2], 0x19);
-    assert!(auth.windows(6).any(|part| part == b"token2"), "the second could not be had");
-    peer.send("f0 { 00 { 15 <OAUTHBEARER> } }").await;
-    let mut failed = 0;
-    loop {
-        match &events.next().await.expect("an event").kind {
-            EventKind::SessionReauthenticationFailed { error } => {
-                assert_eq!(error.message(), "the vault is closed");
-                failed += 1;
-            }
-            EventKind::SessionReauthenticated => break,
-            EventKind::SessionDisconnected { .. } => panic!("the connection was lost"),
-            _ => {}
-        }
-    }
-    assert_eq!((failed, tokens.0.load(Ordering::SeqCst)), (1, 3));
 }

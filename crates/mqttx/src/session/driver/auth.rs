@@ -74,9 +74,9 @@ impl Auth {
         self.renew_at.filter(|_| matches!(self.work, Work::Idle))
     }
 
-    /// Why it ended the connection.
-    pub(super) fn into_failure(self) -> Option<Error> {
-        self.failure
+    /// The connection is over: why, if it was for this, and whether another authentication was wanted on it.
+    pub(super) fn end(self) -> (Option<Error>, bool) {
+        (self.failure, self.wanted)
     }
 
     /// After four fifths of the time that the credentials are valid.

@@ -217,7 +217,7 @@ impl Driver {
         let lasted = link.online_since.map(|since| now.saturating_duration_since(since));
         let stable =
             lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after);
-        let failure = link.auth.take().and_then(|auth| auth.into_failure());
+        let (failure, renewal) = link.auth.take().map_or((None, false), |auth| auth.end());
         drop(link);
         self.shared.router.link_lost(&self.source);
         let freed = self.held.link_lost();
@@ -241,7 +241,7 @@ impl Driver {
         let error = error.map(|error| self.located(error));
         let asked = !matches!(wish, Wish::Idle | Wish::Connected);
         self.report_end(error.as_ref().filter(|_| !asked));
-        if self.shared.lock().abandon_renewal() {
+        if self.shared.lock().abandon_renewal(renewal) {
             self.shared.changed.notify_waiters();
         }
         if stable {
