@@ -138,7 +138,7 @@ impl Client {
                 });
             }
             EventKind::SessionReconnecting { delay, .. } => self.say_reconnecting(*delay),
-            EventKind::SessionRedirected { server_reference } => {
+            EventKind::SessionRedirected { server_reference, .. } => {
                 warn(format_args!("warning: the server sends us to {server_reference}"));
             }
             EventKind::TlsUnverified { broker } => {
@@ -271,12 +271,7 @@ pub(crate) fn builder(connection: &Connection, name: impl Into<String>) -> Sessi
     if let Some(tls) = &connection.tls {
         builder = builder.tls(tls.clone());
     }
-    if let Some(name) = &connection.username {
-        builder = builder.username(name.clone());
-    }
-    if let Some(password) = &connection.password {
-        builder = builder.password(password.clone());
-    }
+    builder = connection.identity.apply(builder);
     if let Some(will) = &connection.will {
         builder = builder.will(will_of(will, connection.properties.will.as_ref()));
     }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use mqttx::auth::{Credentials, Scram};
 use mqttx::{
     Backoff, ForwarderBuilder, ForwarderManager, MessageStream, Publish, QoS, ReasonCode, Session,
     SessionBuilder, SessionManager, SessionOptions, SessionStatus, Version,
@@ -226,4 +227,37 @@ async fn a_forwarder_loses_nothing_when_its_target_stops_and_returns() {
     assert_eq!(forwarder.stop(PATIENCE).await, 0);
     let metrics = forwarder.metrics();
     assert_eq!((metrics.dropped, metrics.received), (0, metrics.forwarded));
+}
+
+#[tokio::test]
+async fn scram_is_understood_also_a_second_time_on_one_connection() {
+    let broker = InProcessBroker::start_with_scram("user", "pencil").await;
+    let manager = SessionManager::new();
+    let scram = Scram::sha256(Credentials::new("user", "pencil"));
+    let options = options("scram", &broker.url(), Version::V5).client_id("scram");
+    let session = add(&manager, options.authenticator(scram));
+    let mut messages = session.route("t").qos(QoS::AtLeastOnce).listen().unwrap();
+    session.wait_ready(PATIENCE).await.unwrap();
+    session.publish("t", "one", QoS::AtLeastOnce, false).await.unwrap();
+    assert_eq!(text(&mut messages).await, "one");
+    timeout(PATIENCE, session.reauthenticate()).await.unwrap().unwrap();
+    session.publish("t", "two", QoS::AtLeastOnce, false).await.unwrap();
+    assert_eq!(text(&mut messages).await, "two");
+    session.reconnect();
+    until(&manager, || session.metrics().reconnects == 1).await;
+    session.wait_ready(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn scram_with_another_password_or_user_is_refused() {
+    let broker = InProcessBroker::start_with_scram("user", "pencil").await;
+    for (user, password) in [("user", "pen"), ("nobody", "pencil")] {
+        let manager = SessionManager::new();
+        let scram = Scram::sha256(Credentials::new(user, password));
+        let options = options("scram", &broker.url(), Version::V5).client_id(user);
+        let session = add(&manager, options.authenticator(scram));
+        let error = session.wait_connected(PATIENCE).await.unwrap_err();
+        assert_eq!(error.reason_code(), Some(ReasonCode::NOT_AUTHORIZED), "{error}");
+        assert_eq!(session.status(), SessionStatus::Failed);
+    }
 }

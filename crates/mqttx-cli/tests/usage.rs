@@ -46,8 +46,7 @@ fn commands_and_flags_must_exist() {
 }
 
 #[test]
-fn what_later_versions_bring_is_not_known_yet() {
-    wrong_everywhere(&["--auth-method", "x"], "--auth-method");
+fn addresses_of_other_kinds_have_rules_of_their_own() {
     wrong_everywhere(&["-L", "ws://h/a b"], "percent-encoded");
     wrong_everywhere(&["-L", "unix:///s", "-h", "localhost"], "neither a host nor a port");
 }
@@ -176,6 +175,45 @@ fn version_3_1_1_has_no_properties_and_needs_user_and_id() {
         wrong(&[&["sub", "-t", "t", "-V", "311"], flag].concat(), "MQTT 5");
     }
     wrong_everywhere(&["--store", "memory"], "-i");
+}
+
+#[test]
+fn methods_of_authentication_take_what_belongs_to_them() {
+    let token = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (args, part) in [
+        (
+            &["--auth-method", "KERBEROS", "-u", "u", "-P", "p"][..],
+            "SCRAM-SHA-256, SCRAM-SHA-512, PLAIN, OAUTHBEARER",
+        ),
+        (&["--auth-method", "PLAIN"], "give -u and -P"),
+        (&["--auth-method", "SCRAM-SHA-256", "-u", "u"], "give -u and -P"),
+        (&["--auth-method", "SCRAM-SHA-512", "-P", "p"], "give -u and -P"),
+        (&["--auth-method", "OAUTHBEARER"], "--token-file"),
+        (&["--auth-method", "OAUTHBEARER", "-P", "p"], "--token-file"),
+        (&["--auth-method", "OAUTHBEARER", "--token-file", token, "-P", "p"], "no password"),
+        (&["--auth-method", "PLAIN", "-u", "u", "--token-file", token], "OAUTHBEARER"),
+        (&["--token-file", token], "--auth-method OAUTHBEARER"),
+        (&["--auth-method", "PLAIN", "-u", "u", "-P", "p", "-V", "311"], "MQTT 5"),
+        (
+            &[
+                "--auth-method",
+                "PLAIN",
+                "-u",
+                "u",
+                "-P",
+                "p",
+                "-D",
+                "connect",
+                "authentication-method",
+                "X",
+            ],
+            "give one",
+        ),
+    ] {
+        wrong_everywhere(args, part);
+    }
+    let missing = ["--auth-method", "OAUTHBEARER", "--token-file", "/nowhere/token"];
+    refused(&[&["sub", "-t", "t"], &missing[..]].concat(), 1, "/nowhere/token");
 }
 
 #[test]

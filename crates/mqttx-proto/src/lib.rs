@@ -2,6 +2,7 @@
 
 mod error;
 mod filter_tree;
+mod hidden;
 pub mod packet;
 mod property;
 mod reason;
@@ -14,6 +15,7 @@ mod write_queue;
 
 pub use error::{DecodeError, EncodeError, PropertyError, TopicError};
 pub use filter_tree::FilterTree;
+pub use hidden::Hidden;
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Frame, FrameStatus, Packet, PacketType, Publish,
     PublishLayout, RetainHandling, SubAck, Subscribe, SubscribeFilter, SubscribeFilters,
@@ -26,11 +28,11 @@ pub use property::{
 };
 pub use reason::ReasonCode;
 pub use session::{
-    Accepted, AckTicket, Clock, CloseCause, Completion, Config, Connected, DropReason, Event,
-    FetchRequest, Inbound, Limits, Lsn, NO_TOKEN, OutboxLimits, OutboxStatus, Outcome, Outgoing,
-    Payload, Phase, Priority, PublishError, Record, RecordBatch, RecordError, Records, Refusal,
-    SendTotals, Sequence, Session, StoredLane, StoredMessage, SubscribeError, Subscription, Token,
-    WillMessage,
+    Accepted, AckTicket, AuthenticateError, Authentication, Clock, CloseCause, Completion, Config,
+    Connected, DropReason, Event, FetchRequest, Inbound, Limits, Lsn, NO_TOKEN, OutboxLimits,
+    OutboxStatus, Outcome, Outgoing, Payload, Phase, Priority, PublishError, Record, RecordBatch,
+    RecordError, Records, Refusal, SendTotals, Sequence, Session, StoredLane, StoredMessage,
+    SubscribeError, Subscription, Token, WillMessage,
 };
 pub use topic::{
     Filter, SharedFilter, Topic, captures, has_wildcard, matches, split_shared, validate_filter,

@@ -78,7 +78,7 @@ macro_rules! properties {
         }
 
         /// One property with its value.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Property<$a> {
             $(
@@ -93,6 +93,14 @@ macro_rules! properties {
             pub const fn id(self) -> PropertyId {
                 match self {
                     $(Self::$Id(..) => PropertyId::$Id,)*
+                }
+            }
+
+            fn show(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$Id($($field),+) => {
+                        f.debug_tuple(stringify!($Id))$(.field(&$field))+.finish()
+                    })*
                 }
             }
 
@@ -240,6 +248,16 @@ impl PropertyId {
 impl fmt::Display for PropertyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// Without authentication data, which may be a password.
+impl fmt::Debug for Property<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AuthenticationData(_) => f.write_str("AuthenticationData(***)"),
+            shown => shown.show(f),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bytes on their way to the socket: one contiguous buffer, with large payloads by reference in between.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ pub(crate) const BY_REFERENCE: usize = 4096;
 const KEEP_CAPACITY: usize = 256 * 1024;
 
 /// What the core has encoded for the current connection and the driver has not taken yet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct WriteQueue {
     bytes: Vec<u8>,
     payloads: Payloads,
@@ -23,7 +24,7 @@ pub(crate) struct WriteQueue {
 
 /// Payloads, each before the byte at that position of the contiguous part. There are none in most sessions.
 #[expect(clippy::box_collection, reason = "one word while it is empty")]
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Payloads(Option<Box<VecDeque<(usize, Bytes)>>>);
 
 impl Payloads {
@@ -80,13 +81,27 @@ impl WriteQueue {
 /// Bytes that the driver owns and writes: filled by [`Session::poll_transmit`](crate::Session::poll_transmit).
 ///
 /// One value is kept per connection and reused, so that steady traffic allocates nothing.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Transmit {
     bytes: Vec<u8>,
     position: usize,
     payloads: Payloads,
     payload_position: usize,
     remaining: usize,
+}
+
+/// Without the bytes: a password may be among them.
+impl fmt::Debug for WriteQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteQueue").field("len", &self.len()).finish()
+    }
+}
+
+/// Without the bytes: a password may be among them.
+impl fmt::Debug for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transmit").field("remaining", &self.remaining).finish()
+    }
 }
 
 impl Transmit {

@@ -1,6 +1,7 @@
 //! The broker of the `mqtt5` crate in this process: an oracle that needs nothing installed.
 
-use mqtt5::broker::config::{BrokerConfig, StorageBackend, StorageConfig};
+use mqtt5::broker::auth_mechanisms::scram::generate_scram_credential_line_with_iterations;
+use mqtt5::broker::config::{AuthConfig, BrokerConfig, StorageBackend, StorageConfig};
 use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::task::JoinHandle;
@@ -28,7 +29,25 @@ impl InProcessBroker {
     /// # Panics
     /// When the address is taken.
     pub async fn start_at(address: SocketAddr) -> Self {
-        let mut broker = MqttBroker::with_config(unlimited(address)).await.expect("broker starts");
+        Self::start_as(unlimited(address)).await
+    }
+
+    /// Starts with one user, who authenticates with SCRAM-SHA-256; nobody else may connect.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start_with_scram(user: &str, password: &str) -> Self {
+        let directory = crate::TempDir::new("scram");
+        let path = directory.path().join("users");
+        let line = generate_scram_credential_line_with_iterations(user, password, 10_000);
+        std::fs::write(&path, line.expect("random numbers")).expect("a file");
+        let config = unlimited(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let auth = AuthConfig::new().with_scram_file(path).with_allow_anonymous(false);
+        Self::start_as(config.with_auth(auth)).await
+    }
+
+    async fn start_as(config: BrokerConfig) -> Self {
+        let mut broker = MqttBroker::with_config(config).await.expect("broker starts");
         let address = broker.local_addr().expect("broker listens");
         let shutdown = broker.shutdown_handle();
         let mut ready = broker.ready_receiver();

@@ -11,6 +11,7 @@
 //! | [`Cutter`] | a connection that ends after any byte |
 //! | [`TlsFront`] | TLS in front of any of these, with certificates of a [`Pki`] |
 //! | [`Exposition`] | what a scraper reads, strictly |
+//! | [`ScramServer`] | the server's part of SCRAM-SHA-256, for a scripted broker |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
 mod exposition;
@@ -22,6 +23,7 @@ mod mosquitto;
 mod notation;
 mod pki;
 mod redis;
+mod scram;
 mod scripted;
 mod temp_dir;
 mod tls_front;
@@ -36,6 +38,7 @@ pub use mosquitto::{Mosquitto, MosquittoBuilder};
 pub use notation::{hex, shown};
 pub use pki::{Identity, Pki};
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
+pub use scram::{ScramServer, authentication_data};
 pub use scripted::{Peer, ScriptedBroker};
 pub use temp_dir::TempDir;
 pub use tls_front::{Handshake, TlsFront, TlsFrontBuilder};

@@ -24,6 +24,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod auth;
 mod error;
 mod event;
 mod forward;
@@ -60,9 +61,9 @@ pub use metrics::{
     SessionMetrics, SessionSample, StoreSample, TextFormat,
 };
 pub use options::{
-    Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, SessionBuilder,
-    SessionOptions, TcpOptions, TlsOptions, TlsSource, TlsVersion, WebSocketOptions, Will, WireLog,
-    human,
+    Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Reaction, Reactions, Secret,
+    SessionBuilder, SessionOptions, TcpOptions, TlsOptions, TlsSource, TlsVersion,
+    WebSocketOptions, Will, WireLog, human,
 };
 pub use router::{MessageStream, Overflow, Route, RouteBuilder, RouteOptions, RouteStats};
 pub use session::{Accepting, Delivery, Published, Requester, Session, SessionStatus};
@@ -79,4 +80,7 @@ pub use transport::{
 mod guides {
     #[doc = include_str!("../../../docs/from-go.md")]
     struct FromGo;
+
+    #[doc = include_str!("../../../docs/authentication.md")]
+    struct Authentication;
 }

@@ -12,7 +12,7 @@ struct Layer {
     why: &'static str,
 }
 
-const LAYERS: [Layer; 8] = [
+const LAYERS: [Layer; 9] = [
     Layer {
         within: "crates/mqttx-proto/src/",
         except: &[],
@@ -41,6 +41,12 @@ const LAYERS: [Layer; 8] = [
         ],
         forbidden: &["Version::V5", "Version::V311"],
         why: "only packets, reason codes and the handshake look at the version; the rest asks Limits",
+    },
+    Layer {
+        within: "crates/mqttx/src/auth/",
+        except: &[],
+        forbidden: &["crate::session", "crate::transport"],
+        why: "authentication knows no session and no connection",
     },
     Layer {
         within: "crates/mqttx/src/router/",

@@ -98,7 +98,7 @@ fn walk(part: &Part<'_>, path: &str) -> (Range<usize>, bool) {
     (place, true)
 }
 
-/// Takes out what an error points at and returns its key.
+/// Takes out what an error points at and returns the keys that lead to it.
 fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
     let hit = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
     if let Some(key) = hit.map(|(key, _)| key.get_ref().to_string()) {
@@ -106,31 +106,31 @@ fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
         return Some(key);
     }
     for (key, value) in table.iter_mut() {
-        if remove_inside(value, span) {
-            return Some(key.get_ref().to_string());
+        if let Some(inside) = remove_inside(value, span) {
+            return Some(format!("{}.{inside}", key.get_ref()));
         }
     }
     None
 }
 
-fn remove_inside(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+fn remove_inside(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> Option<String> {
     match value.get_mut() {
-        DeValue::Table(table) => remove(table, span).is_some(),
+        DeValue::Table(table) => remove(table, span),
         DeValue::Array(array) => {
             let hit = array.iter().position(|element| element.span() == *span);
             if let Some(index) = hit {
                 let others = array.iter().enumerate().filter(|(n, _)| *n != index);
                 *array = others.map(|(_, element)| element.clone()).collect();
-                return true;
+                return Some(String::new());
             }
-            array.iter_mut().any(|element| remove_inside(element, span))
+            array.iter_mut().find_map(|element| remove_inside(element, span))
         }
-        _ => false,
+        _ => None,
     }
 }
 
-fn is_secret(key: &str) -> bool {
-    key.contains("password") || key.contains("token")
+fn is_secret(keys: &str) -> bool {
+    keys.contains("password") || keys.contains("token")
 }
 
 /// The deserializer's words in those of a person. `hidden`: the value must not be shown.

@@ -108,7 +108,9 @@ fn read_one(
     // A server that loses count must not stop a bridge: memory is bounded without its help.
     options.enforce_receive_maximum = false;
     if let Some(file) = files.get(part.file) {
-        if let Some(path) = &mut options.password_file {
+        let auth = options.auth.iter_mut();
+        let secrets = auth.flat_map(|auth| [&mut auth.password_file, &mut auth.token_file]);
+        for path in secrets.chain([&mut options.password_file]).flatten() {
             *path = file.directory().join(&path);
         }
         if let Some(tls) = &mut options.tls {
@@ -143,12 +145,17 @@ pub(super) fn with_defaults<'a>(
     let mut merged = own.clone();
     for (key, value) in defaults {
         let name = key.get_ref().as_ref();
-        if version == Version::V311 && V5_KEYS.contains(&name) {
+        if version == Version::V311 && (V5_KEYS.contains(&name) || has_method(name, value)) {
             continue;
         }
         merge(&mut merged, key, value);
     }
     merged
+}
+
+/// Whether it is `auth` with a method, which means something in MQTT 5 only.
+fn has_method(name: &str, value: &Spanned<DeValue<'_>>) -> bool {
+    name == "auth" && value.get_ref().as_table().is_some_and(|auth| auth.contains_key("method"))
 }
 
 /// Puts a default in where nothing stands; tables are completed key by key.

@@ -1,12 +1,12 @@
 //! The connection flags, checked and put together.
 
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 use std::time::Duration;
 
 use mqttx::proto::{Properties, Property, PropertyId, QoS, SessionExpiry, Version, validate_topic};
-use mqttx::{Endpoint, Proxy, Scheme, TlsOptions};
+use mqttx::{Proxy, Scheme, TlsOptions};
 
+use super::identity::Identity;
 use super::{ConnectionFlags, Packet, PacketProperties, PersistFlags, PropertyArg};
 use crate::exit::Failure;
 use crate::stores::SharedStore;
@@ -22,8 +22,7 @@ pub(crate) struct Connection {
     pub(crate) version: Version,
     /// Empty: the server chooses.
     pub(crate) client_id: String,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<Vec<u8>>,
+    pub(crate) identity: Identity,
     /// Seconds; 0 is off.
     pub(crate) keep_alive: u16,
     pub(crate) clean_start: bool,
@@ -100,15 +99,20 @@ impl Connection {
         check_connect_properties(&properties, session_expiry)?;
         let client_id = checked_id(&flags, persist)?;
         let reconnect = reconnect(&flags)?;
-        let (username, password) = credentials(&flags)?;
+        let identity = Identity::resolve(&flags)?;
+        if flags.auth.is_given() && properties.connect.as_ref().authentication_method().is_some() {
+            return Err(Failure::usage(format_args!(
+                "--auth-method and -D connect {} say the same: give one",
+                PropertyId::AuthenticationMethod
+            )));
+        }
         Ok(Self {
             brokers: brokers(&flags)?,
             proxy: flags.proxy.clone().unwrap_or(Proxy::Environment),
             tls: flags.tls.resolve(&flags.url)?,
             version,
             client_id,
-            username,
-            password,
+            identity,
             keep_alive: flags.keepalive,
             clean_start: !persist.no_clean,
             session_expiry,
@@ -234,44 +238,6 @@ fn reconnect(flags: &ConnectionFlags) -> Result<Option<Reconnect>, Failure> {
     }))
 }
 
-fn credentials(flags: &ConnectionFlags) -> Result<(Option<String>, Option<Vec<u8>>), Failure> {
-    let of_url = |url: &Endpoint| {
-        let name = url.username().filter(|name| !name.is_empty()).map(str::to_owned);
-        let password = url.password().map(|secret| secret.expose().to_vec());
-        Some((name, password)).filter(|(name, password)| name.is_some() || password.is_some())
-    };
-    let mut of_urls = flags.url.iter().filter_map(of_url);
-    let (url_name, url_password) = of_urls.next().unwrap_or_default();
-    if of_urls.any(|other| other != (url_name.clone(), url_password.clone())) {
-        return Err(Failure::usage("the URLs name different users: give -u and -P"));
-    }
-    let username = flags.username.clone().or(url_name);
-    let password = match (&flags.password, &flags.password_file) {
-        (Some(password), _) => Some(password.clone().into_vec()),
-        (None, Some(path)) => Some(read_password(path)?),
-        (None, None) => url_password,
-    };
-    if password.is_some() && username.is_none() && flags.protocol_version == Version::V311 {
-        return Err(Failure::usage("a password without a user needs MQTT 5: give -u"));
-    }
-    check_length("-u", username.as_ref().map_or(0, String::len))?;
-    check_length("the password", password.as_ref().map_or(0, Vec::len))?;
-    Ok((username, password))
-}
-
-fn read_password(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut password = std::fs::read(path).map_err(|error| {
-        Failure::runtime(format_args!("password file {}: {error}", path.display()))
-    })?;
-    if password.last() == Some(&b'\n') {
-        password.pop();
-        if password.last() == Some(&b'\r') {
-            password.pop();
-        }
-    }
-    Ok(password)
-}
-
 fn brokers(flags: &ConnectionFlags) -> Result<Vec<String>, Failure> {
     if let Some(host) = &flags.host
         && (host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/@[]".contains(c)))
@@ -313,7 +279,7 @@ fn will(flags: ConnectionFlags) -> Result<Option<WillMessage>, Failure> {
     }))
 }
 
-fn check_length(what: &str, len: usize) -> Result<(), Failure> {
+pub(super) fn check_length(what: &str, len: usize) -> Result<(), Failure> {
     if len > usize::from(u16::MAX) {
         return Err(Failure::usage(format_args!(
             "{what} has {len} bytes: at most 65535 are allowed"

@@ -1,6 +1,7 @@
 //! The connection flags that all commands with a broker share, each defined once.
 
 mod connection;
+mod identity;
 mod payload;
 mod property;
 mod store;
@@ -9,15 +10,17 @@ mod tls;
 mod url;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use mqttx::proto::{QoS, SessionExpiry, Version};
-use mqttx::{Endpoint, Proxy};
+use mqttx::{Endpoint, Proxy, Secret};
 
 pub(crate) use connection::{Connection, WillMessage};
+use identity::AuthFlags;
 pub(crate) use payload::{LARGEST_PAYLOAD, PayloadFlags};
 use property::PropertyArg;
 pub(crate) use property::{Packet, PacketProperties};
@@ -70,12 +73,21 @@ pub(crate) struct ConnectionFlags {
     username: Option<String>,
 
     /// Password; other users of the machine can see it, better use --password-file
-    #[arg(short = 'P', long, value_name = "PASSWORD", allow_hyphen_values = true)]
-    password: Option<OsString>,
+    #[arg(
+        short = 'P',
+        long,
+        value_name = "PASSWORD",
+        allow_hyphen_values = true,
+        value_parser = OsStringValueParser::new().map(|text| Secret::from(text.into_vec())),
+    )]
+    password: Option<Secret>,
 
-    /// File with the password; one line break at its end does not count
+    /// File with the password; one line break at its end does not count; read at every attempt to connect
     #[arg(long, value_name = "FILE", conflicts_with = "password")]
     password_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    auth: AuthFlags,
 
     /// Keep-alive in seconds, 0 to 65535; 0 turns it off
     #[arg(short = 'k', long, value_name = "SECS", default_value = "60")]

@@ -37,8 +37,8 @@ fn data(kind: &EventKind) -> Value {
             json!({ "old_state": old.name(), "new_state": new.name() })
         }
         EventKind::SessionLost { requeued } => json!({ "requeued": requeued }),
-        EventKind::SessionRedirected { server_reference } => {
-            json!({ "server_reference": server_reference })
+        EventKind::SessionRedirected { server_reference, permanent } => {
+            json!({ "server_reference": server_reference, "permanent": permanent })
         }
         EventKind::SubscriptionRefused { filter, reason, reason_string } => json!({
             "filter": filter, "reason": code(*reason), "reason_string": reason_string,

@@ -1,5 +1,6 @@
 //! `pub` and `sub` byte for byte, in both versions, against a broker that follows a script.
 
+mod auth;
 mod connect;
 mod fault;
 mod flow;

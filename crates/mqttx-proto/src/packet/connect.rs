@@ -1,5 +1,7 @@
 //! CONNECT, section 3.1.
 
+use std::fmt;
+
 use super::publish::check_topic;
 use super::{PacketType, put_packet};
 use crate::error::{DecodeError, EncodeError};
@@ -9,7 +11,7 @@ use crate::types::{KeepAlive, QoS, Version};
 use crate::wire::{Reader, put_binary, put_u16};
 
 /// The client's first packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connect<'a> {
     /// Forget the session from before; "clean session" in 3.1.1.
     pub clean_start: bool,
@@ -40,6 +42,21 @@ pub struct Will<'a> {
     pub retain: bool,
     /// The properties; empty in 3.1.1.
     pub properties: PropertiesRef<'a>,
+}
+
+/// Without the password.
+impl fmt::Debug for Connect<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive", &self.keep_alive)
+            .field("client_id", &self.client_id)
+            .field("will", &self.will)
+            .field("username", &self.username)
+            .field("password", &self.password.map(|_| "***"))
+            .field("properties", &self.properties)
+            .finish()
+    }
 }
 
 impl<'a> Connect<'a> {

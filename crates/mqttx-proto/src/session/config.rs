@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{KeepAlive, Properties, QoS, SessionExpiry, Version};
+use crate::{Hidden, KeepAlive, Properties, QoS, SessionExpiry, Version};
+
+use super::auth::Authentication;
 
 /// Everything that decides how a session behaves on the wire.
 ///
@@ -34,12 +36,15 @@ pub struct Config {
     /// The user name.
     pub username: Option<String>,
     /// The password: any bytes.
-    pub password: Option<Vec<u8>>,
+    pub password: Option<Hidden>,
+    /// Enhanced authentication (section 4.12); `None`: user name and password alone. v5 only.
+    pub authentication: Option<Authentication>,
     /// What the server publishes when this client disappears.
     pub will: Option<WillMessage>,
     /// Further properties of CONNECT, sent as given. v5 only.
     pub connect_properties: Properties,
-    /// The longest time from the transport's connect to CONNACK. Default: 10 s.
+    /// The longest time from the transport's connect to CONNACK, the exchange of an enhanced authentication included; the same
+    /// again for an authentication during the connection. Default: 10 s.
     pub handshake_timeout: Duration,
     /// Our own limit of unfinished QoS 1 and 2 messages, beside the server's Receive Maximum. Default: 65 535.
     pub max_in_flight: u16,
@@ -86,6 +91,7 @@ impl Config {
             topic_alias_maximum: None,
             username: None,
             password: None,
+            authentication: None,
             will: None,
             connect_properties: Properties::new(),
             handshake_timeout: Duration::from_secs(10),

@@ -47,6 +47,7 @@ impl Session {
         if !online {
             return match packet {
                 Packet::ConnAck(connack) => self.on_connack(&connack),
+                Packet::Auth(auth) => self.on_auth(&auth),
                 _ => Err(DecodeError::protocol("the first packet is not CONNACK")),
             };
         }
@@ -66,7 +67,7 @@ impl Session {
                 Ok(())
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(&disconnect),
-            Packet::Auth(_) => Err(DecodeError::protocol("AUTH without enhanced authentication")),
+            Packet::Auth(auth) => self.on_auth(&auth),
             Packet::ConnAck(_) => Err(DecodeError::protocol("a second CONNACK")),
             _ => Err(DecodeError::protocol("a packet that only clients send")),
         }
@@ -79,12 +80,20 @@ impl Session {
                 connack.properties.reason_string(),
                 connack.properties.server_reference(),
             );
+            if let Some(link) = self.cx.link.as_mut() {
+                link.answered = true;
+            }
             self.cx.close(CloseCause::Refused(refusal));
             return Ok(());
         }
+        if self.holds_connack(connack)? { Ok(()) } else { self.on_accepted(connack) }
+    }
+
+    /// The connection counts.
+    pub(super) fn on_accepted(&mut self, connack: &ConnAck<'_>) -> Result<(), DecodeError> {
         let limits = handshake::accept(&self.cx.config, connack)?;
         let Some(link) = self.cx.link.as_mut() else { return Ok(()) };
-        link.stage = Stage::Online;
+        (link.stage, link.answered) = (Stage::Online, true);
         link.timer.start_keep_alive(limits.keep_alive);
         if let Some(id) = &limits.assigned_client_id {
             self.continuity.assigned_client_id.clone_from(id);

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    DecodeError, EncodeError, PacketId, Properties, PropertyError, Publish, QoS, ReasonCode,
-    TopicError,
+    DecodeError, EncodeError, Hidden, PacketId, Properties, PropertyError, Publish, QoS,
+    ReasonCode, TopicError,
 };
 
 use super::link::Limits;
@@ -22,6 +22,18 @@ pub const NO_TOKEN: Token = 0;
 pub enum Event {
     /// CONNACK accepted the connection.
     Connected(Box<Connected>),
+    /// The server asks for authentication data: the answer is [`Session::authenticate`](crate::Session::authenticate).
+    Challenged {
+        /// What it said.
+        data: Option<Hidden>,
+    },
+    /// The server says that the authentication is over, before CONNACK counts or at the end of one that the session began.
+    /// The answer is [`Session::confirm_authentication`](crate::Session::confirm_authentication) if this proves the server, or
+    /// [`Session::fail_authentication`](crate::Session::fail_authentication).
+    Authenticated {
+        /// What it said.
+        data: Option<Hidden>,
+    },
     /// Every filter that was asked for has its SUBACK on this connection; nothing was left to ask for, maybe.
     Ready,
     /// The server granted a filter.
@@ -96,6 +108,10 @@ pub enum CloseCause {
     Protocol(DecodeError),
     /// No CONNACK in time.
     HandshakeTimeout,
+    /// An authentication failed on our side: the application could not go on with it, or the server could not prove itself.
+    Authentication(String),
+    /// An authentication during the connection was not over in time.
+    AuthenticationTimeout,
     /// No PINGRESP in time.
     KeepAliveTimeout,
     /// [`Session::disconnect`](crate::Session::disconnect).
@@ -145,6 +161,10 @@ impl fmt::Display for CloseCause {
             Self::ServerDisconnect(refusal) => write!(f, "the server disconnected: {refusal}"),
             Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
             Self::HandshakeTimeout => f.write_str("the server sent no CONNACK in time"),
+            Self::Authentication(why) => write!(f, "the authentication failed: {why}"),
+            Self::AuthenticationTimeout => {
+                f.write_str("the server did not finish the authentication in time")
+            }
             Self::KeepAliveTimeout => f.write_str("the server did not answer a ping in time"),
             Self::Requested => f.write_str("disconnected on request"),
             Self::InvalidConnect(why) => write!(f, "CONNECT cannot be encoded: {why}"),

@@ -33,7 +33,7 @@ impl Session {
     pub fn phase(&self) -> Phase {
         match self.cx.link.as_ref().map(|link| link.stage) {
             None => Phase::Offline,
-            Some(Stage::Handshake) => Phase::Handshake,
+            Some(Stage::Handshake | Stage::Verifying) => Phase::Handshake,
             Some(Stage::Online) => Phase::Online,
             Some(Stage::Closing) => Phase::Closing,
         }
@@ -113,13 +113,14 @@ impl Session {
         self.subscriptions.len()
     }
 
-    /// Whether an answer of the server to something of ours is outstanding: CONNACK, an acknowledgement, SUBACK, PINGRESP. A
+    /// Whether an answer of the server to something of ours is outstanding: CONNACK, AUTH, an acknowledgement, SUBACK, PINGRESP. A
     /// driver that does not read now would wait for ever.
     #[must_use]
     pub fn awaits_server(&self) -> bool {
         self.cx.link.as_ref().is_some_and(|link| {
             !link.is_online()
                 || link.timer.is_waiting_for_ping()
+                || link.exchange.as_ref().is_some_and(|exchange| exchange.awaits_server())
                 || !self.subscriptions.is_settled()
                 || self.outbox.status().in_flight > 0
         })

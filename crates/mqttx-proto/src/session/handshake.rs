@@ -5,6 +5,7 @@ use crate::{
     QoS, SessionExpiry, Version, Will,
 };
 
+use super::auth::{Authentication, Exchange};
 use super::config::Config;
 use super::link::Limits;
 
@@ -40,6 +41,19 @@ pub(crate) fn announced(config: &Config) -> Announced {
             has_reasons: true,
         },
     }
+}
+
+/// What becomes of the authentication on a new connection, where CONNECT names a method.
+pub(crate) fn exchange(config: &Config) -> Option<Box<Exchange>> {
+    let exchange = match (config.version, &config.authentication) {
+        (Version::V311, _) => return None,
+        (Version::V5, Some(asked)) => Exchange::new(&asked.method, true),
+        (Version::V5, None) => {
+            let given = config.connect_properties.as_ref();
+            Exchange::new(given.authentication_method()?, false)
+        }
+    };
+    Some(Box::new(exchange))
 }
 
 /// CONNECT cannot be built from the configuration.
@@ -90,6 +104,12 @@ fn connect_properties(config: &Config) -> Result<Properties, PropertyError> {
         Version::V311 => return Ok(properties),
         Version::V5 => {}
     }
+    if let Some(Authentication { method, data }) = &config.authentication {
+        properties.push(Property::AuthenticationMethod(method))?;
+        if let Some(data) = data {
+            properties.push(Property::AuthenticationData(data))?;
+        }
+    }
     if let Some(expiry) = config.session_expiry {
         properties.push(Property::SessionExpiryInterval(expiry.as_secs()))?;
     }
@@ -132,14 +152,6 @@ fn accept_v5(
     limits: &mut Limits,
 ) -> Result<(), DecodeError> {
     let given = connack.properties;
-    let method = given.authentication_method();
-    if method.is_some() && method != config.connect_properties.as_ref().authentication_method() {
-        // [MQTT-4.12.0-5], [MQTT-4.12.0-6]
-        return Err(DecodeError::protocol("an authentication method that CONNECT did not name"));
-    }
-    if method.is_none() && given.authentication_data().is_some() {
-        return Err(DecodeError::protocol("authentication data without a method"));
-    }
     limits.session_expiry = config
         .session_expiry
         .or_else(|| {

@@ -6,6 +6,7 @@ use crate::write_queue::WriteQueue;
 use crate::{KeepAlive, QoS, ReasonCode, SessionExpiry};
 
 use super::alias::InboundAliases;
+use super::auth::Exchange;
 use super::config::Config;
 use super::event::Token;
 use super::handshake;
@@ -72,6 +73,8 @@ pub(crate) enum Stage {
     Handshake,
     /// CONNACK accepted.
     Online,
+    /// CONNACK accepted, and its proof of the server is being judged.
+    Verifying,
     /// Only what is encoded already may still be written.
     Closing,
 }
@@ -89,6 +92,10 @@ pub(crate) struct Link {
     pub(crate) timer: Timer,
     pub(crate) aliases: InboundAliases,
     pub(crate) writes: WriteQueue,
+    /// Enhanced authentication, where CONNECT asked for it.
+    pub(crate) exchange: Option<Box<Exchange>>,
+    /// The server answered CONNECT, and the answer counts.
+    pub(crate) answered: bool,
     /// Nothing leaves before this record is durable.
     pub(crate) hold_until: Lsn,
     /// Packets carry reason codes and properties, so that a fault of the server is answered with DISCONNECT and a code.
@@ -120,6 +127,8 @@ impl Link {
             timer: Timer::new(now, config.handshake_timeout),
             aliases: InboundAliases::new(limits_of_ours.topic_alias_maximum),
             writes: WriteQueue::default(),
+            exchange: handshake::exchange(config),
+            answered: false,
             hold_until: 0,
             has_reasons: limits_of_ours.has_reasons,
             accepts_packets_up_to: limits_of_ours.maximum_packet_size,
@@ -130,6 +139,11 @@ impl Link {
             write_limit: config.write_buffer_limit as u64,
             unwritten: Unwritten::default(),
         }
+    }
+
+    /// Whether the next packet may be taken.
+    pub(crate) fn takes_input(&self) -> bool {
+        matches!(self.stage, Stage::Handshake | Stage::Online)
     }
 
     pub(crate) fn is_online(&self) -> bool {

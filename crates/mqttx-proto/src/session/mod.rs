@@ -5,6 +5,7 @@
 
 mod alias;
 mod arena;
+mod auth;
 mod config;
 mod context;
 mod dispatch;
@@ -32,6 +33,7 @@ use std::time::Instant;
 use crate::packet::{FrameStatus, PINGREQ, frame};
 use crate::{PropertiesRef, ReasonCode};
 
+pub use auth::{AuthenticateError, Authentication};
 pub use config::{Clock, Config, OutboxLimits, WillMessage};
 pub use event::{
     Accepted, AckTicket, CloseCause, Completion, Connected, DropReason, Event, Inbound, NO_TOKEN,
@@ -151,6 +153,8 @@ impl Session {
             }
             link.hold_until = self.continuity.connecting;
         }
+        // A CONNECT that cannot be said leaves no doubt.
+        link.answered = encoded.is_err();
         self.cx.link = Some(link);
         if let Err(error) = encoded {
             self.cx.close(CloseCause::InvalidConnect(error.to_string()));
@@ -169,7 +173,7 @@ impl Session {
         let version = self.cx.config.version;
         let mut rest = input;
         let mut received = false;
-        while let Some(link) = self.cx.link.as_mut().filter(|link| link.stage != Stage::Closing) {
+        while let Some(link) = self.cx.link.as_mut().filter(|link| link.takes_input()) {
             let found = match frame(rest, version, link.accepts_packets_up_to) {
                 Ok(FrameStatus::Complete(found)) => found,
                 Ok(FrameStatus::Incomplete { .. }) => break,
@@ -197,13 +201,18 @@ impl Session {
         if self.phase() == Phase::Closing {
             return input.len();
         }
+        self.pump(now);
+        input.len() - rest.len()
+    }
+
+    /// Sends what could not leave before.
+    fn pump(&mut self, now: Instant) {
         if let Some(outbox) = self.outbox.used() {
             outbox.pump(&mut self.cx, now);
         }
         if !self.subscriptions.is_settled() {
             self.subscriptions.pump(&mut self.cx);
         }
-        input.len() - rest.len()
     }
 
     /// The socket took `bytes` more of what [`poll_transmit`](Self::poll_transmit) gave.
@@ -228,6 +237,11 @@ impl Session {
         let Some(link) = self.cx.link.as_mut().filter(|link| link.stage != Stage::Closing) else {
             return;
         };
+        if link.exchange.as_ref().and_then(|exchange| exchange.deadline).is_some_and(|at| at <= now)
+        {
+            let (reason, nothing) = (ReasonCode::UNSPECIFIED_ERROR, PropertiesRef::EMPTY);
+            return self.cx.disconnect(reason, nothing, CloseCause::AuthenticationTimeout);
+        }
         match link.timer.expired(now) {
             None => {}
             Some(Expired::Handshake) => self.cx.close(CloseCause::HandshakeTimeout),
@@ -263,7 +277,7 @@ impl Session {
     /// The transport is gone. What is in flight is kept for the next connection.
     pub fn handle_disconnected(&mut self) {
         let Some(mut link) = self.cx.link.take() else { return };
-        self.continuity.unanswered |= link.stage == Stage::Handshake;
+        self.continuity.unanswered |= !link.answered;
         let cx = &mut self.cx;
         self.outbox.used().into_iter().for_each(|outbox| outbox.on_disconnected(cx, &mut link));
         self.incoming.used().into_iter().for_each(Incoming::on_disconnected);

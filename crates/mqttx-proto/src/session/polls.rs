@@ -38,7 +38,10 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = self.cx.link.as_ref().filter(|link| link.stage != Stage::Closing);
-        let deadline = link.and_then(|link| link.timer.deadline());
+        let deadline = link.and_then(|link| {
+            let exchange = link.exchange.as_ref().and_then(|exchange| exchange.deadline);
+            exchange.into_iter().chain(link.timer.deadline()).min()
+        });
         match (deadline, self.outbox.next_expiry()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

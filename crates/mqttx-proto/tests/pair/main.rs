@@ -4,6 +4,7 @@
 //! seeded generator says. A failure prints its seed; `PAIR_SEED=n cargo test -p mqttx-proto --test pair` plays it again.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
+mod auth;
 mod flows;
 mod model;
 mod rng;

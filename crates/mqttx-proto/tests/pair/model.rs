@@ -49,6 +49,15 @@ pub(crate) struct Client {
     /// The application's own wish, which it repeats after a crash until it was told that it is fulfilled.
     wanted: Vec<&'static str>,
     subscribed: bool,
+    /// What the authenticator was asked for, and has not answered.
+    asked: Option<Asked>,
+}
+
+/// What the session asks its authenticator.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Answer,
+    Verdict,
 }
 
 impl Client {
@@ -73,6 +82,7 @@ impl Client {
             events: Vec::new(),
             wanted: Vec::new(),
             subscribed: false,
+            asked: None,
         }
     }
 
@@ -106,6 +116,7 @@ impl Client {
         self.to_server.clear();
         self.to_client.clear();
         self.closing = false;
+        self.asked = None;
     }
 
     /// The process is killed and started again: what the store has is all that is left.
@@ -197,6 +208,24 @@ impl Client {
         !self.working.is_empty()
     }
 
+    /// The authenticator says what it was asked for; at other times it may begin again.
+    pub(crate) fn authenticate(&mut self, again: bool) {
+        if self.closing {
+            return;
+        }
+        match self.asked.take() {
+            Some(Asked::Answer) => self.session.authenticate(None).unwrap(),
+            Some(Asked::Verdict) => {
+                self.session.confirm_authentication(self.now).unwrap();
+                // What came behind CONNACK was kept back.
+                self.read(0);
+            }
+            // Not without a method, not before CONNACK, and not while one is under way.
+            None if again => drop(self.session.reauthenticate(self.now, None)),
+            None => {}
+        }
+    }
+
     /// The store writes some of what it was given.
     pub(crate) fn store(&mut self, rng: &mut Rng) {
         if !self.config.journal {
@@ -228,6 +257,11 @@ impl Client {
             }
         }
         while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Challenged { .. } => self.asked = Some(Asked::Answer),
+                Event::Authenticated { .. } => self.asked = Some(Asked::Verdict),
+                _ => {}
+            }
             self.closing |= matches!(event, Event::Closing(_));
             self.events.push(format!("{event:?}"));
         }

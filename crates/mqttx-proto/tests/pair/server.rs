@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqttx_proto::packet::PINGRESP;
 use mqttx_proto::{
-    Ack, ConnAck, Connect, FrameStatus, Packet, PacketId, PacketType, Properties, PropertiesRef,
-    Property, Publish, QoS, ReasonCode, SubAck, Version, decode, frame,
+    Ack, Auth, ConnAck, Connect, FrameStatus, Packet, PacketId, PacketType, Properties,
+    PropertiesRef, Property, PropertyContext, Publish, QoS, ReasonCode, SubAck, Version, decode,
+    frame,
 };
 
 /// A message on its way from the server to the client.
@@ -16,6 +17,16 @@ struct Downlink {
     id: Option<PacketId>,
     released: bool,
     sent_here: bool,
+}
+
+/// The method of every story that has one.
+pub(crate) const METHOD: &str = "M";
+/// METHOD as a property.
+const METHOD_PROPERTY: [u8; 4] = [0x15, 0, 1, b'M'];
+
+fn auth(reason: ReasonCode) -> Auth<'static> {
+    let context = PropertyContext::Auth;
+    Auth { reason, properties: PropertiesRef::parse(&METHOD_PROPERTY, context).unwrap() }
 }
 
 #[derive(Debug)]
@@ -37,6 +48,8 @@ pub(crate) struct Server {
     downlink: VecDeque<Downlink>,
     next_down_id: u16,
     connected: bool,
+    /// CONNECT named this method, and waits until the client answered.
+    challenged: bool,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -56,6 +69,7 @@ impl Server {
             downlink: VecDeque::new(),
             next_down_id: 1,
             connected: false,
+            challenged: false,
             input: Vec::new(),
             output: Vec::new(),
         }
@@ -76,7 +90,7 @@ impl Server {
     }
 
     pub(crate) fn disconnected(&mut self) {
-        self.connected = false;
+        (self.connected, self.challenged) = (false, false);
         self.input.clear();
         self.output.clear();
         self.answers.clear();
@@ -146,7 +160,17 @@ impl Server {
         if connect.clean_start {
             self.forget();
         }
-        let mut properties = Properties::new();
+        if connect.properties.authentication_method().is_some() {
+            self.challenged = true;
+            auth(ReasonCode::CONTINUE_AUTHENTICATION)
+                .encode(self.version, &mut self.output)
+                .unwrap();
+        } else {
+            self.accept(Properties::new());
+        }
+    }
+
+    fn accept(&mut self, mut properties: Properties) {
         properties.push(Property::ReceiveMaximum(self.receive_maximum)).unwrap();
         let connack = ConnAck {
             session_present: self.has_session,
@@ -159,7 +183,20 @@ impl Server {
     }
 
     fn packet(&mut self, packet: Packet<'_>) {
+        if self.challenged {
+            // [MQTT-3.1.2-30]
+            let Packet::Auth(answer) = packet else { panic!("{packet:?} before CONNACK") };
+            assert_eq!(answer.reason, ReasonCode::CONTINUE_AUTHENTICATION);
+            self.challenged = false;
+            return self.accept(answer.properties.to_owned());
+        }
         match packet {
+            Packet::Auth(again) => {
+                assert_eq!(again.reason, ReasonCode::RE_AUTHENTICATE);
+                let mut bytes = Vec::new();
+                auth(ReasonCode::SUCCESS).encode(self.version, &mut bytes).unwrap();
+                self.answers.push_back(bytes);
+            }
             Packet::Publish(publish) => self.on_publish(&publish),
             Packet::PubRel(ack) => {
                 self.held.remove(&ack.packet_id.get());

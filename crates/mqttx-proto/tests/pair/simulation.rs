@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mqttx_proto::{Config, OutboxLimits, Phase, Priority, QoS, Version};
+use mqttx_proto::{Authentication, Config, OutboxLimits, Phase, Priority, QoS, Version};
 
 use super::model::Client;
 use super::rng::Rng;
-use super::server::Server;
+use super::server::{METHOD, Server};
 
 /// What may go wrong in a story.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,9 @@ impl Story {
         let mut config = Config::new(version);
         config.client_id = "pair".to_owned();
         config.clean_start = false;
+        if version == Version::V5 && rng.chance(30) {
+            config.authentication = Some(Authentication { method: METHOD.into(), data: None });
+        }
         config.journal = faults.crashes;
         config.max_in_flight = if rng.chance(50) { 1 + rng.below(4) as u16 } else { u16::MAX };
         config.outbox.messages = 1 + rng.below(40);
@@ -74,6 +77,12 @@ impl Story {
             _ => self.client.advance(Duration::from_millis(self.rng.below(2_000) as u64)),
         }
         self.client.collect();
+        if self.rng.chance(30) {
+            // One that is not over in time ends the connection.
+            let again = self.faults.cut_percent > 0 && self.rng.chance(2);
+            self.client.authenticate(again);
+            self.client.collect();
+        }
         if self.client.closing {
             self.cut();
         }
@@ -159,6 +168,8 @@ impl Story {
                 4 => self.client.work(&mut self.rng),
                 _ => self.client.store(&mut self.rng),
             }
+            self.client.collect();
+            self.client.authenticate(false);
             self.client.collect();
             if self.client.closing {
                 self.cut();

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqttx_proto::{
-    AckTicket, Config, FrameStatus, Outgoing, Phase, Priority, Properties, PropertiesRef, Property,
-    QoS, ReasonCode, RecordBatch, Session, SubscribeOptions, Subscription, Transmit, Version,
-    decode, frame,
+    AckTicket, Authentication, Config, FrameStatus, Outgoing, Phase, Priority, Properties,
+    PropertiesRef, Property, QoS, ReasonCode, RecordBatch, Session, SubscribeOptions, Subscription,
+    Transmit, Version, decode, frame,
 };
 
 const OUTBOX: usize = 12;
@@ -93,9 +93,26 @@ impl Machine {
             12 => drop(session.drop_oldest()),
             13 => session.disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY),
             14 if session.config().journal => self.crash(),
-            _ => session.shrink(),
+            _ => self.authenticate(argument),
         }
         rest
+    }
+
+    /// Steps of an authentication, due or not.
+    fn authenticate(&mut self, argument: u8) {
+        let session = &mut self.session;
+        let data = (argument & 8 != 0).then_some(&b"d"[..]);
+        // What is not due is refused, and sends nothing.
+        match argument % 5 {
+            0 => session.shrink(),
+            1 => drop(session.authenticate(data)),
+            2 => drop(session.reauthenticate(self.now, data)),
+            3 => {
+                drop(session.confirm_authentication(self.now));
+                self.receive(&[]);
+            }
+            _ => session.fail_authentication(String::new()),
+        }
     }
 
     fn disconnect(&mut self) {
@@ -187,6 +204,10 @@ fn config(setting: u8) -> Config {
     config.receive_maximum = (setting & 32 != 0).then_some(2);
     config.write_buffer_limit = if setting & 64 != 0 { 30 } else { 1 << 20 };
     config.outbox.messages = OUTBOX;
+    if setting & 128 != 0 {
+        let method = "m".into();
+        config.authentication = Some(Authentication { method, data: None });
+    }
     config
 }
 

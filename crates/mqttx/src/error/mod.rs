@@ -52,6 +52,8 @@ pub enum ErrorKind {
     Refused,
     /// The peer broke the protocol.
     Protocol,
+    /// Credentials that could not be had, or an authentication that failed on our side.
+    Authentication,
     /// The outbox has no room.
     Full,
     /// The session was removed, or the manager shut down.
@@ -319,13 +321,17 @@ impl ErrorKind {
             Self::Store => "store.failed",
             Self::Refused => "server.refused",
             Self::Protocol => "protocol.violated",
+            Self::Authentication => "authentication.failed",
             Self::Full => "outbox.full",
             Self::Closed => "session.closed",
         }
     }
 
     const fn heals(self) -> bool {
-        matches!(self, Self::Connection | Self::Timeout | Self::Full | Self::Protocol)
+        matches!(
+            self,
+            Self::Connection | Self::Timeout | Self::Full | Self::Protocol | Self::Authentication
+        )
     }
 }
 

@@ -75,6 +75,13 @@ event_kinds! {
         /// How many filters are subscribed.
         subscriptions: usize,
     }
+    /// The session authenticated again on its connection.
+    SessionReauthenticated = "session_reauthenticated"
+    /// The session could not authenticate again.
+    SessionReauthenticationFailed = "session_reauthentication_failed" {
+        /// Why. Unless the credentials could not be had, the connection is closed, which is told next.
+        error: Error,
+    }
     /// The connection ended.
     SessionDisconnected = "session_disconnected" {
         /// Why; `None` when it was asked for.
@@ -112,6 +119,8 @@ event_kinds! {
     SessionRedirected = "session_redirected" {
         /// The addresses that it named, separated by spaces.
         server_reference: String,
+        /// For good (0x9D): the session tries that address first from now on.
+        permanent: bool,
     }
     /// The server refused a subscription.
     SubscriptionRefused = "subscription_refused" {

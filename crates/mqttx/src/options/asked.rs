@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use mqttx_proto::{Config, QoS};
+use mqttx_proto::{Authentication, Config, QoS};
 
+use super::access::{Access, Identity};
 use super::{Secret, SessionOptions, Will, core_config};
 use crate::error::Error;
 use crate::metrics::SessionMetrics;
@@ -35,12 +36,30 @@ struct Kind {
 }
 
 /// What a session seldom has, and then for itself.
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 struct Own {
-    username: Option<String>,
-    password: Option<Secret>,
+    identity: Identity,
     will: Option<Will>,
     subscriptions: Vec<(String, QoS)>,
+}
+
+impl Own {
+    fn is_blank(&self) -> bool {
+        let Self { identity, will, subscriptions } = self;
+        identity.is_blank() && will.is_none() && subscriptions.is_empty()
+    }
+}
+
+/// What [`Access`] answered for one attempt.
+#[derive(Default)]
+pub(crate) struct Answers {
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) authentication: Option<Authentication>,
+}
+
+impl Answers {
+    const NONE: Self = Self { username: None, password: None, authentication: None };
 }
 
 /// The kinds of a manager's sessions.
@@ -77,12 +96,11 @@ impl Kinds {
             will.to_message()?;
         }
         let own = Own {
-            username: options.username.take(),
-            password: options.password.take(),
+            identity: Identity::take(&mut options)?,
             will: options.will.take(),
             subscriptions: std::mem::take(&mut options.subscriptions),
         };
-        let own = (own != Own::default()).then(|| Box::new(own));
+        let own = (!own.is_blank()).then(|| Box::new(own));
         let asked = Asked { kind: self.kind(options)?, named, clean_start, own };
         Ok((asked, client_id.unwrap_or_default()))
     }
@@ -132,28 +150,39 @@ impl Asked {
             brokers.filter_map(|broker| tls.server_not_after(&broker)).min();
     }
 
-    /// The core's configuration for a connection to `endpoint`: with credentials and will. A URL's user and
-    /// password count where the options have none.
+    /// Who is asked at every attempt; `None` when everything is known.
+    pub(crate) fn access(&self) -> Option<&Access> {
+        let access = &self.own.as_ref()?.identity.access;
+        (access.credentials.is_some() || access.authenticator.is_some()).then_some(access)
+    }
+
+    /// The core's configuration for a connection to `endpoint`: with credentials and will. What was `asked` for counts first,
+    /// then the options, then the URL's user and password.
     ///
     /// # Errors
     /// Properties of the will that cannot be encoded.
-    pub(crate) fn config_for(&self, endpoint: Option<&Endpoint>) -> Result<Arc<Config>, Error> {
+    pub(crate) fn config_for(
+        &self,
+        endpoint: Option<&Endpoint>,
+        asked: Option<&Answers>,
+    ) -> Result<Arc<Config>, Error> {
         let own = self.own.as_deref();
-        let username = own.and_then(|own| own.username.as_deref());
+        let identity = own.map(|own| &own.identity);
+        let asked = asked.unwrap_or(&Answers::NONE);
+        let username = asked.username.as_deref();
+        let username = username.or_else(|| identity?.username.as_deref());
         let username = username.or_else(|| endpoint?.username());
-        let password = own.and_then(|own| own.password.as_ref());
-        let password = password.or_else(|| {
-            let in_file = self.kind.options.password_file.is_some();
-            endpoint.filter(|_| !in_file)?.password()
-        });
+        let password = asked.password.as_ref();
+        let password = password.or_else(|| identity?.password.as_ref());
+        let password = password.or_else(|| endpoint?.password());
         let will = own.and_then(|own| own.will.as_ref());
+        let authentication = asked.authentication.as_ref();
         let mut config = self.config();
-        if username.is_some() || password.is_some() || will.is_some() {
+        if username.is_some() || password.is_some() || will.is_some() || authentication.is_some() {
             let config = Arc::make_mut(&mut config);
             config.username = username.map(str::to_owned);
-            if let Some(password) = password {
-                config.password = Some(password.expose().to_vec());
-            }
+            config.password = password.map(|password| password.expose().into());
+            config.authentication = authentication.cloned();
             config.will = will.map(Will::to_message).transpose()?;
         }
         Ok(config)
@@ -166,8 +195,7 @@ impl Asked {
         options.client_id = self.named.then(|| client_id.to_owned());
         options.clean_start = self.clean_start;
         if let Some(own) = &self.own {
-            options.username.clone_from(&own.username);
-            options.password.clone_from(&own.password);
+            own.identity.put(&mut options);
             options.will.clone_from(&own.will);
             options.subscriptions.clone_from(&own.subscriptions);
         }
@@ -188,10 +216,7 @@ impl Kind {
     fn fits(&self, options: &SessionOptions, config: &Config) -> bool {
         let time = |config: &Config| Some(config.clock?.unix_ms(crate::session::now()));
         let step = time(&self.config).zip(time(config)).map_or(0, |(a, b)| a.abs_diff(b));
-        // The file may have another password by now.
-        self.config.password == config.password
-            && step <= CLOCK_STEP_MS
-            && self.options.is_same(options)
+        step <= CLOCK_STEP_MS && self.options.is_same(options)
     }
 }
 
@@ -217,6 +242,9 @@ impl SessionOptions {
             username,
             password,
             password_file,
+            auth,
+            authenticator,
+            credentials,
             auto_reconnect,
             reconnect,
             on_refusal,
@@ -259,6 +287,9 @@ impl SessionOptions {
             && *username == other.username
             && *password == other.password
             && *password_file == other.password_file
+            && *auth == other.auth
+            && is_same_object(authenticator.as_ref(), other.authenticator.as_ref())
+            && is_same_object(credentials.as_ref(), other.credentials.as_ref())
             && *auto_reconnect == other.auto_reconnect
             && *reconnect == other.reconnect
             && *on_refusal == other.on_refusal
@@ -338,7 +369,7 @@ mod tests {
         let kinds = Kinds::default();
         let endpoint: Endpoint = "mqtt://url:secret@h".parse().expect("an address");
         let config = |asked: &Asked| {
-            let config = asked.config_for(Some(&endpoint)).expect("a configuration");
+            let config = asked.config_for(Some(&endpoint), None).expect("a configuration");
             (config.username.clone(), config.password.clone(), config.will.is_some())
         };
         let plain = keep(&kinds, builder("one"));

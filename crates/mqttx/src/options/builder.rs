@@ -14,6 +14,7 @@ use mqttx_proto::{Property, PropertyContext, QoS, SessionExpiry, Version};
 use super::{
     Backoff, OnRefusal, Outbox, Performance, Secret, SessionOptions, TlsOptions, Will, WireLog,
 };
+use crate::auth::{AuthOptions, Authenticator, CredentialsProvider};
 use crate::error::{ConfigErrors, ConfigProblem};
 use crate::store::{FileStore, Store};
 
@@ -143,6 +144,27 @@ impl SessionBuilder {
         self
     }
 
+    /// Sets who is asked for user name and password at every attempt.
+    #[must_use]
+    pub fn credentials(mut self, provider: impl CredentialsProvider + 'static) -> Self {
+        self.options.credentials = Some(Arc::new(provider));
+        self
+    }
+
+    /// Sets the method of enhanced authentication (MQTT 5). User name and password of the session are not part of it.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
+        self.options.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Sets the method of enhanced authentication as the configuration file says it.
+    #[must_use]
+    pub fn auth_options(mut self, auth: AuthOptions) -> Self {
+        self.options.auth = Some(auth);
+        self
+    }
+
     /// Sets the protocol version.
     #[must_use]
     pub fn protocol(mut self, version: Version) -> Self {
@@ -191,7 +213,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets the delays between attempts.
+    /// Sets the delays between attempts, and what follows on which refusal.
     #[must_use]
     pub fn reconnect(mut self, backoff: Backoff) -> Self {
         self.options.reconnect = backoff;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use mqttx_proto::{Clock, Config, OutboxLimits};
 use mqttx_proto::{KeepAlive, PropertyContext, Version, validate_filter, validate_topic};
 
-use super::{Performance, SessionOptions, TlsOptions, Will};
+use super::{Performance, Reaction, SessionOptions, TlsOptions, Will};
 use crate::error::{ConfigErrors, ConfigProblem, Error};
 use crate::transport::{Endpoint, tls};
 
 /// The longest string or binary value of MQTT, in bytes.
-const MAX_FIELD: usize = 65_535;
+pub(super) const MAX_FIELD: usize = 65_535;
 /// The `max_inflight_messages` of a Mosquitto that nobody configured.
 const QOS2_IN_FLIGHT: u16 = 20;
 /// What of the queued messages is in memory where the store keeps the rest.
@@ -74,6 +74,7 @@ impl SessionOptions {
         if has_password && self.user_of_any_url().is_none() && self.protocol == Version::V311 {
             found.add("password", "***", "MQTT 3.1.1 needs a username with a password");
         }
+        self.check_auth(found);
         if self.password.is_some() && self.password_file.is_some() {
             found.add("password_file", "set", "password is set, too: only one of them is allowed");
         } else if let Some(path) = &self.password_file
@@ -122,6 +123,12 @@ impl SessionOptions {
         if self.performance.write_timeout.is_zero() {
             let value = self.performance.write_timeout;
             found.duration("performance.write_timeout", value, "more than 0 is needed");
+        }
+        for (cause, reaction) in self.reconnect.on.without_address() {
+            if reaction == Some(Reaction::Follow) {
+                let field = format!("reconnect.on.{cause}");
+                found.add(&field, "\"follow\"", "only server_moved has an address to follow");
+            }
         }
         if self.reconnect.max < self.reconnect.initial {
             let value = self.reconnect.max;
@@ -187,6 +194,8 @@ impl SessionOptions {
             return;
         }
         for (field, set) in [
+            ("auth.method", self.auth.as_ref().is_some_and(|auth| auth.method.is_some())),
+            ("authenticator", self.authenticator.is_some()),
             ("session_expiry", self.session_expiry.is_some()),
             ("topic_alias_maximum", self.topic_alias_maximum.is_some()),
             ("user_properties", !self.user_properties.is_empty()),
@@ -236,7 +245,7 @@ impl Problems {
     }
 
     /// A UTF-8 string of MQTT `[MQTT-1.5.4-2]`.
-    fn text(&mut self, field: &str, value: &str) {
+    pub(super) fn text(&mut self, field: &str, value: &str) {
         if value.len() > MAX_FIELD {
             let shown = format!("{} bytes", value.len());
             self.add(field, &shown, "at most 65535 bytes are allowed");
@@ -249,7 +258,7 @@ impl Problems {
 /// The core's configuration of checked options; the broker decides the credentials.
 ///
 /// # Errors
-/// A password file that cannot be read.
+/// Properties that cannot be encoded.
 pub(super) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     let mut config = Config::new(options.protocol);
     config.client_id = options.client_id.clone().unwrap_or_default();
@@ -263,7 +272,6 @@ pub(super) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
     }
     config.maximum_packet_size = options.maximum_packet_size;
     config.username.clone_from(&options.username);
-    config.password = password(options)?;
     config.will = options.will.as_ref().map(Will::to_message).transpose()?;
     config.connect_properties = options.connect_properties.clone();
     for (name, value) in &options.user_properties {
@@ -303,23 +311,4 @@ pub(super) fn core_config(options: &SessionOptions) -> Result<Config, Error> {
 fn keep_alive(interval: Duration) -> KeepAlive {
     let seconds = interval.as_secs() + u64::from(interval.subsec_nanos() > 0);
     KeepAlive::from_secs(u16::try_from(seconds).unwrap_or(u16::MAX))
-}
-
-fn password(options: &SessionOptions) -> Result<Option<Vec<u8>>, Error> {
-    if let Some(password) = &options.password {
-        return Ok(Some(password.expose().to_vec()));
-    }
-    let Some(path) = &options.password_file else { return Ok(None) };
-    let mut bytes = std::fs::read(path).map_err(|error| {
-        Error::config("the password file cannot be read")
-            .with_context("file", path.display())
-            .with_source(error)
-    })?;
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    Ok(Some(bytes))
 }

@@ -1,21 +1,25 @@
 //! What an application asks of a session. The same struct is a table of the configuration file.
 
+mod access;
 mod asked;
 mod builder;
 mod check;
 pub mod human;
 mod parts;
 mod properties;
+mod reconnect;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod ways;
 mod will;
 
-pub(crate) use asked::{Asked, Kinds};
+pub(crate) use access::Access;
+pub(crate) use asked::{Answers, Asked, Kinds};
 pub use builder::SessionBuilder;
 use check::core_config;
-pub use parts::{Backoff, Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, WireLog};
+pub use parts::{Jitter, OnFull, OnRefusal, Outbox, Performance, Secret, WireLog};
+pub use reconnect::{Backoff, Reaction, Reactions};
 pub use tls::{TlsOptions, TlsSource, TlsVersion};
 pub use ways::{TcpOptions, WebSocketOptions};
 pub use will::Will;
@@ -29,6 +33,7 @@ use std::time::Duration;
 use mqttx_proto::{Properties, QoS, SessionExpiry, Version};
 use serde::{Deserialize, Deserializer};
 
+use crate::auth::{AuthOptions, Authenticator, CredentialsProvider};
 use crate::store::Store;
 use crate::transport::{Endpoint, EndpointError, Proxy, Scheme, Transport};
 
@@ -93,15 +98,25 @@ pub struct SessionOptions {
     pub username: Option<String>,
     /// The password.
     pub password: Option<Secret>,
-    /// A file that holds the password; one newline at its end is not part of it. Read at start.
+    /// A file that holds the password; one newline at its end is not part of it. It must be readable at the start, and is read
+    /// again at every attempt: one that cannot be read then fails the attempt.
     pub password_file: Option<PathBuf>,
+    /// Enhanced authentication (MQTT 5) with a built-in method.
+    pub auth: Option<AuthOptions>,
+    /// Enhanced authentication (MQTT 5) with any method: user name and password are not part of it.
+    #[serde(skip)]
+    pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// Says user name and password at every attempt; what it leaves out comes from the options.
+    #[serde(skip)]
+    pub credentials: Option<Arc<dyn CredentialsProvider>>,
     /// Whether a failed or lost connection is tried again. Default `true`.
     pub auto_reconnect: bool,
-    /// The delays between attempts.
+    /// The delays between attempts, and what follows on which refusal.
     pub reconnect: Backoff,
     /// What happens after a refusal that a retry will hardly change. Default [`OnRefusal::Stop`].
     pub on_refusal: OnRefusal,
-    /// The time for the transport to connect, and again for the CONNACK. Default 10 s.
+    /// The time for the transport to connect, and again for the CONNACK; before both as much for credentials that have to be
+    /// asked for. Default 10 s.
     #[serde(deserialize_with = "human::duration")]
     pub connect_timeout: Duration,
     /// Whether the session waits for `connect` before its first attempt. Default `false`.
@@ -186,6 +201,9 @@ impl Default for SessionOptions {
             username: None,
             password: None,
             password_file: None,
+            auth: None,
+            authenticator: None,
+            credentials: None,
             auto_reconnect: true,
             reconnect: Backoff::default(),
             on_refusal: OnRefusal::Stop,

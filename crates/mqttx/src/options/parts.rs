@@ -4,61 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
+use zeroize::Zeroize;
 
 use super::human;
-
-/// How long to wait before the next connection attempt.
-///
-/// The delay doubles from `initial` to `max` with every failed attempt. It starts over only after a
-/// connection lasted `stable_after`: a CONNACK alone proves little.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Backoff {
-    /// The first delay. Default 1 s; 0 is raised to 1 ms.
-    #[serde(deserialize_with = "human::duration")]
-    pub initial: Duration,
-    /// The longest delay. Default 60 s.
-    #[serde(deserialize_with = "human::duration")]
-    pub max: Duration,
-    /// How much of the delay is random. Default [`Jitter::Equal`].
-    pub jitter: Jitter,
-    /// A connection that lasted this long resets the delay. Default 10 s.
-    #[serde(deserialize_with = "human::duration")]
-    pub stable_after: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            initial: Duration::from_secs(1),
-            max: Duration::from_secs(60),
-            jitter: Jitter::Equal,
-            stable_after: Duration::from_secs(10),
-        }
-    }
-}
-
-impl Backoff {
-    /// Delays from `initial` to `max`, the rest as by default.
-    #[must_use]
-    pub fn new(initial: Duration, max: Duration) -> Self {
-        Self { initial, max, ..Self::default() }
-    }
-
-    /// Sets how much of the delay is random.
-    #[must_use]
-    pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.jitter = jitter;
-        self
-    }
-
-    /// Sets how long a connection must last before the delay starts over.
-    #[must_use]
-    pub fn stable_after(mut self, duration: Duration) -> Self {
-        self.stable_after = duration;
-        self
-    }
-}
 
 /// How much of a delay is random, so that many sessions do not come back at the same instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -168,7 +116,7 @@ impl Performance {
     pub(super) const MAX_MESSAGE: usize = 268_435_455;
 }
 
-/// A secret: it is never printed.
+/// A secret: it is never printed, and its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct Secret(Box<[u8]>);
@@ -202,6 +150,12 @@ impl From<Vec<u8>> for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -59,6 +59,7 @@ mod tests {
             max: Duration::from_secs(5),
             jitter,
             stable_after: Duration::from_secs(10),
+            ..Backoff::default()
         }
     }
 

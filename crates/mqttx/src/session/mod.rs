@@ -16,6 +16,7 @@ mod offer;
 mod probe;
 mod publish;
 mod refusal;
+mod renewal;
 mod request;
 mod room;
 mod shared;
@@ -25,6 +26,8 @@ mod storage;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_auth;
 
 pub use delivery::{Delivery, Published};
 pub use publish::Accepting;

@@ -19,6 +19,7 @@ use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
 use super::probe::Probe;
+use super::renewal::Renewal;
 use super::room::Room;
 use super::sinks::{SinkId, Sinks};
 use super::status::SessionStatus;
@@ -81,6 +82,9 @@ pub(crate) struct State {
     pub(crate) wish: Wish,
     /// The driver looks at `wish` at its next turn.
     pub(crate) wish_changed: bool,
+    /// Somebody asked for another authentication since the driver looked.
+    pub(crate) renewal_wanted: bool,
+    pub(crate) renewal: Option<Box<Renewal>>,
     /// Routes were added since the driver looked.
     pub(crate) routes_added: bool,
     /// The driver holds messages that had no route when it looked.
@@ -153,6 +157,8 @@ impl Shared {
             probe: Probe::default(),
             wish,
             wish_changed: true,
+            renewal_wanted: false,
+            renewal: None,
             routes_added: false,
             holding: false,
             drain_watchers: 0,
@@ -268,6 +274,7 @@ impl State {
         self.asleep.as_ref()?;
         let needed = self.wish_changed
             || (self.routes_added && self.holding)
+            || self.renewal_wanted
             || (self.core.has_transmit() && !self.socket_full)
             || ((self.core.has_records() || self.storage.hurries())
                 && matches!(self.storage.condition, Condition::Open))

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::{Session, SessionStatus};
-use crate::options::{Backoff, Jitter, Outbox, SessionBuilder, SessionOptions};
+use crate::options::{
+    Backoff, Jitter, Outbox, Reaction, Reactions, SessionBuilder, SessionOptions,
+};
 use crate::transport::mem::{Listener, Peer};
 use crate::{DropReason, Event, EventKind, ManagerBuilder, Publish, QoS, SessionManager};
 
@@ -92,6 +94,36 @@ async fn a_connack_alone_does_not_reset_the_delay() {
     let stable = start.elapsed();
     listener.accept().await;
     assert_eq!((start.elapsed() - stable).as_secs(), 1, "ten seconds are stable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reaction_that_is_slow_waits_for_the_longest_delay() {
+    let slowly = Some(Reaction::RetrySlowly);
+    let on = Reactions {
+        bad_credentials: slowly,
+        banned: slowly,
+        taken_over: slowly,
+        quota: slowly,
+        server_moved: slowly,
+    };
+    for refusal in ["86", "87", "8c", "8a", "97", "9c"] {
+        let mut listener = Listener::bind("mem");
+        let backoff = Backoff::default().jitter(Jitter::None).on(on);
+        let (_manager, _session) = add(options().reconnect(backoff));
+        let _peer = listener.accept_and_answer(&format!("20 {{ 00 {refusal} {{}} }}")).await;
+        let start = Instant::now();
+        let _peer = listener.accept_and_answer(ACCEPTED).await;
+        assert_eq!(start.elapsed().as_secs(), 60, "CONNACK {refusal}");
+    }
+    for refusal in ["87", "8e", "97", "9d"] {
+        let backoff = Backoff::default().jitter(Jitter::None).on(on);
+        let (_manager, _session, mut listener, mut peer) =
+            connected(options().reconnect(backoff)).await;
+        peer.send(&format!("e0 {{ {refusal} }}")).await;
+        let start = Instant::now();
+        let _peer = listener.accept_and_answer(ACCEPTED).await;
+        assert_eq!(start.elapsed().as_secs(), 60, "DISCONNECT {refusal}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -182,6 +182,27 @@ impl Endpoint {
         if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// Where a server at this address sends its client: a `host` or `host:port` is reached as this one is, and with its user. `None`:
+    /// it is no address, or a way that is less safe than this one.
+    pub(crate) fn refer(&self, reference: &str) -> Option<Self> {
+        let other: Self = match reference.split_once("://") {
+            Some(_) => reference.parse().ok()?,
+            None if self.host.is_empty() => reference.parse().ok()?,
+            None => format!("{}://{reference}", self.scheme.name()).parse().ok()?,
+        };
+        if self.scheme.is_encrypted() && !other.scheme.is_encrypted() {
+            return None;
+        }
+        let (username, password) = match other.username {
+            Some(_) => (other.username, other.password),
+            None => (self.username.clone(), self.password.clone()),
+        };
+        // A reference without a scheme cannot name the path of a WebSocket: it is the same one.
+        let same_path = self.scheme.is_websocket() && !reference.contains("://");
+        let path = if same_path { self.path.clone() } else { other.path };
+        Some(Self { username, password, path, ..other })
+    }
+
     /// A number that tells this broker from others, the same in every process: FNV-1a of host, port and
     /// the path of HTTP, or of the socket's path.
     pub(crate) fn id(&self) -> u64 {
@@ -587,5 +608,34 @@ mod tests {
         assert_ne!(parse("unix:///a").id(), parse("unix:///A").id());
         assert_ne!(parse("ws://h/a").id(), parse("ws://h/b").id());
         assert_eq!(parse("ws://h/a?token=1").id(), parse("ws://h/a?token=2").id());
+    }
+
+    #[test]
+    fn a_reference_is_reached_as_the_server_that_gave_it_and_with_its_user() {
+        let here: Endpoint = "mqtt://us:pa@here:1884/topic".parse().expect("valid");
+        let shown = |endpoint: &Endpoint| {
+            let password = endpoint.password().map(|secret| secret.expose().to_vec());
+            (endpoint.to_string(), endpoint.username().map(str::to_owned), password)
+        };
+        for (reference, address, user, password) in [
+            ("there", "mqtt://there:1883", "us", "pa"),
+            ("[::1]:1885", "mqtt://[::1]:1885", "us", "pa"),
+            ("tcp://there", "mqtt://there:1883", "us", "pa"),
+            ("you:your@there", "mqtt://there:1883", "you", "your"),
+        ] {
+            let found = here.refer(reference).expect(reference);
+            let expected = (address.to_owned(), Some(user.to_owned()), Some(password.into()));
+            assert_eq!(shown(&found), expected);
+            assert_eq!(found.topic(), None);
+        }
+        for reference in ["", "a:b:c", "http://there", "there:0"] {
+            assert_eq!(here.refer(reference), None, "{reference}");
+        }
+        let socket: Endpoint = "unix:///run/broker".parse().expect("valid");
+        let found = socket.refer("there:1884").expect("an address");
+        assert_eq!((found.scheme(), found.port()), (Scheme::Tcp, 1884));
+        let socket: Endpoint = "ws://h/path?key=1".parse().expect("valid");
+        let found = socket.refer("there:81").expect("an address");
+        assert_eq!((found.scheme(), found.resource()), (Scheme::Ws, socket.resource()));
     }
 }

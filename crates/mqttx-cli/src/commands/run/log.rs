@@ -92,8 +92,13 @@ fn describe(kind: &EventKind) -> (Level, String) {
         EventKind::SessionLost { requeued } => {
             (Level::Warn, format!("the server lost the session; {requeued} messages go out again"))
         }
-        EventKind::SessionRedirected { server_reference } => {
-            (Level::Warn, format!("the server refers to {server_reference}"))
+        EventKind::SessionRedirected { server_reference, permanent } => {
+            let long = if *permanent { ", for good" } else { "" };
+            (Level::Warn, format!("the server refers to {server_reference}{long}"))
+        }
+        EventKind::SessionReauthenticated => (Level::Info, "authenticated again".to_owned()),
+        EventKind::SessionReauthenticationFailed { error } => {
+            (Level::Error, format!("could not authenticate again: {error}"))
         }
         EventKind::SubscriptionRefused { filter, reason, reason_string } => {
             let mut text = format!("the server refused the subscription of '{filter}': {reason}");

@@ -29,6 +29,8 @@ pub(super) struct Desk {
     /// Queued messages that are wanted back from the store.
     pub(super) fetch: Option<FetchRequest>,
     pub(super) wish: Option<Wish>,
+    /// Another authentication is wanted.
+    pub(super) renewal: bool,
     pub(super) routes_added: bool,
     pub(super) watched: bool,
     /// A timer of the core fired.

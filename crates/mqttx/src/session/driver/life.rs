@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use mqttx_proto::{Connected, PropertiesRef, ReasonCode};
 
+use super::access::{Failure, Prepared};
+use super::auth::Auth;
 use super::link::{End, Link};
 use super::{Connecting, Driver, Phase, Wait};
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
 use crate::options::OnRefusal;
 use crate::router::MessageSource;
-use crate::session::refusal::{Verdict, error_of, judge};
+use crate::session::refusal::{Judge, Verdict, error_of, judge_ours};
 use crate::session::shared::{Wish, now};
 use crate::session::status::SessionStatus;
 use crate::transport::{ConnectError, Endpoint, Scheme, Stream};
@@ -109,11 +111,16 @@ impl Driver {
         let timeout = options.connect_timeout;
         let broker = endpoint.to_string();
         let counters = Arc::clone(&self.shared.services.counters);
+        let asked = self.ask(&broker, attempt);
         let connect: Connecting = Box::pin(async move {
+            let prepared = match asked {
+                Some(asked) => Some(asked.await?),
+                None => None,
+            };
             let begun = now();
             let stream = dialer.dial(&endpoint, timeout).await?;
             counters.connect.record_time(now().saturating_duration_since(begun));
-            Ok(stream)
+            Ok((stream, prepared))
         });
         self.phase = Phase::Connecting(Box::new(connect));
         let (which, redirect) = self.plan.place();
@@ -129,8 +136,9 @@ impl Driver {
         let Phase::Connecting(connect) = &mut self.phase else { return false };
         match (**connect).as_mut().poll(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(stream)) => self.open(now, stream),
-            Poll::Ready(Err(error)) => self.on_connect_failed(now, error),
+            Poll::Ready(Ok((stream, prepared))) => self.open(now, stream, prepared),
+            Poll::Ready(Err(Failure::Transport(error))) => self.on_connect_failed(now, error),
+            Poll::Ready(Err(Failure::Access(error))) => self.on_access_failed(now, error),
         }
         true
     }
@@ -147,12 +155,25 @@ impl Driver {
         }
     }
 
+    /// Who the session is could not be found out.
+    fn on_access_failed(&mut self, now: Instant, error: Error) {
+        let error = self.located(error);
+        self.report_end(Some(&error));
+        self.phase = Phase::Resting;
+        let verdict = judge_ours(&error, &self.shared.options.reconnect.on);
+        self.after_end(now, verdict, Some(error), None);
+    }
+
     /// The transport is up: CONNECT goes out.
-    fn open(&mut self, now: Instant, stream: Stream) {
+    fn open(&mut self, now: Instant, stream: Stream, prepared: Option<Box<Prepared>>) {
         let endpoint = self.plan.endpoint(&self.shared.options).ok();
         let id = endpoint.as_ref().map_or(0, Endpoint::id);
         let options = &self.shared.options;
-        let config = match options.config_for(endpoint.as_ref()) {
+        let (answers, running) = match prepared {
+            Some(prepared) => (Some(prepared.answers), prepared.running),
+            None => (None, None),
+        };
+        let config = match options.config_for(endpoint.as_ref(), answers.as_ref()) {
             Ok(config) => config,
             Err(error) => return self.fail(Some(error)),
         };
@@ -165,7 +186,9 @@ impl Driver {
             tracing::warn!(session = %self.shared.name, broker, "the server's certificate is not checked");
             self.shared.emit(EventKind::TlsUnverified { broker });
         }
-        self.phase = Phase::Open(Box::new(Link::new(stream, now)));
+        let mut link = Box::new(Link::new(stream, now));
+        link.auth = running.map(|running| Box::new(Auth::new(running)));
+        self.phase = Phase::Open(link);
         let mut state = self.shared.lock();
         state.core.set_config(config);
         state.core.handle_connected(now, id);
@@ -203,7 +226,9 @@ impl Driver {
 
     /// The connection is over.
     pub(super) fn end_link(&mut self, now: Instant, end: End) {
-        let Phase::Open(link) = std::mem::replace(&mut self.phase, Phase::Resting) else { return };
+        let Phase::Open(mut link) = std::mem::replace(&mut self.phase, Phase::Resting) else {
+            return;
+        };
         let wish = {
             let mut state = self.shared.lock();
             if link.written > 0 {
@@ -215,6 +240,7 @@ impl Driver {
         let lasted = link.online_since().map(|since| now.saturating_duration_since(since));
         let stable =
             lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after);
+        let (failure, renewal) = link.auth.take().map_or((None, false), |auth| auth.end());
         drop(link);
         self.shared.router.link_lost(&self.source);
         let freed = self.held.link_lost();
@@ -222,8 +248,13 @@ impl Driver {
         self.shared.unhandled.store(self.held.len(), Ordering::Release);
         let (verdict, error) = match end {
             End::Closed(cause) => {
-                let hops = if stable { 0 } else { self.plan.hops };
-                (judge(&cause, hops, self.scheme()), error_of(&cause))
+                let judge = Judge {
+                    on: &self.shared.options.reconnect.on,
+                    hops: if stable { 0 } else { self.plan.hops },
+                    here: self.plan.endpoint(&self.shared.options).ok(),
+                    failure: failure.as_ref(),
+                };
+                (judge.judge(&cause), failure.or_else(|| error_of(&cause)))
             }
             End::Lost(error) => {
                 let ConnectError { code, permanent, error } = error.into();
@@ -241,6 +272,9 @@ impl Driver {
         self.count_end(lasted.is_some(), error.as_ref());
         let asked = !matches!(wish, Wish::Idle | Wish::Connected);
         self.report_end(error.as_ref().filter(|_| !asked));
+        if self.shared.lock().abandon_renewal(renewal) {
+            self.shared.changed.notify_waiters();
+        }
         if stable {
             // Only now: until here the plan says where the connection was.
             self.plan.not_redirected();
@@ -273,11 +307,11 @@ impl Driver {
     ) {
         let options = &self.shared.options;
         match verdict {
-            Verdict::Follow(endpoints) => {
+            Verdict::Follow { endpoints, permanent } => {
                 let references: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
                 let server_reference = references.join(" ");
-                self.plan.follow(endpoints);
-                self.shared.emit(EventKind::SessionRedirected { server_reference });
+                self.plan.follow(endpoints, permanent);
+                self.shared.emit(EventKind::SessionRedirected { server_reference, permanent });
                 if options.auto_reconnect {
                     self.reconnect_after(now, Duration::ZERO);
                 } else {
@@ -285,14 +319,13 @@ impl Driver {
                 }
             }
             Verdict::GiveUp if options.on_refusal == OnRefusal::Retry => {
-                if options.auto_reconnect {
-                    let delay = self.plan.refused(options);
-                    self.reconnect_after(now, delay);
-                } else {
-                    self.fail(error);
-                }
+                self.after_end(now, Verdict::RetrySlowly, error, lasted);
             }
-            Verdict::GiveUp | Verdict::TakenOver => self.fail(error),
+            Verdict::RetrySlowly if options.auto_reconnect => {
+                let delay = self.plan.refused(options);
+                self.reconnect_after(now, delay);
+            }
+            Verdict::GiveUp | Verdict::Stop | Verdict::RetrySlowly => self.fail(error),
             // Ours without a wish: the inbound buffer was full, and has room again.
             Verdict::Requested => self.reconnect_after(now, Duration::ZERO),
             Verdict::Retry => match lasted {
@@ -366,7 +399,7 @@ impl Driver {
         self.located(Error::new(ErrorKind::Connection, text).with_code(code).with_source(error))
     }
 
-    fn located(&self, error: Error) -> Error {
+    pub(super) fn located(&self, error: Error) -> Error {
         if error.session().is_some() {
             return error;
         }

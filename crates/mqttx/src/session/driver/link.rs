@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mqttx_proto::{CloseCause, Transmit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::auth::Auth;
 use crate::options::SessionOptions;
 use crate::transport::{Fault, Stream};
 
@@ -42,6 +43,8 @@ pub(super) struct Link {
     pub(super) shedding: bool,
     /// Messages with QoS > 0 that found no room. After the first one none is taken on this connection.
     pub(super) refused: usize,
+    /// Enhanced authentication, where there is an authenticator.
+    pub(super) auth: Option<Box<Auth>>,
     closing: Option<Box<Closing>>,
     /// Writing failed; what the peer said before it closed is still to be read.
     broken: Option<Box<(io::Error, Instant)>>,
@@ -84,6 +87,7 @@ impl Link {
             paused: false,
             shedding: false,
             refused: 0,
+            auth: None,
             closing: None,
             broken: None,
         }
@@ -132,7 +136,8 @@ impl Link {
         let performance = &options.performance;
         let stalled = self.stalled.map(|since| since + performance.write_timeout);
         let silent = performance.read_timeout.filter(|_| !self.paused).map(|t| self.last_read + t);
-        [stalled, silent].into_iter().flatten().min()
+        let renewal = self.auth.as_ref().and_then(|auth| auth.deadline());
+        [stalled, silent, renewal].into_iter().flatten().min()
     }
 
     /// The error of a deadline that is over.
@@ -232,7 +237,7 @@ impl Link {
 
     /// Whether the first answer to CONNECT, `length` bytes of `read`, is one of TLS.
     pub(super) fn answer_in_tls(&self, read: &[u8], length: usize) -> Option<Fault> {
-        let first = self.online_since.is_none() && self.partial.is_empty();
+        let first = self.online_since().is_none() && self.partial.is_empty();
         first.then(|| Fault::of_answer(read.get(..length)?)).flatten()
     }
 

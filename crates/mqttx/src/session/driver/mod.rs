@@ -13,6 +13,8 @@
 //!     └─────────────────────────────────────────────────────────────────────────┘
 //! ```
 
+mod access;
+mod auth;
 mod desk;
 mod held;
 mod life;
@@ -39,7 +41,6 @@ use super::status::SessionStatus;
 use crate::event::EventKind;
 use crate::router::MessageSource;
 use crate::store::{Log, Opening};
-use crate::transport::{ConnectError, Stream};
 use desk::Desk;
 use held::Held;
 use link::Link;
@@ -78,7 +79,7 @@ pub(crate) struct Driver {
 }
 
 /// A transport that is being connected.
-type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<access::Connected, access::Failure>> + Send>>;
 
 struct Wait {
     until: Instant,
@@ -130,7 +131,7 @@ impl Driver {
                 Phase::Resting => false,
                 Phase::Waiting(_) => self.drive_waiting(now),
                 Phase::Connecting(_) => self.drive_connecting(cx, now),
-                Phase::Open(_) => self.drive_link(cx, now, desk),
+                Phase::Open(_) => self.drive_auth(cx, now, desk) | self.drive_link(cx, now, desk),
             };
             let busy = moved || asked || stored || !desk.done.is_empty();
             if !busy && self.sleep(cx, now) {
@@ -175,6 +176,7 @@ impl Driver {
         if std::mem::take(&mut state.wish_changed) {
             desk.wish = Some(state.wish.clone());
         }
+        desk.renewal = std::mem::take(&mut state.renewal_wanted);
         desk.routes_added = std::mem::take(&mut state.routes_added);
         state.holding = self.held.len() > 0;
         self.over = self.is_over(self.over);
@@ -210,7 +212,7 @@ impl Driver {
             let outstanding = self.over
                 && (core.awaits_server() || core.outbox().messages > 0 || link.is_stalled());
             link.shedding = outstanding;
-            link.paused = self.over && !outstanding;
+            link.paused = self.over && !outstanding || core.is_verifying();
         }
     }
 
@@ -235,6 +237,9 @@ impl Driver {
         if let Some(wish) = &wish {
             self.on_wish(now, wish);
         }
+        if desk.renewal {
+            self.want_authentication();
+        }
         if desk.routes_added {
             self.redispatch(desk);
         }
@@ -248,6 +253,8 @@ impl Driver {
     fn on_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Connected(connected) => self.on_connected(now, &connected),
+            Event::Challenged { data } => self.on_challenged(data),
+            Event::Authenticated { data } => self.on_authenticated(data),
             Event::Ready => {
                 let subscriptions = {
                     let mut state = self.shared.lock();

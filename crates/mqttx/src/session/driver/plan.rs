@@ -20,15 +20,25 @@ pub(super) struct Plan {
     refused: u16,
     /// Attempts since the last stable connection.
     attempt: u32,
-    /// A server sent us there: the first address is next, the others when it fails.
-    /// Never empty.
-    #[expect(clippy::box_collection, reason = "one word while it is empty")]
-    redirect: Option<Box<VecDeque<Endpoint>>>,
+    /// Where servers sent us.
+    redirects: Option<Box<Redirects>>,
     /// Redirects that were followed since the last stable connection or delay.
     pub(super) hops: u8,
     /// Whether there was a connection before.
     pub(super) connected_before: bool,
 }
+
+/// Where servers sent us.
+#[derive(Default)]
+struct Redirects {
+    /// For now: the first address is next, the others when it fails.
+    queue: VecDeque<Endpoint>,
+    /// For good: brokers before those of the options.
+    moved: Vec<Endpoint>,
+}
+
+/// Servers that moved for good are remembered up to this number: then the oldest is forgotten.
+const MAX_MOVED: usize = 8;
 
 impl Plan {
     /// The address of the next attempt, which begins now.
@@ -39,17 +49,30 @@ impl Plan {
 
     /// The address of the attempt, or of the connection that came of it.
     pub(super) fn endpoint(&self, options: &SessionOptions) -> Result<Endpoint, EndpointError> {
-        match self.redirect.as_ref().and_then(|redirect| redirect.front()) {
+        let redirects = self.redirects.as_ref();
+        let moved = redirects.map_or(&[][..], |redirects| &redirects.moved);
+        if let Some(endpoint) = redirects.and_then(|redirects| redirects.queue.front()) {
+            return Ok(endpoint.clone());
+        }
+        match moved.get(self.broker) {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => options.endpoint(options.brokers.get(self.broker).map_or("", String::as_str)),
+            None => {
+                let broker = options.brokers.get(self.broker - moved.len());
+                options.endpoint(broker.map_or("", String::as_str))
+            }
         }
     }
 
     /// The same, for whoever asks the session: which of the brokers, or where a server sent us instead.
     pub(super) fn place(&self) -> (u16, Option<Box<Endpoint>>) {
-        let redirect = self.redirect.as_ref().and_then(|redirect| redirect.front());
-        let redirect = redirect.map(|endpoint| Box::new(endpoint.clone()));
-        (u16::try_from(self.broker).unwrap_or(u16::MAX), redirect)
+        let redirects = self.redirects.as_ref();
+        let moved = redirects.map_or(0, |redirects| redirects.moved.len());
+        let elsewhere = redirects.and_then(|redirects| {
+            redirects.queue.front().or_else(|| redirects.moved.get(self.broker))
+        });
+        let own = self.broker.saturating_sub(moved);
+        let elsewhere = elsewhere.map(|endpoint| Box::new(endpoint.clone()));
+        (u16::try_from(own).unwrap_or(u16::MAX), elsewhere)
     }
 
     /// Counts from 1 since the last stable connection.
@@ -75,18 +98,17 @@ impl Plan {
 
     /// An attempt failed: the next broker is tried, after a delay when all of them failed.
     pub(super) fn failed(&mut self, options: &SessionOptions) -> Duration {
-        match &mut self.redirect {
-            None => self.next_broker(options),
-            Some(redirect) => {
-                redirect.pop_front();
-                if !redirect.is_empty() {
+        match &mut self.redirects {
+            Some(redirects) if !redirects.queue.is_empty() => {
+                redirects.queue.pop_front();
+                if !redirects.queue.is_empty() {
                     return Duration::ZERO;
                 }
-                self.redirect = None;
             }
+            _ => self.next_broker(options),
         }
         self.failed += 1;
-        if usize::from(self.failed) < options.brokers.len() {
+        if usize::from(self.failed) < self.brokers(options) {
             return Duration::ZERO;
         }
         (self.failed, self.refused) = (0, 0);
@@ -98,30 +120,58 @@ impl Plan {
     pub(super) fn refused(&mut self, options: &SessionOptions) -> Duration {
         self.hops = 0;
         self.refused += 1;
-        if usize::from(self.refused) < options.brokers.len() {
+        if usize::from(self.refused) < self.brokers(options) {
             return self.failed(options);
         }
-        if self.redirect.take().is_none() {
+        if !self.leave_redirect() {
             self.next_broker(options);
         }
         (self.failed, self.refused) = (0, 0);
         options.reconnect.max
     }
 
-    /// A server sent us elsewhere: these are the next addresses.
-    pub(super) fn follow(&mut self, endpoints: Vec<Endpoint>) {
+    /// A server sent us elsewhere: these are the next addresses, and when it moved for good (section 4.11) they stay the first ones.
+    pub(super) fn follow(&mut self, endpoints: Vec<Endpoint>, permanent: bool) {
         self.hops += 1;
-        self.redirect = (!endpoints.is_empty()).then(|| Box::new(endpoints.into()));
+        let redirects = self.redirects.get_or_insert_default();
+        if !permanent {
+            redirects.queue = endpoints.into();
+            return;
+        }
+        redirects.queue.clear();
+        redirects.moved.retain(|known| !endpoints.contains(known));
+        redirects.moved.splice(0..0, endpoints);
+        redirects.moved.truncate(MAX_MOVED);
+        self.broker = 0;
+        (self.failed, self.refused) = (0, 0);
     }
 
     /// The next address is one of the session's own again, and may send us elsewhere.
     pub(super) fn not_redirected(&mut self) {
         self.hops = 0;
-        self.redirect = None;
+        self.leave_redirect();
+    }
+
+    /// Forgets where we were sent for now; `false`: nowhere.
+    fn leave_redirect(&mut self) -> bool {
+        let Some(redirects) = &mut self.redirects else { return false };
+        let was = !redirects.queue.is_empty();
+        if redirects.moved.is_empty() {
+            self.redirects = None;
+        } else {
+            redirects.queue.clear();
+        }
+        was
+    }
+
+    /// How many addresses there are in turn.
+    fn brokers(&self, options: &SessionOptions) -> usize {
+        let moved = self.redirects.as_ref().map_or(0, |redirects| redirects.moved.len());
+        moved + options.brokers.len()
     }
 
     fn next_broker(&mut self, options: &SessionOptions) {
-        self.broker = (self.broker + 1) % options.brokers.len().max(1);
+        self.broker = (self.broker + 1) % self.brokers(options).max(1);
     }
 
     /// Somebody wants a connection now: all counts start over.
@@ -186,7 +236,7 @@ mod tests {
         let options = options(&["a"]);
         let mut plan = Plan::default();
         host(&mut plan, &options);
-        plan.follow(vec!["elsewhere".parse().expect("valid")]);
+        plan.follow(vec!["elsewhere".parse().expect("valid")], false);
         assert_eq!(plan.refused(&options), options.reconnect.max);
         assert_eq!((host(&mut plan, &options).as_str(), plan.hops), ("a", 0));
     }
@@ -209,12 +259,48 @@ mod tests {
         let options = options(&["a"]);
         let mut plan = Plan::default();
         host(&mut plan, &options);
-        plan.follow(["b", "c"].map(|to| to.parse().expect("valid")).into());
+        plan.follow(["b", "c"].map(|to| to.parse().expect("valid")).into(), false);
         assert_eq!(host(&mut plan, &options), "b");
         assert_eq!(plan.failed(&options), Duration::ZERO);
         assert_eq!(host(&mut plan, &options), "c");
         assert!(plan.failed(&options) > Duration::ZERO);
         assert_eq!(host(&mut plan, &options), "a");
+    }
+
+    #[test]
+    fn a_server_that_moved_for_good_is_the_first_one_from_then_on() {
+        let options = options(&["a", "b"]);
+        let mut plan = Plan::default();
+        host(&mut plan, &options);
+        plan.failed(&options);
+        assert_eq!(host(&mut plan, &options), "b");
+        plan.follow(vec!["new".parse().expect("valid")], true);
+        assert_eq!(host(&mut plan, &options), "new");
+        plan.connected();
+        plan.lost(&options, Duration::from_secs(60));
+        plan.start_over();
+        assert_eq!(host(&mut plan, &options), "new", "also after it was lost");
+        assert_eq!(plan.failed(&options), Duration::ZERO);
+        assert_eq!(host(&mut plan, &options), "a", "the others stand in for it");
+        assert_eq!(plan.failed(&options), Duration::ZERO);
+        assert_eq!(host(&mut plan, &options), "b");
+        assert!(plan.failed(&options) > Duration::ZERO);
+        assert_eq!(host(&mut plan, &options), "new");
+        plan.follow(vec!["there".parse().expect("valid")], false);
+        assert_eq!(host(&mut plan, &options), "there");
+        plan.lost(&options, Duration::from_secs(60));
+        assert_eq!(host(&mut plan, &options), "new", "for now is not for good");
+    }
+
+    #[test]
+    fn servers_that_keep_moving_are_remembered_up_to_a_number() {
+        let options = options(&["a"]);
+        let mut plan = Plan::default();
+        for n in 0..3 * MAX_MOVED {
+            plan.follow(vec![format!("h{}", n % 12).parse().expect("valid")], true);
+        }
+        assert_eq!(plan.brokers(&options), MAX_MOVED + 1);
+        assert_eq!(host(&mut plan, &options), "h11");
     }
 
     #[test]

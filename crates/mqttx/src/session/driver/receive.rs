@@ -101,7 +101,7 @@ impl Driver {
     }
 
     /// Hands bytes to the core and the messages in them to the routes; returns how many are done with.
-    fn take_input(&mut self, now: Instant, desk: &mut Desk, input: &[u8]) -> usize {
+    pub(super) fn take_input(&mut self, now: Instant, desk: &mut Desk, input: &[u8]) -> usize {
         let mut inbound = desk.take_inbound();
         let consumed = self.shared.lock().core.handle_input(now, input, &mut inbound);
         if let Some(log) = &self.shared.options.wire_log
