@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mqttx::{Event, EventKind, EventName, EventStream, QoS, ReasonCode, SessionStatus, Version};
 use mqttx_test::{LoadOptions, LoadPeer, Peer, ScriptedBroker};
+use tokio::task::JoinSet;
 
 use crate::ways::*;
 
@@ -156,24 +157,6 @@ every_way! {
         session.wait_connected(PATIENCE).await.expect("connected again");
     }
 
-    async fn a_peer_that_falls_silent_is_noticed_by_the_keep_alive(way: Way) {
-        let broker = ScriptedBroker::start().await;
-        let path = Path::to(way, broker.address()).await;
-        let options = path.options("s").keep_alive(Duration::from_secs(1));
-        let (_manager, session) = path.start(options);
-        let (mut silent, _) = broker.accept_and_answer(CONNACK).await;
-        silent.expect("c0 {}").await;
-        silent.send("d0 {}").await;
-        silent.expect("c0 {}").await;
-        // The connection is open, and nothing comes: the next one is made without its end.
-        let (mut peer, _) = broker.accept_and_answer(CONNACK).await;
-        session.wait_connected(PATIENCE).await.expect("connected again");
-        let error = session.last_error();
-        assert!(error.is_none(), "forgotten with the connection: {error:?}");
-        drop(silent);
-        ping(&mut peer).await;
-    }
-
     async fn a_message_survives_a_cut_at_any_byte(way: Way) {
         let peer = LoadPeer::start(LoadOptions::default());
         let path = Path::to(way, peer.address()).await;
@@ -189,6 +172,34 @@ every_way! {
         }
         assert!(peer.counters().connects > 1 && peer.counters().publishes >= all / every);
     }
+}
+
+/// It takes seconds that nothing can shorten: all ways at once.
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_noticed_by_the_keep_alive() {
+    let mut claims: JoinSet<()> =
+        Way::ALL.into_iter().map(|way| in_time(fall_silent(way))).collect();
+    while let Some(outcome) = claims.join_next().await {
+        outcome.expect("the claim holds");
+    }
+}
+
+async fn fall_silent(way: Way) {
+    let broker = ScriptedBroker::start().await;
+    let path = Path::to(way, broker.address()).await;
+    let options = path.options("s").keep_alive(Duration::from_secs(1));
+    let (_manager, session) = path.start(options);
+    let (mut silent, _) = broker.accept_and_answer(CONNACK).await;
+    silent.expect("c0 {}").await;
+    silent.send("d0 {}").await;
+    silent.expect("c0 {}").await;
+    // The connection is open, and nothing comes: the next one is made without its end.
+    let (mut peer, _) = broker.accept_and_answer(CONNACK).await;
+    session.wait_connected(PATIENCE).await.expect("connected again");
+    let error = session.last_error();
+    assert!(error.is_none(), "forgotten with the connection: {error:?}");
+    drop(silent);
+    ping(&mut peer).await;
 }
 
 async fn ping(peer: &mut Peer) {

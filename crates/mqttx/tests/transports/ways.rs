@@ -78,6 +78,22 @@ pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl Way {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Tcp,
+        Self::Unix,
+        Self::Ws,
+        Self::Tls,
+        Self::Wss,
+        Self::HttpProxy,
+        Self::Socks5,
+        Self::Socks5h,
+        Self::WsThroughHttpProxy,
+        Self::WsThroughSocks5h,
+        Self::WssThroughHttpProxy,
+        Self::Own,
+        Self::TlsOverOwn,
+    ];
+
     fn is_websocket(self) -> bool {
         matches!(
             self,
