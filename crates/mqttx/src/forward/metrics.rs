@@ -4,7 +4,7 @@ use super::reason::ForwardDrop;
 
 /// What a forwarder did so far.
 ///
-/// At every moment `received = forwarded + filtered + dropped + in_flight`.
+/// At every moment `received = forwarded + filtered + dropped + dead_lettered + in_flight`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct ForwarderMetrics {
@@ -18,12 +18,18 @@ pub struct ForwarderMetrics {
     pub dropped: u64,
     /// The same by reason; only reasons that occurred.
     pub dropped_by_reason: Vec<(ForwardDrop, u64)>,
+    /// Messages that the dead letters' session acknowledged.
+    pub dead_lettered: u64,
     /// Messages that arrived and are not finished: waiting, or sent and not acknowledged.
     pub in_flight: u64,
     /// Copies that a target which is not required did not take.
     pub optional_lost: u64,
     /// Messages sent with a lower QoS, because the target's server allows no higher one.
     pub downgraded: u64,
+    /// Copies to MQTT 3.1.1 targets whose payload is no JSON object, so that it has no metadata.
+    pub metadata_left_out: u64,
+    /// How often a target changed its session, away from one that was down or back.
+    pub failovers: u64,
 }
 
 /// The same, while it counts.
@@ -33,6 +39,10 @@ pub(super) struct Counts {
     pub(super) forwarded: u64,
     pub(super) optional_lost: u64,
     pub(super) downgraded: u64,
+    pub(super) filtered: u64,
+    pub(super) dead_lettered: u64,
+    pub(super) metadata_left_out: u64,
+    pub(super) failovers: u64,
     dropped: [u64; ForwardDrop::ALL.len()],
 }
 
@@ -49,12 +59,19 @@ impl Counts {
         ForwarderMetrics {
             received: self.received,
             forwarded: self.forwarded,
-            filtered: 0,
+            filtered: self.filtered,
             dropped,
             dropped_by_reason: by_reason.filter(|(_, count)| *count > 0).collect(),
-            in_flight: self.received - self.forwarded - dropped,
+            dead_lettered: self.dead_lettered,
+            in_flight: self.received
+                - self.forwarded
+                - self.filtered
+                - self.dead_lettered
+                - dropped,
             optional_lost: self.optional_lost,
             downgraded: self.downgraded,
+            metadata_left_out: self.metadata_left_out,
+            failovers: self.failovers,
         }
     }
 }
