@@ -107,6 +107,12 @@ fn describe(kind: &EventKind) -> (Level, String) {
                 format!("forwarder {forwarder}: dropped {count} messages: {reason}{last}"),
             )
         }
+        EventKind::ForwarderTargetChanged { forwarder, from, to, again } => (
+            Level::Warn,
+            format!(
+                "forwarder {forwarder}: {to} takes the place of {from}, {again} messages go out again"
+            ),
+        ),
         EventKind::EventsLagged { missed } => {
             (Level::Warn, format!("{missed} log lines are missing"))
         }
