@@ -12,6 +12,15 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long the daemon may take to end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// A PUBLISH without properties of its own, as the daemon "d" forwards it.
+fn sent(script: &str) -> String {
+    sent_by("fw", script)
+}
+
+fn sent_by(forwarder: &str, script: &str) -> String {
+    script.replace("{}", &format!("{{ 26 <mqttx-via> <d/{forwarder}> 26 <mqttx-hops> <1> }}"))
+}
+
 /// A running daemon with one forwarder, and the brokers' ends of its connections.
 struct Daemon {
     child: Child,
@@ -31,7 +40,7 @@ impl Daemon {
         let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
         let files = TempDir::new("daemon");
         let config = format!(
-            "[daemon]\nshutdown_grace = '{grace}'\n\
+            "[daemon]\nname = 'd'\nshutdown_grace = '{grace}'\n\
              [sessions.src]\nbrokers = ['{}']\nclient_id = 'gw-src'\n\
              [sessions.dst]\nbrokers = ['{}']\nclient_id = 'gw-dst'\n\
              [forwarders.fw]\nfrom = [{{ session = 'src', topics = ['a/+'] }}]\n\
@@ -102,7 +111,7 @@ async fn check(words: &[&str], config: &str) -> (Option<i32>, String, String) {
 async fn a_stop_waits_for_the_target_and_disconnects_without_unsubscribing() {
     let mut daemon = Daemon::start("10s").await;
     daemon.source.send("32 { <a/x> 00 07 {} 'hi' }").await;
-    daemon.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    daemon.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
     daemon.signal().await;
     daemon.source.expect_silence(QUIET).await;
     // What arrives now stays unacknowledged.
@@ -121,7 +130,7 @@ async fn a_stop_waits_for_the_target_and_disconnects_without_unsubscribing() {
 async fn a_stop_that_leaves_something_says_so() {
     let mut daemon = Daemon::start("200ms").await;
     daemon.source.send("32 { <a/x> 00 07 {} 'hi' }").await;
-    daemon.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    daemon.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
     daemon.signal().await;
     daemon.source.expect("e0 {}").await;
     daemon.source.expect_closed().await;
@@ -134,7 +143,7 @@ async fn a_stop_that_leaves_something_says_so() {
 async fn a_second_signal_ends_at_once() {
     let mut daemon = Daemon::start("60s").await;
     daemon.source.send("32 { <a/x> 00 07 {} 'hi' }").await;
-    daemon.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    daemon.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
     daemon.signal().await;
     daemon.source.expect_silence(QUIET).await;
     daemon.signal().await;
@@ -151,8 +160,8 @@ async fn forwarders_on_one_filter_are_subscribed_once() {
     daemon.source.expect_silence(QUIET).await;
     daemon.source.send("34 { <a/x> 00 07 {} 'hi' }").await;
     // Each with what it asked for.
-    daemon.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
-    daemon.target.expect("34 { <c/x> 00 02 {} 'hi' }").await;
+    daemon.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
+    daemon.target.expect(&sent_by("other", "34 { <c/x> 00 02 {} 'hi' }")).await;
 }
 
 #[tokio::test]
@@ -161,8 +170,8 @@ async fn a_stop_lets_the_source_finish_its_qos2_message() {
                 from = [{ session = 'src', topics = ['a/+'], qos = 2 }]\n";
     let mut daemon = Daemon::start_with("10s", 2, more).await;
     daemon.source.send("34 { <a/x> 00 07 {} 'hi' }").await;
-    daemon.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
-    daemon.target.expect("32 { <c/x> 00 02 {} 'hi' }").await;
+    daemon.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
+    daemon.target.expect(&sent_by("other", "32 { <c/x> 00 02 {} 'hi' }")).await;
     daemon.signal().await;
     daemon.target.send("40 { 00 01 } 40 { 00 02 }").await;
     daemon.source.expect("50 { 00 07 }").await;
@@ -224,4 +233,37 @@ async fn a_good_file_is_silent_and_json_says_ok() {
     let report: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(report["errors"][0]["line"], 1);
     assert_eq!(report["errors"][0]["column"], 2);
+}
+
+#[tokio::test]
+async fn the_rules_of_the_file_are_kept() {
+    let rules = "filter = \"payload.t > 30.0 && levels[1] != 'test'\"\n\
+                 transform = [{ set = '/device', value = '{1}' }, { rename = '/t', to = '/temp' }]\n\
+                 metadata = { source = '{topic}' }\n\
+                 rate_limit = { messages = 500, bytes = '1MiB' }\n\
+                 dead_letter = { session = 'dst', topic = 'dlq/{forwarder}' }\n";
+    let mut daemon = Daemon::start_with("10s", 1, rules).await;
+    daemon.source.send("32 { <a/test> 00 05 {} '{\"t\":31}' }").await;
+    daemon.source.send("32 { <a/x> 00 06 {} '{\"t\":31}' }").await;
+    daemon.source.send("32 { <a/x> 00 07 {} 'poison' }").await;
+    let via = "26 <mqttx-via> <d/fw> 26 <mqttx-hops> <1>";
+    let expected = format!(
+        "32 {{ <b/x> 00 01 {{ 26 <source> <a/x> {via} }} '{{\"device\":\"x\",\"temp\":31}}' }}"
+    );
+    daemon.target.expect(&expected).await;
+    let error = "the payload is not JSON: expected value at line 1 column 1";
+    let expected = format!(
+        "32 {{ <dlq/fw> 00 02 {{ 26 <mqttx-error> <{error}> 26 <mqttx-source-topic> <a/x> {via} }} 'poison' }}"
+    );
+    daemon.target.expect(&expected).await;
+    daemon.target.send("40 { 00 01 } 40 { 00 02 }").await;
+    for id in 5..=7 {
+        daemon.source.expect(&format!("40 {{ 00 0{id} }}")).await;
+    }
+    daemon.signal().await;
+    daemon.source.expect("e0 {}").await;
+    daemon.target.expect("e0 {}").await;
+    let (code, stderr) = daemon.end().await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("forwarded 1, dropped 0, filtered 1, dead letters 1"), "{stderr}");
 }

@@ -39,9 +39,10 @@ mod transport;
 
 pub use mqttx_proto as proto;
 pub use mqttx_proto::{
-    Filter, KeepAlive, Limits, PacketId, Priority, Properties, PropertiesRef, Property,
-    PropertyContext, PropertyError, PropertyId, QoS, ReasonCode, RetainHandling, SessionExpiry,
-    SubscribeOptions, Topic, TopicError, Version, matches, validate_filter, validate_topic,
+    Filter as TopicFilter, KeepAlive, Limits, PacketId, Priority, Properties, PropertiesRef,
+    Property, PropertyContext, PropertyError, PropertyId, QoS, ReasonCode, RetainHandling,
+    SessionExpiry, SubscribeOptions, Topic, TopicError, Version, matches, validate_filter,
+    validate_topic,
 };
 
 pub use error::{ConfigErrors, ConfigProblem, Error, ErrorKind, PublishError, Severity};
@@ -49,12 +50,13 @@ pub use event::{
     Event, EventFilter, EventHandler, EventKind, EventName, EventStream, ParseEventNameError,
 };
 pub use forward::{
-    ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
-    ForwarderOptions, ForwarderSource, ForwarderState, ForwarderTarget, QosRule, RenderError,
-    RetainRule, TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
+    Compare, Filter, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager,
+    ForwarderMetrics, ForwarderOptions, ForwarderSource, ForwarderState, ForwarderTarget,
+    OnFilterError, QosRule, RateLimit, RenderError, RetainRule, RuleError, RuleFailure,
+    TopicContext, TopicMap, TopicMapError, TopicTemplate, Transform, find_cycles,
 };
 pub use manager::{Detail, ManagerBuilder, SessionManager, ShutdownReport};
-pub use message::{Message, MessageRef, Publish};
+pub use message::{Message, MessageRef, MessageView, Publish};
 pub use metrics::{
     Chunks, ConfigMetrics, DropReason, Dropped, ForwarderSample, HistogramMetrics, JsonExporter,
     ManagerMetrics, MetricFamily, MetricKind, MetricsSnapshot, ProcessMetrics, PrometheusExporter,

@@ -2,8 +2,10 @@
 
 mod body;
 mod publish;
+mod view;
 
 pub use publish::Publish;
+pub use view::MessageView;
 
 use std::fmt;
 use std::str::Utf8Error;
@@ -49,6 +51,11 @@ impl Message {
         }
         self.acker = None;
         self
+    }
+
+    /// Another message in the place of this one, with its right to acknowledge.
+    pub(crate) fn remade(&self, publish: &packet::Publish<'_>, inbound: &InboundMeta) -> Self {
+        Self { body: Body::new(publish, inbound, self.body.origin()), acker: self.acker.clone() }
     }
 
     /// Whether nobody else has this message, so that its memory may serve another.

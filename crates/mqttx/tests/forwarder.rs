@@ -1,101 +1,23 @@
 //! Forwarders between brokers whose every byte the test decides.
 
+#[path = "support/bridge.rs"]
+mod support;
+
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, EventKind, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, Jitter, Outbox,
-    QoS, SessionBuilder, SessionManager, SessionOptions, Version,
+    EventKind, ForwardDrop, ForwarderBuilder, ForwarderManager, Outbox, QoS, SessionManager,
+    Version,
 };
-use mqttx_test::{Peer, ScriptedBroker, hex};
+use mqttx_test::{ScriptedBroker, hex};
 
-const SOON: Duration = Duration::from_secs(10);
-/// Long enough for a wrong packet to arrive.
-const QUIET: Duration = Duration::from_millis(60);
-
-/// A forwarder with its sessions, and the brokers' ends of their connections.
-struct Bridge {
-    sessions: SessionManager,
-    forwarders: ForwarderManager,
-    forwarder: Forwarder,
-    source: Peer,
-    target: Peer,
-    /// The last SUBSCRIBE that the source got.
-    subscribe: Vec<u8>,
-    brokers: (ScriptedBroker, ScriptedBroker),
-}
-
-fn connack(version: Version) -> &'static str {
-    match version {
-        Version::V5 => "20 { 00 00 {} }",
-        Version::V311 => "20 { 00 00 }",
-    }
-}
-
-fn session(name: &str, broker: &ScriptedBroker, version: Version) -> SessionBuilder {
-    SessionOptions::quick_connect(name, broker.url()).protocol(version).reconnect(
-        Backoff::new(Duration::from_millis(10), Duration::from_millis(40)).jitter(Jitter::None),
-    )
-}
-
-/// Answers a SUBSCRIBE of one filter with QoS 1.
-async fn grant(peer: &mut Peer, version: Version) -> Vec<u8> {
-    let subscribe = peer.expect_type(0x82).await;
-    let id = [subscribe[2], subscribe[3]];
-    let mut answer = match version {
-        Version::V5 => hex("90 04 00 00 00 01"),
-        Version::V311 => hex("90 03 00 00 01"),
-    };
-    answer[2..4].copy_from_slice(&id);
-    peer.send_bytes(&answer).await;
-    subscribe
-}
-
-/// Starts `rules` between "src" and "dst".
-async fn bridge(version: Version, rules: ForwarderBuilder) -> Bridge {
-    bridge_with(version, rules, 1, |options| options).await
-}
-
-/// `filters`: how many the source subscribes.
-async fn bridge_with(
-    version: Version,
-    rules: ForwarderBuilder,
-    filters: usize,
-    target: impl FnOnce(SessionBuilder) -> SessionBuilder,
-) -> Bridge {
-    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
-    let sessions = SessionManager::new();
-    let source = session("src", &brokers.0, version).build().unwrap();
-    sessions.add_session(source).unwrap();
-    let target = target(session("dst", &brokers.1, version)).build().unwrap();
-    sessions.add_session(target).unwrap();
-    let forwarders = ForwarderManager::new(&sessions);
-    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
-    let (mut source, _) = brokers.0.accept_and_answer(connack(version)).await;
-    let (target, _) = brokers.1.accept_and_answer(connack(version)).await;
-    let mut subscribe = Vec::new();
-    for _ in 0..filters {
-        subscribe = grant(&mut source, version).await;
-    }
-    sessions.wait_for_all_sessions(SOON).await.unwrap();
-    Bridge { sessions, forwarders, forwarder, source, target, subscribe, brokers }
-}
+use support::{
+    Bridge, QUIET, SOON, VIA, assert_balanced, bridge, bridge_with, connack, grant, sent, session,
+    until,
+};
 
 fn rules() -> ForwarderBuilder {
     ForwarderBuilder::new("fw").source("src", "a/+").target("dst").topic("b/{1}")
-}
-
-/// Waits until `reached`; fails the test when that takes too long.
-async fn until(what: &str, reached: impl Fn() -> bool) {
-    let patience = tokio::time::Instant::now() + SOON;
-    while !reached() {
-        assert!(tokio::time::Instant::now() < patience, "waited too long until {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-fn assert_balanced(forwarder: &Forwarder) {
-    let m = forwarder.metrics();
-    assert_eq!(m.received, m.forwarded + m.filtered + m.dropped + m.in_flight, "{m:?}");
 }
 
 #[tokio::test]
@@ -105,7 +27,7 @@ async fn source_is_acknowledged_only_after_the_target_acknowledged() {
         match version {
             Version::V5 => {
                 bridge.source.send("32 { <a/x> 00 07 {} 'hi' }").await;
-                bridge.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+                bridge.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
             }
             Version::V311 => {
                 bridge.source.send("32 { <a/x> 00 07 'hi' }").await;
@@ -128,7 +50,7 @@ async fn qos2_is_acknowledged_to_the_source_after_pubcomp_of_the_target() {
         .target("dst");
     let mut bridge = bridge(Version::V5, rules).await;
     bridge.source.send("34 { <a/x> 00 07 {} 'hi' }").await;
-    bridge.target.expect("34 { <a/x> 00 01 {} 'hi' }").await;
+    bridge.target.expect(&sent("34 { <a/x> 00 01 {} 'hi' }")).await;
     bridge.target.send("50 { 00 01 }").await;
     bridge.target.expect("62 { 00 01 }").await;
     bridge.source.expect_silence(QUIET).await;
@@ -142,8 +64,8 @@ async fn qos2_is_acknowledged_to_the_source_after_pubcomp_of_the_target() {
 async fn acknowledgements_leave_in_the_order_of_the_source() {
     let mut bridge = bridge(Version::V5, rules()).await;
     bridge.source.send("32 { <a/1> 00 05 {} } 32 { <a/2> 00 06 {} }").await;
-    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
-    bridge.target.expect("32 { <b/2> 00 02 {} }").await;
+    bridge.target.expect(&sent("32 { <b/1> 00 01 {} }")).await;
+    bridge.target.expect(&sent("32 { <b/2> 00 02 {} }")).await;
     bridge.target.send("40 { 00 02 }").await;
     bridge.source.expect_silence(QUIET).await;
     bridge.target.send("40 { 00 01 }").await;
@@ -155,14 +77,14 @@ async fn acknowledgements_leave_in_the_order_of_the_source() {
 async fn the_window_bounds_what_is_between_source_and_target_but_not_qos0() {
     let mut bridge = bridge(Version::V5, rules().window(2)).await;
     bridge.source.send("32 { <a/1> 00 05 {} } 32 { <a/2> 00 06 {} } 32 { <a/3> 00 07 {} }").await;
-    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
-    bridge.target.expect("32 { <b/2> 00 02 {} }").await;
+    bridge.target.expect(&sent("32 { <b/1> 00 01 {} }")).await;
+    bridge.target.expect(&sent("32 { <b/2> 00 02 {} }")).await;
     bridge.target.expect_silence(QUIET).await;
     bridge.source.send("30 { <a/0> {} }").await;
-    bridge.target.expect("30 { <b/0> {} }").await;
+    bridge.target.expect(&sent("30 { <b/0> {} }")).await;
     bridge.target.send("40 { 00 01 }").await;
     bridge.source.expect("40 { 00 05 }").await;
-    bridge.target.expect("32 { <b/3> 00 03 {} }").await;
+    bridge.target.expect(&sent("32 { <b/3> 00 03 {} }")).await;
     assert_balanced(&bridge.forwarder);
 }
 
@@ -174,7 +96,7 @@ async fn qos0_beyond_its_queue_is_counted_as_dropped() {
     sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
     let target = session("dst", &brokers.1, Version::V5).manual_connect(true);
     let target = sessions.add_session(target.build().unwrap()).unwrap();
-    let forwarders = ForwarderManager::new(&sessions);
+    let forwarders = ForwarderManager::named(&sessions, "d");
     let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
     let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
     grant(&mut source, Version::V5).await;
@@ -188,7 +110,7 @@ async fn qos0_beyond_its_queue_is_counted_as_dropped() {
     target.connect();
     let (mut peer, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
     for n in 1..=3 {
-        peer.expect(&format!("30 {{ <b/{n}> {{}} }}")).await;
+        peer.expect(&sent(&format!("30 {{ <b/{n}> {{}} }}"))).await;
     }
     until("all are written", || forwarder.metrics().forwarded == 3).await;
     assert_balanced(&forwarder);
@@ -304,7 +226,7 @@ async fn a_stopped_forwarder_drains_unsubscribes_and_starts_again() {
 async fn what_a_stop_leaves_is_acknowledged_later_and_nothing_is_lost() {
     let mut bridge = bridge(Version::V5, rules().window(1)).await;
     bridge.source.send("32 { <a/1> 00 07 {} } 32 { <a/2> 00 08 {} }").await;
-    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
+    bridge.target.expect(&sent("32 { <b/1> 00 01 {} }")).await;
     until("both arrived", || bridge.forwarder.metrics().received == 2).await;
     assert_eq!(bridge.forwarder.stop(QUIET).await, 2);
     bridge.source.expect_type(0xa2).await;
@@ -312,7 +234,7 @@ async fn what_a_stop_leaves_is_acknowledged_later_and_nothing_is_lost() {
     bridge.source.expect("40 { 00 07 }").await;
     bridge.target.expect_silence(QUIET).await;
     bridge.forwarder.start().await.unwrap();
-    bridge.target.expect("32 { <b/2> 00 02 {} }").await;
+    bridge.target.expect(&sent("32 { <b/2> 00 02 {} }")).await;
     bridge.target.send("40 { 00 02 }").await;
     grant(&mut bridge.source, Version::V5).await;
     bridge.source.expect("40 { 00 08 }").await;
@@ -327,7 +249,7 @@ async fn an_optional_target_that_is_down_holds_nobody() {
     sessions.add_session(session("dst", &brokers.1, Version::V5).build().unwrap()).unwrap();
     let down = session("down", &brokers.1, Version::V5).manual_connect(true);
     sessions.add_session(down.build().unwrap()).unwrap();
-    let forwarders = ForwarderManager::new(&sessions);
+    let forwarders = ForwarderManager::named(&sessions, "d");
     let rules = rules().target("down").required(false).qos0_queue(2);
     let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
     let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
@@ -335,7 +257,7 @@ async fn an_optional_target_that_is_down_holds_nobody() {
     let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
     for n in 1..=4 {
         source.send(&format!("32 {{ <a/x> 00 0{n} {{}} }}")).await;
-        target.expect(&format!("32 {{ <b/x> 00 0{n} {{}} }}")).await;
+        target.expect(&sent(&format!("32 {{ <b/x> 00 0{n} {{}} }}"))).await;
         target.send(&format!("40 {{ 00 0{n} }}")).await;
         source.expect(&format!("40 {{ 00 0{n} }}")).await;
     }
@@ -406,13 +328,13 @@ async fn every_required_target_must_acknowledge() {
     let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
     sessions.add_session(session("too", &brokers.1, Version::V5).build().unwrap()).unwrap();
     let (mut second, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
-    let forwarders = ForwarderManager::new(&sessions);
+    let forwarders = ForwarderManager::named(&sessions, "d");
     forwarders.add_forwarder(rules().target("too").build().unwrap()).unwrap();
     let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
     grant(&mut source, Version::V5).await;
     source.send("32 { <a/x> 00 07 {} }").await;
-    target.expect("32 { <b/x> 00 01 {} }").await;
-    second.expect("32 { <a/x> 00 01 {} }").await;
+    target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
+    second.expect(&sent("32 { <a/x> 00 01 {} }")).await;
     target.send("40 { 00 01 }").await;
     source.expect_silence(QUIET).await;
     second.send("40 { 00 01 }").await;
@@ -424,7 +346,7 @@ async fn a_refused_message_is_counted_told_and_acknowledged() {
     let mut bridge = bridge(Version::V5, rules()).await;
     let mut events = bridge.sessions.events();
     bridge.source.send("32 { <a/x> 00 07 {} }").await;
-    bridge.target.expect("32 { <b/x> 00 01 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
     bridge.target.send("40 { 00 01 87 }").await;
     bridge.source.expect("40 { 00 07 }").await;
     let metrics = bridge.forwarder.metrics();
@@ -449,7 +371,7 @@ async fn a_topic_that_renders_empty_blocks_nothing() {
     let mut bridge = bridge(Version::V5, rules).await;
     bridge.source.send("32 { <a> 00 07 {} } 32 { <a/x> 00 08 {} }").await;
     bridge.source.expect("40 { 00 07 }").await;
-    bridge.target.expect("32 { <x> 00 01 {} }").await;
+    bridge.target.expect(&sent("32 { <x> 00 01 {} }")).await;
     assert_eq!(bridge.forwarder.metrics().dropped_by_reason, [(ForwardDrop::Topic, 1)]);
 }
 
@@ -458,7 +380,8 @@ async fn properties_pass_without_those_of_the_connection() {
     let mut bridge = bridge(Version::V5, rules()).await;
     // Content type, subscription identifier, user property.
     bridge.source.send("32 { <a/x> 00 07 { 03 <text> 0b 01 26 <k> <v> } 'hi' }").await;
-    bridge.target.expect("32 { <b/x> 00 01 { 03 <text> 26 <k> <v> } 'hi' }").await;
+    let expected = format!("32 {{ <b/x> 00 01 {{ 03 <text> 26 <k> <v> {VIA} }} 'hi' }}");
+    bridge.target.expect(&expected).await;
 }
 
 #[tokio::test]
@@ -477,7 +400,7 @@ async fn qos_and_retain_follow_their_rules() {
     let rules = rules().qos(QoS::AtLeastOnce).retain(true);
     let mut bridge = bridge(Version::V5, rules).await;
     bridge.source.send("30 { <a/x> {} }").await;
-    bridge.target.expect("33 { <b/x> 00 01 {} }").await;
+    bridge.target.expect(&sent("33 { <b/x> 00 01 {} }")).await;
 }
 
 #[tokio::test]
@@ -492,7 +415,7 @@ async fn a_message_is_forwarded_by_its_first_filter() {
     // The server's copies for both filters, the later filter's first.
     bridge.source.send("32 { <a/x> 00 05 { 0b 02 } } 32 { <a/x> 00 06 { 0b 01 } }").await;
     bridge.source.expect("40 { 00 05 }").await;
-    bridge.target.expect("32 { <m/x> 00 01 {} }").await;
+    bridge.target.expect(&sent("32 { <m/x> 00 01 {} }")).await;
     bridge.target.send("40 { 00 01 }").await;
     bridge.source.expect("40 { 00 06 }").await;
     bridge.target.expect_silence(QUIET).await;
@@ -521,7 +444,7 @@ async fn a_full_outbox_delays_and_loses_nothing() {
 async fn at_the_end_nothing_more_is_acknowledged_and_nothing_unsubscribed() {
     let mut bridge = bridge(Version::V5, rules()).await;
     bridge.source.send("32 { <a/x> 00 07 {} }").await;
-    bridge.target.expect("32 { <b/x> 00 01 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
     let forwarders = bridge.forwarders.clone();
     let ending = tokio::spawn(async move { forwarders.shutdown(QUIET).await });
     until("it takes no more", || !bridge.forwarder.is_running()).await;
@@ -536,7 +459,7 @@ async fn at_the_end_nothing_more_is_acknowledged_and_nothing_unsubscribed() {
 async fn acknowledgements_of_the_target_are_awaited_at_the_end() {
     let mut bridge = bridge(Version::V5, rules()).await;
     bridge.source.send("32 { <a/x> 00 07 {} }").await;
-    bridge.target.expect("32 { <b/x> 00 01 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
     let forwarders = bridge.forwarders.clone();
     let ending = tokio::spawn(async move { forwarders.shutdown(SOON).await });
     bridge.target.send("40 { 00 01 }").await;
@@ -551,7 +474,7 @@ async fn acknowledgements_of_the_target_are_awaited_at_the_end() {
 async fn messages_survive_a_lost_target() {
     let mut bridge = bridge(Version::V5, rules()).await;
     bridge.source.send("32 { <a/1> 00 05 {} }").await;
-    bridge.target.expect("32 { <b/1> 00 01 {} }").await;
+    bridge.target.expect(&sent("32 { <b/1> 00 01 {} }")).await;
     bridge.target.reset();
     bridge.source.send("32 { <a/2> 00 06 {} }").await;
     let (mut target, _) = bridge.brokers.1.accept_and_answer(connack(Version::V5)).await;
@@ -574,7 +497,7 @@ async fn unknown_sessions_taken_names_and_circles_are_refused() {
         let options = session(name, &broker, Version::V311).manual_connect(true);
         sessions.add_session(options.build().unwrap()).unwrap();
     }
-    let forwarders = ForwarderManager::new(&sessions);
+    let forwarders = ForwarderManager::named(&sessions, "d");
     let rule = |name: &str, from: &str, to: &str| {
         ForwarderBuilder::new(name).source(from, "a/#").target(to).build().unwrap()
     };
@@ -602,7 +525,7 @@ async fn a_server_that_loses_count_of_the_default_receive_maximum_is_not_punishe
     }
     bridge.source.send_bytes(&flood).await;
     until("all arrived", || bridge.forwarder.metrics().received == 1100).await;
-    bridge.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
     bridge.target.send("40 { 00 01 }").await;
     bridge.source.expect("40 { 00 01 }").await;
 }
@@ -615,7 +538,7 @@ async fn a_session_without_connection_and_messages_delays_no_end() {
     let down = session("src", &broker, Version::V5).manual_connect(true).build().unwrap();
     sessions.add_session(down).unwrap();
     let (_peer, _) = broker.accept_and_answer(connack(Version::V5)).await;
-    let forwarders = ForwarderManager::new(&sessions);
+    let forwarders = ForwarderManager::named(&sessions, "d");
     forwarders.add_forwarder(rules().build().unwrap()).unwrap();
     assert_eq!(forwarders.shutdown(SOON).await, 0);
     let report = sessions.shutdown(SOON).await;
@@ -630,7 +553,7 @@ async fn a_refusal_by_one_target_and_a_full_outbox_of_the_next_lose_no_acknowled
     let full = session("dst", &brokers.1, Version::V5)
         .outbox(Outbox { messages: Some(1), ..Outbox::default() });
     sessions.add_session(full.build().unwrap()).unwrap();
-    let forwarders = ForwarderManager::new(&sessions);
+    let forwarders = ForwarderManager::named(&sessions, "d");
     // "{2}" is an empty level for "a/x/": that target refuses every other message.
     let rules = ForwarderBuilder::new("fw")
         .source("src", "a/+/+")
@@ -647,7 +570,7 @@ async fn a_refusal_by_one_target_and_a_full_outbox_of_the_next_lose_no_acknowled
     }
     until("all arrived", || forwarder.metrics().received == 3).await;
     for id in 1..=3 {
-        target.expect(&format!("32 {{ <t/{id}> 00 0{id} {{}} }}")).await;
+        target.expect(&sent(&format!("32 {{ <t/{id}> 00 0{id} {{}} }}"))).await;
         target.send(&format!("40 {{ 00 0{id} }}")).await;
         source.expect(&format!("40 {{ 00 0{id} }}")).await;
     }

@@ -6,6 +6,7 @@ use super::extract::{extract, place_of, report_problems};
 use super::layout::{Layout, Part};
 use super::near;
 use super::report::Report;
+use super::rules::{self, RuleSections};
 use super::sections::ForwarderSection;
 use super::sessions::SessionEntry;
 
@@ -22,7 +23,7 @@ pub(super) fn read(
             continue;
         }
         check_sessions(&readable, &section, sessions, report);
-        match builder(&part.name, section).build() {
+        match builder((part, &readable), section, report).build() {
             Ok(options) => forwarders.push((part, options)),
             Err(errors) => report_problems("forwarders", part, &readable, &errors, report),
         }
@@ -37,14 +38,23 @@ fn check_sessions(
     sessions: &[SessionEntry],
     report: &mut Report<'_>,
 ) {
-    let from = section.from.iter().map(|source| &source.session).enumerate();
-    let to = section.to.iter().map(|target| &target.session).enumerate();
-    let all = from.map(|(n, name)| ("from", n, name)).chain(to.map(|(n, name)| ("to", n, name)));
-    for (side, n, name) in all.filter(|(_, _, name)| !name.is_empty()) {
+    let mut named: Vec<(String, &str)> = Vec::new();
+    for (n, source) in section.from.iter().enumerate() {
+        named.push((format!("from[{n}].session"), &source.session));
+    }
+    for (n, target) in section.to.iter().enumerate() {
+        named.push((format!("to[{n}].session"), &target.session));
+        for (m, session) in target.failover.iter().enumerate() {
+            named.push((format!("to[{n}].failover[{m}]"), session));
+        }
+    }
+    if let Some(letters) = &section.dead_letter {
+        named.push(("dead_letter.session".to_owned(), &letters.session));
+    }
+    for (path, name) in named.into_iter().filter(|(_, name)| !name.is_empty()) {
         if !sessions.iter().any(|session| session.name == *name) {
             let known = sessions.iter().map(|session| session.name.as_str());
-            let place = place_of(part, &format!("{side}[{n}].session"));
-            report.add(part.file, &place, near::unknown("session", name, known));
+            report.add(part.file, &place_of(part, &path), near::unknown("session", name, known));
         }
     }
 }
@@ -67,8 +77,12 @@ fn check_circles(
     }
 }
 
-fn builder(name: &str, section: ForwarderSection) -> ForwarderBuilder {
-    let mut builder = ForwarderBuilder::new(name).enabled(section.enabled);
+fn builder(
+    parts: (&Part<'_>, &Part<'_>),
+    section: ForwarderSection,
+    report: &mut Report<'_>,
+) -> ForwarderBuilder {
+    let mut builder = ForwarderBuilder::new(&*parts.0.name).enabled(section.enabled);
     if let Some(window) = section.window {
         builder = builder.window(window);
     }
@@ -86,8 +100,18 @@ fn builder(name: &str, section: ForwarderSection) -> ForwarderBuilder {
             Some(topic) => target.topic(topic),
             None => target,
         };
+        let target = to.failover.into_iter().fold(target, ForwarderTarget::failover);
         builder =
             builder.to(to.map.into_iter().fold(target, |target, (from, to)| target.map(from, to)));
     }
-    builder
+    let rules = RuleSections {
+        filter: section.filter,
+        on_filter_error: section.on_filter_error,
+        transform: section.transform,
+        metadata: section.metadata,
+        max_hops: section.max_hops,
+        rate_limit: section.rate_limit,
+        dead_letter: section.dead_letter,
+    };
+    rules::add(builder, rules, parts, report)
 }

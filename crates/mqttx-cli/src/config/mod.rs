@@ -12,6 +12,7 @@ mod layout;
 mod levels;
 pub(crate) mod near;
 mod report;
+mod rules;
 mod sections;
 mod sessions;
 mod source;
@@ -95,5 +96,7 @@ fn data_dir(layout: &Layout<'_>, daemon: &DaemonSection, files: &[SourceFile]) -
     directory.join(daemon.data_dir.as_deref().unwrap_or("state"))
 }
 
+#[cfg(test)]
+mod forwarder_tests;
 #[cfg(test)]
 mod tests;

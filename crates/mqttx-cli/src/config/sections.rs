@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 use super::levels::LogLevels;
+use super::rules::{DeadLetterSection, OnFilterErrorName, RateLimitSection, TransformSection};
 
 /// `[daemon]`.
 #[derive(Debug, Deserialize)]
@@ -64,11 +65,33 @@ pub(super) struct ForwarderSection {
     pub(super) to: Vec<ToSection>,
     pub(super) window: Option<usize>,
     pub(super) qos0_queue: Option<usize>,
+    /// A CEL expression.
+    pub(super) filter: Option<String>,
+    pub(super) on_filter_error: Option<OnFilterErrorName>,
+    pub(super) transform: Vec<TransformSection>,
+    pub(super) metadata: BTreeMap<String, toml::Value>,
+    #[serde(deserialize_with = "super::rules::hops")]
+    pub(super) max_hops: Option<u8>,
+    pub(super) rate_limit: Option<RateLimitSection>,
+    pub(super) dead_letter: Option<DeadLetterSection>,
 }
 
 impl Default for ForwarderSection {
     fn default() -> Self {
-        Self { enabled: true, from: Vec::new(), to: Vec::new(), window: None, qos0_queue: None }
+        Self {
+            enabled: true,
+            from: Vec::new(),
+            to: Vec::new(),
+            window: None,
+            qos0_queue: None,
+            filter: None,
+            on_filter_error: None,
+            transform: Vec::new(),
+            metadata: BTreeMap::new(),
+            max_hops: None,
+            rate_limit: None,
+            dead_letter: None,
+        }
     }
 }
 
@@ -100,6 +123,8 @@ pub(super) struct ToSection {
     #[serde(deserialize_with = "retain_rule")]
     pub(super) retain: RetainRule,
     pub(super) required: bool,
+    /// Sessions that take the place of a session that is down.
+    pub(super) failover: Vec<String>,
 }
 
 impl Default for ToSection {
@@ -111,6 +136,7 @@ impl Default for ToSection {
             qos: QosRule::Source,
             retain: RetainRule::Source,
             required: true,
+            failover: Vec::new(),
         }
     }
 }

@@ -32,12 +32,12 @@ impl Drop for Files {
     }
 }
 
-fn read(text: &str) -> Result<DaemonConfig, Vec<Problem>> {
+pub(super) fn read(text: &str) -> Result<DaemonConfig, Vec<Problem>> {
     Files::new(&[("c.toml", text)]).load("c.toml")
 }
 
 /// The problems as `LINE:COLUMN: message`.
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     let problems = read(text).expect_err("the file is wrong");
     problems.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect()
 }

@@ -61,6 +61,9 @@ fn data(kind: &EventKind) -> Value {
         EventKind::ForwarderMessageDropped { forwarder, reason, count, topic } => json!({
             "forwarder": &**forwarder, "reason": reason, "count": count, "topic": topic,
         }),
+        EventKind::ForwarderTargetChanged { forwarder, from, to, again } => json!({
+            "forwarder": &**forwarder, "from": &**from, "to": &**to, "again": again,
+        }),
         EventKind::MessageRefused { topic, reason, reason_string } => json!({
             "topic": topic, "reason": code(*reason), "reason_string": reason_string,
         }),

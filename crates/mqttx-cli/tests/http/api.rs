@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::{Answer, Events, get, post};
-use super::daemon::{ACCEPTED, Bridge, Daemon};
+use super::daemon::{ACCEPTED, Bridge, Daemon, sent};
 
 /// Asks again until the answer is as it has to become.
 async fn until(what: &str, daemon: &Daemon, path: &str, ok: impl Fn(&Answer) -> bool) -> Answer {
@@ -32,7 +32,7 @@ async fn it_is_alive_at_once_and_ready_when_all_is_connected_until_the_stop() {
     assert_eq!(get(daemon.address, "/healthz").await.status, 200);
     ready(daemon).await;
     bridge.source.send("32 { <a/x> 00 07 {} 'hi' }").await;
-    bridge.target.expect("32 { <b/x> 00 01 {} 'hi' }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} 'hi' }")).await;
     daemon.signal().await;
     // It waits for the target, and answers meanwhile.
     let answer = until("not ready", daemon, "/readyz", |answer| answer.status == 503).await;
@@ -111,8 +111,8 @@ async fn a_paused_forwarder_holds_what_comes_and_goes_on_with_it() {
     bridge.target.expect_silence(Duration::from_millis(100)).await;
     let resumed = post(address, "/api/v1/forwarders/fw/resume").await;
     assert_eq!((resumed.status, &resumed.json()["state"]), (200, &"running".into()));
-    bridge.target.expect("32 { <b/x> 00 01 {} 'one' }").await;
-    bridge.target.expect("32 { <b/y> 00 02 {} 'two' }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} 'one' }")).await;
+    bridge.target.expect(&sent("32 { <b/y> 00 02 {} 'two' }")).await;
     bridge.target.send("40 { 00 01 } 40 { 00 02 }").await;
     bridge.source.expect("40 { 00 07 }").await;
     bridge.source.expect("40 { 00 08 }").await;
@@ -142,7 +142,7 @@ async fn a_drained_forwarder_finishes_what_it_has_and_begins_again() {
     let address = bridge.daemon.address;
     ready(&bridge.daemon).await;
     bridge.source.send("32 { <a/x> 00 07 {} 'one' }").await;
-    bridge.target.expect("32 { <b/x> 00 01 {} 'one' }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} 'one' }")).await;
     let order = tokio::spawn(async move { post(address, "/api/v1/forwarders/fw/drain").await });
     bridge.source.expect("a2 { 00 02 {} <a/+> }").await;
     bridge.source.send("b0 { 00 02 {} 00 }").await;
@@ -162,7 +162,7 @@ async fn forwarders_are_shown_with_their_counts_and_ends() {
     let mut bridge = Bridge::start("").await;
     ready(&bridge.daemon).await;
     bridge.source.send("32 { <a/x> 00 07 {} 'one' }").await;
-    bridge.target.expect("32 { <b/x> 00 01 {} 'one' }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} 'one' }")).await;
     bridge.target.send("40 { 00 01 }").await;
     bridge.source.expect("40 { 00 07 }").await;
     let done = |answer: &Answer| answer.json()["forwarders"][0]["forwarded"] == 1;

@@ -20,6 +20,11 @@ pub(crate) struct Daemon {
     pub(crate) files: TempDir,
 }
 
+/// A PUBLISH without properties of its own, as the forwarder "fw" of the daemon "d" sends it.
+pub(crate) fn sent(script: &str) -> String {
+    script.replace("{}", "{ 26 <mqttx-via> <d/fw> 26 <mqttx-hops> <1> }")
+}
+
 /// The brokers' ends of the connections of a daemon with one forwarder.
 pub(crate) struct Bridge {
     pub(crate) daemon: Daemon,
@@ -87,7 +92,7 @@ impl Bridge {
     pub(crate) async fn start(http: &str) -> Self {
         let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
         let config = format!(
-            "[http]\nlisten = '127.0.0.1:0'\n{http}\n\
+            "[daemon]\nname = 'd'\n[http]\nlisten = '127.0.0.1:0'\n{http}\n\
              [defaults.session]\nreconnect = {{ initial = '1ms', jitter = 'none' }}\n\
              [sessions.src]\nbrokers = ['{}']\nclient_id = 'gw-src'\n\
              [sessions.dst]\nbrokers = ['{}']\nclient_id = 'gw-dst'\n\

@@ -195,6 +195,17 @@ event_kinds! {
         /// The source topic of the last one; empty for what was not told of when the forwarder stopped.
         topic: String,
     }
+    /// A target of a forwarder changed its session: away from one that was down, or back.
+    ForwarderTargetChanged = "forwarder_target_changed" {
+        /// The forwarder's name.
+        forwarder: Arc<str>,
+        /// The session that gives way.
+        from: Arc<str>,
+        /// The session that takes its place.
+        to: Arc<str>,
+        /// Messages that are sent again.
+        again: usize,
+    }
     /// The server refused a message for whose acknowledgement nobody waits.
     MessageRefused = "message_refused" {
         /// Its topic.

@@ -6,12 +6,14 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use mqttx_proto::QoS;
+use mqttx_proto::packet::Publish;
 
 use super::engine::{Engine, Inner};
 use super::flows::{Admitted, Arrived, Phase, QOS0_WINDOW};
-use super::scratch::{Body, Scratch, Sending};
+use super::reason::ForwardDrop;
+use super::scratch::{Body, Extra, Letter, Scratch, Sending, Verdict};
 use super::send::LARGE;
-use crate::router::{Lot, LotHandler, LotItem};
+use crate::router::{Due, Lot, LotHandler, LotItem};
 
 /// A filter of a source.
 pub(super) struct Inlet {
@@ -23,6 +25,7 @@ pub(super) struct Inlet {
 impl LotHandler for Inlet {
     fn take(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>) {
         let mut scratch = Scratch::borrow();
+        self.judge(lot, items, &mut scratch);
         let turn = self.admit(lot, items, &mut scratch);
         self.engine.settle_up(&mut scratch);
         if turn {
@@ -51,7 +54,9 @@ impl Inlet {
         let (mut parked, mut parked_qos0) = (0, false);
         let mut inner = engine.lock();
         let turn = inner.flows.begin();
+        let mut verdicts = std::mem::take(&mut scratch.verdicts).into_iter();
         for LotItem { index, mut due } in items.drain(..) {
+            let verdict = verdicts.next().unwrap_or(Verdict::Take);
             let Some(publish) = lot.read.get(index) else { continue };
             let elsewhere = self.has_earlier_match(publish.topic);
             let qos = publish.qos.min(rule.qos);
@@ -64,15 +69,25 @@ impl Inlet {
             if elsewhere {
                 continue;
             }
+            let letter = match self.decide(verdict, &publish) {
+                Ok(letter) => letter,
+                Err(reason) => {
+                    inner.leave_out((*source, qos), due, publish.topic, reason, scratch);
+                    continue;
+                }
+            };
             let arrived = Arrived { source: *source, qos, due, topic: publish.topic };
-            match inner.flows.admit(arrived, turn) {
+            match inner.flows.admit(arrived, turn && letter.is_none()) {
                 Admitted::Go(key) => {
                     let large = publish.payload.len() >= LARGE && engine.targets.len() > 1;
                     // Several targets share one copy.
-                    let body = match large {
+                    let body = match large || engine.keeps {
                         true => Body::Own(lot.message(&publish, None)),
                         false => Body::Read(index),
                     };
+                    if let Body::Own(message) = &body {
+                        inner.flows.keep(key, message, *filter, qos);
+                    }
                     scratch.sending.push(Sending::new(key, body, *source, *filter, qos));
                 }
                 Admitted::Wait(key) => {
@@ -84,8 +99,16 @@ impl Inlet {
                     let cost = if free { 0 } else { cost };
                     parked += cost;
                     parked_qos0 |= qos == QoS::AtMostOnce && !free;
+                    inner.flows.keep(key, &message, *filter, qos);
                     let new = Sending::new(key, Body::Own(message), *source, *filter, qos);
-                    inner.flows.wait(Sending { parked: cost, started: false, ..new });
+                    let mut waiting = Sending { parked: cost, started: false, ..new };
+                    if let Some(letter) = letter {
+                        inner.flows.begin_letter(key, letter.reason);
+                        waiting.next_target = engine.targets.len();
+                        let letter = Some(letter);
+                        waiting.extra = Some(Box::new(Extra { letter, ..Extra::default() }));
+                    }
+                    inner.flows.wait(waiting);
                 }
                 Admitted::Dropped(reason) => inner.report(reason, publish.topic, scratch),
                 // It stays with the server.
@@ -103,8 +126,30 @@ impl Inlet {
         turn
     }
 
+    /// Whether a message goes on, as a dead letter or as it is.
+    ///
+    /// # Errors
+    /// It does not: it is filtered, or given up for a reason.
+    fn decide(
+        &self,
+        verdict: Verdict,
+        publish: &Publish<'_>,
+    ) -> Result<Option<Letter>, Option<ForwardDrop>> {
+        let letter = match verdict {
+            Verdict::Take => None,
+            Verdict::Letter(letter) => Some(letter),
+            Verdict::Leave => return Err(None),
+            Verdict::Drop(reason) => return Err(Some(reason)),
+        };
+        let mark = &self.engine.mark;
+        if !publish.properties.is_empty() && mark.ends(mark.read(publish.properties)) {
+            return Err(Some(ForwardDrop::Loop));
+        }
+        Ok(letter)
+    }
+
     /// Whether a filter before this one, on the same session, brings the message.
-    fn has_earlier_match(&self, topic: &str) -> bool {
+    pub(super) fn has_earlier_match(&self, topic: &str) -> bool {
         if (self.source, self.filter) == (0, 0) {
             return false;
         }
@@ -140,7 +185,7 @@ impl Engine {
         let mut leaving: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = required
             .filter(|(_, rule)| rule.required)
             .map(|(target, _)| {
-                let session = target.session.clone();
+                let session = target.session().clone();
                 Box::pin(async move { session.left().await }) as _
             })
             .collect();
@@ -205,10 +250,29 @@ impl Inner {
         if !held_back {
             scratch.unpark(sending.source, std::mem::take(&mut sending.parked));
         }
-        let again = Sending { failed: 0, failure: None, taken: 0, ..sending };
+        let again = Sending { failed: 0, failure: None, taken: 0, took: 0, ..sending };
         let parked = again.parked > 0 && qos0;
         self.flows.put_back(again);
         parked
+    }
+
+    /// A message that is not forwarded: the source gets its acknowledgement.
+    fn leave_out(
+        &mut self,
+        (source, qos): (usize, QoS),
+        due: Due,
+        topic: &str,
+        reason: Option<ForwardDrop>,
+        scratch: &mut Scratch,
+    ) {
+        if !self.flows.leave_out(qos, reason) {
+            // It stays with the server.
+            return;
+        }
+        scratch.acks.extend(due.settle().map(|ticket| (source, ticket)));
+        if let Some(reason) = reason {
+            self.report(reason, topic, scratch);
+        }
     }
 
     /// QoS 0 holds its source back from now on: the number of the task that has to watch the targets, unless there is one.

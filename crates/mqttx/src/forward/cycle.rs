@@ -57,14 +57,15 @@ pub fn find_cycles(
     found.into_iter().map(|(_, cycle)| cycle).collect()
 }
 
-/// The targets whose output a source of the same forwarder would receive again, with the reason.
+/// The targets, the dead letters behind them, whose output a source of the same forwarder would receive again, with
+/// the reason.
 pub(super) fn own_echoes(options: &ForwarderOptions) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    for (n, target) in options.targets.iter().enumerate() {
+    for (n, target) in options.targets.iter().chain(&options.rules.dead_letter).enumerate() {
         let echo = options
             .sources
             .iter()
-            .filter(|source| source.session == target.session)
+            .filter(|source| target.sessions().any(|session| *session == source.session))
             .flat_map(|source| &source.topics)
             .find(|filter| outputs(options, target).any(|output| output.meets(filter)));
         if let Some(filter) = echo {
@@ -87,14 +88,15 @@ fn edges<'a>(forwarders: &[&'a ForwarderOptions]) -> Vec<Edge<'a>> {
     let enabled = || forwarders.iter().enumerate().filter(|(_, options)| options.enabled);
     let mut edges = Vec::new();
     for (from, feeding) in enabled() {
-        for target in &feeding.targets {
+        let targets = feeding.targets.iter().chain(&feeding.rules.dead_letter);
+        for (target, session) in targets.flat_map(|t| t.sessions().map(move |name| (t, name))) {
             for (to, fed) in enabled() {
-                let filters = fed.sources.iter().filter(|s| s.session == target.session);
+                let filters = fed.sources.iter().filter(|s| s.session == *session);
                 if filters
                     .flat_map(|source| &source.topics)
                     .any(|filter| outputs(feeding, target).any(|output| output.meets(filter)))
                 {
-                    edges.push(Edge { from, to, session: &target.session });
+                    edges.push(Edge { from, to, session });
                 }
             }
         }

@@ -154,7 +154,9 @@ proptest! {
         let Ok(mut options) = builder.to(target).build() else { return Ok(()) };
         let cx = TopicContext { topic: &arrived, forwarder: "fw", session: "s", received_unix_ms: 0 };
         let mut out = String::new();
-        if options.targets[0].template(0, 0, &arrived).render(&cx, &mut out).is_ok()
+        let rule = &options.targets[0];
+        let template = rule.map.find(&arrived).unwrap_or_else(|| rule.fallback((0, 0)));
+        if template.render(&cx, &mut out).is_ok()
             && mqttx_proto::matches(&filter, &out)
         {
             options.targets[0].session = "s".into();

@@ -54,6 +54,7 @@ pub struct ForwarderTarget {
     qos: QosRule,
     retain: RetainRule,
     required: bool,
+    failover: Vec<String>,
 }
 
 impl ForwarderTarget {
@@ -67,6 +68,7 @@ impl ForwarderTarget {
             qos: QosRule::Source,
             retain: RetainRule::Source,
             required: true,
+            failover: Vec::new(),
         }
     }
 
@@ -107,22 +109,41 @@ impl ForwarderTarget {
         self
     }
 
+    /// Adds a session that takes the place of the one before it while that is down for more than 5 s. The first
+    /// that is connected is used, in their order; an earlier one again once its connection was stable for the
+    /// time of its `stable_after` (10 s by default). What is not acknowledged, nor durably stored, is sent again to the next one: the
+    /// first may still send it, too.
+    #[must_use]
+    pub fn failover(mut self, session: impl Into<String>) -> Self {
+        self.failover.push(session.into());
+        self
+    }
+
+    /// `place`: where its problems are, as in the configuration file.
     pub(super) fn compile(
         self,
-        n: usize,
+        place: &str,
         sources: &[ForwarderSource],
         problems: &mut Problems,
     ) -> TargetRule {
         if self.session.is_empty() {
-            problems.add(format!("to[{n}].session"), "", "a target needs the name of a session");
+            problems.add(format!("{place}.session"), "", "a target needs the name of a session");
+        }
+        let mut seen = vec![&self.session];
+        for (n, session) in self.failover.iter().enumerate() {
+            if session.is_empty() || seen.contains(&session) {
+                let message = "a session stands here once, and has a name";
+                problems.add(format!("{place}.failover[{n}]"), session, message);
+            }
+            seen.push(session);
         }
         let mut map = TopicMap::default();
         for (from, to) in &self.map {
             if let Err(error) = map.insert(from, to) {
-                problems.add(format!("to[{n}].map[{from:?}]"), error.value(), error.message());
+                problems.add(format!("{place}.map[{from:?}]"), error.value(), error.message());
             }
         }
-        let field = format!("to[{n}].topic");
+        let field = format!("{place}.topic");
         let template = self.topic.as_deref().and_then(|text| {
             TopicTemplate::parse(text)
                 .map_err(|error| problems.add(&*field, error.value(), error.message()))
@@ -143,6 +164,7 @@ impl ForwarderTarget {
         }
         TargetRule {
             session: self.session.into(),
+            failover: self.failover.into_iter().map(Into::into).collect(),
             map,
             fallback,
             qos: self.qos,
@@ -225,6 +247,8 @@ impl From<ForwarderSource> for SourceRule {
 #[derive(Clone, Debug)]
 pub(super) struct TargetRule {
     pub(super) session: Arc<str>,
+    /// Those that take its place, in their order.
+    pub(super) failover: Vec<Arc<str>>,
     pub(super) map: TopicMap,
     /// What becomes of a topic that the map does not match, by source and by filter of the source.
     pub(super) fallback: Vec<Vec<BoundTemplate>>,
@@ -234,14 +258,17 @@ pub(super) struct TargetRule {
 }
 
 impl TargetRule {
-    /// The template for a topic that arrived through a filter of a source.
-    pub(super) fn template(&self, source: usize, filter: usize, topic: &str) -> &BoundTemplate {
+    /// All sessions that it may publish to.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::once(&self.session).chain(&self.failover)
+    }
+
+    /// The template for a topic that arrived through a filter of a source, if the map has none for it.
+    pub(super) fn fallback(&self, (source, filter): (usize, usize)) -> &BoundTemplate {
         static IDENTITY: std::sync::LazyLock<BoundTemplate> =
             std::sync::LazyLock::new(BoundTemplate::identity);
-        self.map
-            .find(topic)
-            .or_else(|| self.fallback.get(source)?.get(filter))
-            .unwrap_or_else(|| &*IDENTITY)
+        let template = self.fallback.get(source).and_then(|of_source| of_source.get(filter));
+        template.unwrap_or_else(|| &*IDENTITY)
     }
 
     pub(super) fn uses_time(&self) -> bool {

@@ -5,22 +5,27 @@
 //! room for it. What is done for many messages is done under one lock.
 //! Rule of locks: no session is called while the forwarder's own lock is held.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::endpoint::TargetRule;
+use super::fault::RuleFailure;
 use super::flows::{FlowKey, Flows, Phase};
+use super::hops::Mark;
 use super::metrics::ForwarderMetrics;
 use super::reason::{DropReports, ForwardDrop};
 use super::rule::ForwarderOptions;
 use super::scratch::{Body, Scratch};
+use super::target::Target;
+use crate::error::Error;
 use crate::event::{EventKind, EventName};
 use crate::message::Message;
 use crate::metrics::Histogram;
 use crate::router::{LOT, Lot};
-use crate::session::{CompletionSink, Finished, Session, SinkId};
+use crate::session::{CompletionSink, Finished, Session};
 
 /// One forwarder between its sessions.
 pub(super) struct Engine {
@@ -28,6 +33,13 @@ pub(super) struct Engine {
     pub(super) options: ForwarderOptions,
     pub(super) sources: Vec<Session>,
     pub(super) targets: Vec<Target>,
+    /// Where dead letters go.
+    pub(super) dead_letters: Option<Target>,
+    pub(super) mark: Mark,
+    /// There is a transform, or metadata.
+    pub(super) changes: bool,
+    /// Messages are kept until they are finished.
+    pub(super) keeps: bool,
     inner: Mutex<Inner>,
     latency: Arc<Histogram>,
     /// Told when nothing is held any more.
@@ -36,13 +48,12 @@ pub(super) struct Engine {
     pub(super) unwatched: Arc<Notify>,
 }
 
-pub(super) struct Target {
-    pub(super) session: Session,
-    /// The forwarder's own name there.
-    pub(super) sink: SinkId,
-    pub(super) uses_time: bool,
-    /// Of a target that is not required: messages that it has not finished.
-    pub(super) pending: AtomicUsize,
+/// The sessions of a forwarder, in the order of its rules.
+pub(super) struct Ends {
+    pub(super) sources: Vec<Session>,
+    /// With those that take its place.
+    pub(super) targets: Vec<Vec<Session>>,
+    pub(super) dead_letters: Option<Vec<Session>>,
 }
 
 pub(super) struct Inner {
@@ -59,27 +70,43 @@ pub(super) struct Inner {
 }
 
 impl Engine {
-    pub(super) fn new(
-        options: ForwarderOptions,
-        sources: Vec<Session>,
-        targets: Vec<Session>,
-    ) -> Arc<Self> {
+    /// `daemon`: the name of what it is part of.
+    pub(super) fn new(options: ForwarderOptions, ends: Ends, daemon: &str) -> Arc<Self> {
+        let rules = &options.rules;
         let latency = Arc::new(Histogram::of_latency());
         let required = options.targets.iter().filter(|target| target.required).count();
+        let changes = !rules.transform.is_empty() || !rules.metadata.is_empty();
+        let letters = rules.dead_letter.as_ref().map(|_| options.targets.len());
+        let again = options.targets.iter().any(|target| !target.failover.is_empty());
+        let keeps = again || letters.is_some();
+        let flows = Flows::new(options.window, options.qos0_queue, required)
+            .keeping(keeps, letters)
+            .paced(rules.rate_limit);
+        let mark = Mark::new(daemon, &options.name, u32::from(rules.max_hops));
         Arc::new_cyclic(|me: &Weak<Self>| {
+            let target = |n, rule: &TargetRule, sessions| {
+                Target::new(
+                    n,
+                    rule.uses_time(),
+                    sessions,
+                    Weak::clone(me) as Weak<dyn CompletionSink>,
+                )
+            };
             let rules = options.targets.iter().enumerate();
-            let targets = targets.into_iter().zip(rules).map(|(session, (n, rule))| Target {
-                sink: session.register_sink(Weak::clone(me) as Weak<dyn CompletionSink>, n),
-                session,
-                uses_time: rule.uses_time(),
-                pending: AtomicUsize::new(0),
-            });
-            let targets = targets.collect();
+            let targets = ends.targets.into_iter().zip(rules);
+            let targets = targets.map(|(sessions, (n, rule))| target(n, rule, sessions)).collect();
+            let rule = options.rules.dead_letter.as_ref().zip(ends.dead_letters);
+            let n = options.targets.len();
+            let dead_letters = rule.map(|(rule, sessions)| target(n, rule, sessions));
             Self {
                 me: Weak::clone(me),
                 targets,
+                dead_letters,
+                mark,
+                changes,
+                keeps,
                 inner: Mutex::new(Inner {
-                    flows: Flows::new(options.window, options.qos0_queue, required),
+                    flows,
                     watch: 0,
                     watches: 0,
                     reports: DropReports::default(),
@@ -90,9 +117,20 @@ impl Engine {
                 idle: Notify::new(),
                 unwatched: Arc::default(),
                 options,
-                sources,
+                sources: ends.sources,
             }
         })
+    }
+
+    /// A target by its number; behind the last one, that of the dead letters.
+    pub(super) fn target(&self, n: usize) -> Option<(&TargetRule, &Target)> {
+        match self.targets.get(n) {
+            Some(target) => self.options.targets.get(n).zip(Some(target)),
+            None if n == self.targets.len() => {
+                self.options.rules.dead_letter.as_ref().zip(self.dead_letters.as_ref())
+            }
+            None => None,
+        }
     }
 
     pub(super) fn metrics(&self) -> ForwarderMetrics {
@@ -206,7 +244,11 @@ impl Engine {
     /// [`pump`](Self::pump); first what is in `scratch.sending`, some of which may lie in `lot`.
     pub(super) fn pump_with(&self, scratch: &mut Scratch, lot: Option<&Lot<'_>>) {
         loop {
-            let full = if scratch.sending.is_empty() { None } else { self.send(scratch, lot) };
+            let mut full = None;
+            if !scratch.sending.is_empty() {
+                self.prepare(scratch, lot);
+                full = self.send(scratch, lot);
+            }
             let mut inner = self.lock();
             let sent = full.as_ref().map_or(usize::MAX, |full| full.sent);
             let parked_qos0 = inner.after_sending(scratch, sent, lot);
@@ -215,7 +257,11 @@ impl Engine {
                 inner.flows.next_lot(LOT, &mut scratch.sending);
             }
             let watch = parked_qos0.then(|| inner.begin_watch()).flatten();
+            let timer = inner.flows.pace_timer();
             drop(inner);
+            if let Some(at) = timer {
+                self.wait_for_pace(at);
+            }
             if let Some(watch) = watch {
                 self.watch_targets(watch);
             }
@@ -232,10 +278,10 @@ impl Engine {
     /// Sends again once the target has room. `again`: there seemed to be room, but not enough for the
     /// bytes of the message.
     fn wait_for_room(&self, target: usize, again: bool) {
-        let (Some(target), Some(engine)) = (self.targets.get(target), self.me.upgrade()) else {
+        let (Some((_, target)), Some(engine)) = (self.target(target), self.me.upgrade()) else {
             return;
         };
-        let session = target.session.clone();
+        let session = target.session().clone();
         session.services().runtime.clone().spawn(async move {
             if again {
                 tokio::time::sleep(RETRY).await;
@@ -244,6 +290,23 @@ impl Engine {
             let turn = {
                 let mut inner = engine.lock();
                 inner.flows.unblock();
+                inner.flows.take_turn()
+            };
+            if turn {
+                engine.pump();
+            }
+        });
+    }
+
+    /// Sends again once the rate limit allows it.
+    fn wait_for_pace(&self, at: std::time::Instant) {
+        let (Some(source), me) = (self.sources.first(), Weak::clone(&self.me)) else { return };
+        source.services().runtime.clone().spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
+            let Some(engine) = me.upgrade() else { return };
+            let turn = {
+                let mut inner = engine.lock();
+                inner.flows.resume_pace();
                 inner.flows.take_turn()
             };
             if turn {
@@ -295,16 +358,22 @@ impl Engine {
 }
 
 impl CompletionSink for Engine {
-    fn complete(&self, target: usize, finished: &mut Finished<'_>) {
-        let (Some(rule), Some(target)) =
-            (self.options.targets.get(target), self.targets.get(target))
-        else {
-            return;
-        };
+    fn complete(&self, tag: usize, finished: &mut Finished<'_>) {
+        let Some((rule, target)) = self.target(Target::number(tag)) else { return };
         let mut scratch = Scratch::borrow();
         let mut inner = self.lock();
+        // What a session finishes that had to give way was sent again to another one.
+        let finished = finished.filter(|_| target.is_current(tag));
         for (key, result) in finished {
-            let failure = result.err().map(|error| ForwardDrop::of(&error));
+            let failure = result.err().map(|error| {
+                if self.keeps {
+                    inner.flows.explain(key, || explanation(&error));
+                }
+                ForwardDrop::of(&error)
+            });
+            if self.keeps {
+                inner.flows.finished_by(key, Target::number(tag));
+            }
             if rule.required {
                 inner.settle(key, 1, failure, &mut scratch);
             } else {
@@ -324,10 +393,13 @@ impl CompletionSink for Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        for target in &self.targets {
-            target.session.unregister_sink(target.sink);
-        }
+        self.targets.iter().chain(&self.dead_letters).for_each(Target::leave);
     }
+}
+
+/// What a dead letter says of an error.
+pub(super) fn explanation(error: &Error) -> Box<str> {
+    RuleFailure::new(error.to_string()).message().into()
 }
 
 impl Inner {
@@ -336,13 +408,18 @@ impl Inner {
     fn after_sending(&mut self, scratch: &mut Scratch, sent: usize, lot: Option<&Lot<'_>>) -> bool {
         self.flows.counts.downgraded += std::mem::take(&mut scratch.downgraded);
         self.flows.counts.optional_lost += std::mem::take(&mut scratch.optional_lost);
+        self.flows.counts.metadata_left_out += std::mem::take(&mut scratch.metadata_left_out);
         if sent > 0 && !scratch.sending.is_empty() {
             self.flows.sent();
         }
         let mut parked_qos0 = false;
         // From the back, as messages come back to the front of what waits.
-        while let Some(sending) = scratch.sending.pop() {
+        while let Some(mut sending) = scratch.sending.pop() {
             let (key, failed, failure) = (sending.key, sending.failed, sending.failure);
+            self.flows.handed(key, sending.took);
+            if let Some(why) = sending.extra.as_mut().and_then(|extra| extra.why.take()) {
+                self.flows.explain(key, || why);
+            }
             if scratch.sending.len() >= sent {
                 // The flow goes on: its part for the sending itself is not done.
                 self.settle(key, failed, failure, scratch);

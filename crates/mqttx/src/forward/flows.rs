@@ -16,9 +16,12 @@ use std::time::Instant;
 
 use mqttx_proto::QoS;
 
+use super::kept::Kept;
 use super::metrics::Counts;
+use super::pace::Pace;
+use super::rate::RateLimit;
 use super::reason::ForwardDrop;
-use super::scratch::Sending;
+use super::scratch::{Extra, Sending};
 use crate::router::Due;
 
 /// The key of a flow, as targets give it back.
@@ -67,17 +70,19 @@ pub(super) struct Arrived<'a> {
 }
 
 #[derive(Default)]
-struct Flow {
+pub(super) struct Flow {
     /// `false`: free, and the memory of the topic serves the next one.
-    live: bool,
+    pub(super) live: bool,
     windowed: bool,
-    source: usize,
+    pub(super) source: usize,
     due: Due,
     /// Named when the message is given up.
     topic: String,
-    parts: usize,
+    pub(super) parts: usize,
     failure: Option<ForwardDrop>,
     begun: Option<Instant>,
+    /// What is needed to send the message again.
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 /// One of so many messages is timed: reading the clock costs as much as forwarding.
@@ -85,6 +90,9 @@ const TIMED: u64 = 16;
 
 /// Messages with QoS 0 that targets have and their sockets do not.
 pub(super) const QOS0_WINDOW: usize = 1024;
+
+/// Of a dead letter: the sending itself, and the target.
+pub(super) const LETTER_PARTS: usize = 2;
 
 pub(super) struct Flows {
     phase: Phase,
@@ -104,14 +112,25 @@ pub(super) struct Flows {
     required: usize,
     waiting: VecDeque<Sending>,
     waiting_qos0: VecDeque<Sending>,
-    flows: Vec<Flow>,
+    pub(super) flows: Vec<Flow>,
     free: Vec<FlowKey>,
+    /// Messages are kept until they are finished.
+    pub(super) keeps: bool,
+    /// The target of the dead letters, if there is one.
+    letters: Option<usize>,
+    /// Flows that were opened.
+    pub(super) opened: u64,
+    rate: Option<Pace>,
     pub(super) counts: Counts,
 }
 
 impl Flows {
     pub(super) fn new(window: usize, qos0_queue: usize, required: usize) -> Self {
         Self {
+            keeps: false,
+            letters: None,
+            opened: 0,
+            rate: None,
             phase: Phase::Stopped,
             turn: false,
             blocked: false,
@@ -128,6 +147,18 @@ impl Flows {
             free: Vec::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// Messages are kept until they are finished; those that cannot be forwarded go to the target `letters`.
+    pub(super) fn keeping(mut self, keeps: bool, letters: Option<usize>) -> Self {
+        (self.keeps, self.letters) = (keeps || letters.is_some(), letters);
+        self
+    }
+
+    /// No faster than this.
+    pub(super) fn paced(mut self, limit: Option<RateLimit>) -> Self {
+        self.rate = limit.map(Pace::new);
+        self
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -195,6 +226,8 @@ impl Flows {
         } else {
             self.waiting.is_empty() && self.in_window < self.window
         };
+        // What is paced is asked when its turn comes.
+        let open = open && self.rate.is_none();
         self.held += 1;
         self.qos0_held += usize::from(qos0);
         let key = self.open(arrived);
@@ -204,6 +237,20 @@ impl Flows {
         } else {
             Admitted::Wait(key)
         }
+    }
+
+    /// A message arrived that is not to be forwarded: by the rules, or for a reason. `false`: it is not the
+    /// forwarder's.
+    pub(super) fn leave_out(&mut self, qos: QoS, reason: Option<ForwardDrop>) -> bool {
+        if self.phase == Phase::Gone || (qos == QoS::AtMostOnce && self.phase == Phase::Stopped) {
+            return false;
+        }
+        self.counts.received += 1;
+        match reason {
+            Some(reason) => self.counts.drop_one(reason),
+            None => self.counts.filtered += 1,
+        }
+        true
     }
 
     /// It waits, as [`admit`](Self::admit) said.
@@ -224,7 +271,8 @@ impl Flows {
     fn has_next(&self) -> bool {
         let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
         let qos0 = !self.waiting_qos0.is_empty() && self.qos0_may_go();
-        self.phase == Phase::Running && !self.blocked && (windowed || qos0)
+        let paced = self.rate.as_ref().is_some_and(Pace::waits);
+        self.phase == Phase::Running && !self.blocked && !paced && (windowed || qos0)
     }
 
     /// Sockets are ahead of the messages that they have to take: the rest waits here, where it slows its source down.
@@ -245,6 +293,12 @@ impl Flows {
         while lot.len() - before < most && self.has_next() {
             let windowed = self.waiting.front().is_some_and(|first| self.may_go(first));
             let queue = if windowed { &mut self.waiting } else { &mut self.waiting_qos0 };
+            if let (Some(first), Some(pace)) = (queue.front(), &mut self.rate)
+                && !first.started
+                && !pace.lets(first.body.len())
+            {
+                break;
+            }
             lot.extend(queue.pop_front());
             if let Some(next) = lot.last_mut().filter(|next| !next.started) {
                 next.started = true;
@@ -252,6 +306,25 @@ impl Flows {
             }
         }
         self.turn = lot.len() > before;
+    }
+
+    /// Takes the turn whether there is something to send or not, if nobody has it.
+    pub(super) fn seize_turn(&mut self) -> bool {
+        let free = !self.turn && self.phase != Phase::Gone;
+        self.turn |= free;
+        free
+    }
+
+    /// When to [`resume_pace`](Self::resume_pace), if nobody waits for it yet.
+    pub(super) fn pace_timer(&mut self) -> Option<Instant> {
+        self.rate.as_mut()?.timer()
+    }
+
+    /// The time of [`pace_timer`](Self::pace_timer) has come.
+    pub(super) fn resume_pace(&mut self) {
+        if let Some(pace) = &mut self.rate {
+            pace.resume();
+        }
     }
 
     fn open(&mut self, arrived: Arrived<'_>) -> FlowKey {
@@ -264,7 +337,7 @@ impl Flows {
         });
         if let Some(flow) = self.flows.get_mut(key as usize) {
             (flow.live, flow.windowed, flow.source, flow.due) = (true, windowed, source, due);
-            (flow.parts, flow.failure) = (self.required + 1, None);
+            (flow.parts, flow.failure, flow.kept) = (self.required + 1, None, None);
             flow.begun = (self.counts.received % TIMED == 1).then(crate::session::now);
             flow.topic.clear();
             flow.topic.push_str(topic);
@@ -299,7 +372,8 @@ impl Flows {
         self.blocked = false;
     }
 
-    /// Parts of a flow are finished; the last one finishes the flow. The first failure counts.
+    /// Parts of a flow are finished; the last one finishes the flow, unless its message becomes a dead letter now. The
+    /// first failure counts.
     pub(super) fn settle(
         &mut self,
         key: FlowKey,
@@ -312,6 +386,20 @@ impl Flows {
         if flow.parts > 0 {
             return None;
         }
+        if let (Some(reason), Some(target), Some(kept)) =
+            (flow.failure, self.letters, &mut flow.kept)
+            && kept.letter.is_none()
+            && reason.is_for_dead_letters()
+        {
+            kept.letter = Some(reason);
+            (flow.parts, flow.failure) = (LETTER_PARTS, None);
+            let letter = Some(kept.to_letter(reason));
+            let extra = Extra { letter, ..Extra::default() };
+            let sending = kept.to_sending(key, flow.source, target, extra);
+            self.put_back(sending);
+            return None;
+        }
+        let letter = flow.kept.take().and_then(|kept| kept.letter);
         flow.live = false;
         self.free.push(key);
         self.held -= 1;
@@ -320,12 +408,20 @@ impl Flows {
         } else {
             self.qos0_held -= 1;
         }
-        match flow.failure {
-            Some(reason) => self.counts.drop_one(reason),
-            None => self.counts.forwarded += 1,
+        // What the dead letters did not take either was lost for its first reason.
+        let failure = match (flow.failure, letter) {
+            (Some(ForwardDrop::TargetRemoved), _) | (_, None) => flow.failure,
+            (failure, Some(reason)) => failure.map(|_| reason),
+        };
+        match (failure, letter) {
+            (Some(reason), _) => self.counts.drop_one(reason),
+            (None, Some(_)) => self.counts.dead_lettered += 1,
+            (None, None) => self.counts.forwarded += 1,
         }
         let due = std::mem::take(&mut flow.due);
-        Some(Done { source: flow.source, due, failure: flow.failure, begun: flow.begun })
+        // Only what was forwarded is timed.
+        let begun = flow.begun.filter(|_| letter.is_none());
+        Some(Done { source: flow.source, due, failure, begun })
     }
 
     /// The topic of the message that had the flow last.

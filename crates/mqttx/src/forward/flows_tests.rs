@@ -228,3 +228,108 @@ fn memory_is_given_back_only_when_nothing_is_under_way() {
     flows.shrink();
     assert_eq!(flows.flows.capacity() + flows.free.capacity(), 0);
 }
+
+/// With two required targets, and the dead letters behind them.
+fn with_letters() -> Flows {
+    let mut flows = Flows::new(8, 8, 2).keeping(false, Some(2));
+    flows.set_phase(Phase::Running);
+    flows
+}
+
+/// A message is sent, and kept.
+fn go_kept(flows: &mut Flows, topic: &str) -> FlowKey {
+    assert!(flows.begin());
+    let key = go(flows, QoS::AtLeastOnce, topic);
+    flows.keep(key, &message(QoS::AtLeastOnce, topic), 0, QoS::AtLeastOnce);
+    assert!(lot(flows, 8).is_empty());
+    key
+}
+
+#[test]
+fn a_refused_message_becomes_a_dead_letter_when_all_targets_are_through() {
+    let mut flows = with_letters();
+    let key = go_kept(&mut flows, "a");
+    flows.explain(key, || "no".into());
+    assert!(flows.settle(key, 1, Some(ForwardDrop::Refused)).is_none());
+    assert!(!flows.take_turn(), "the other target is not through");
+    assert!(flows.settle(key, 2, None).is_none());
+    assert!(flows.take_turn());
+    let letter = lot(&mut flows, 8).pop().expect("the letter");
+    assert_eq!((letter.key, letter.next_target), (key, 2));
+    let text = letter.extra.and_then(|extra| extra.letter).expect("a letter").text;
+    assert_eq!(&*text, "no");
+    assert!(flows.settle(key, 1, None).is_none());
+    let done = flows.settle(key, 1, None).expect("the letter is acknowledged");
+    let counts = flows.counts.snapshot();
+    assert_eq!((done.failure, counts.dead_lettered, counts.in_flight), (None, 1, 0));
+}
+
+#[test]
+fn what_the_dead_letters_refuse_is_dropped_for_its_first_reason() {
+    let mut flows = with_letters();
+    let key = go_kept(&mut flows, "a");
+    assert!(flows.settle(key, 3, Some(ForwardDrop::TooLarge)).is_none());
+    let done = flows.settle(key, 2, Some(ForwardDrop::Refused)).expect("done");
+    assert_eq!(done.failure, Some(ForwardDrop::TooLarge));
+    let counts = flows.counts.snapshot();
+    assert_eq!(counts.dropped_by_reason, [(ForwardDrop::TooLarge, 1)]);
+    assert_eq!((counts.dead_lettered, counts.in_flight), (0, 0));
+}
+
+#[test]
+fn only_what_is_bad_for_ever_is_a_dead_letter() {
+    let mut flows = with_letters();
+    for reason in [ForwardDrop::Expired, ForwardDrop::ConnectionLost, ForwardDrop::TargetRemoved] {
+        let key = go_kept(&mut flows, "a");
+        let done = flows.settle(key, 3, Some(reason)).expect("done");
+        assert_eq!(done.failure, Some(reason));
+    }
+    assert_eq!(flows.counts.snapshot().dropped, 3);
+}
+
+#[test]
+fn what_a_target_has_is_sent_to_it_again_in_order_and_nothing_else() {
+    let mut flows = Flows::new(8, 8, 2).keeping(true, None);
+    flows.set_phase(Phase::Running);
+    let keys: Vec<_> = ["1", "2", "3"].map(|topic| go_kept(&mut flows, topic)).to_vec();
+    for key in &keys {
+        flows.handed(*key, 0b11);
+        assert!(flows.settle(*key, 1, None).is_none(), "the sending");
+    }
+    // The first target is through with the second message.
+    flows.finished_by(keys[1], 0);
+    assert!(flows.settle(keys[1], 1, None).is_none());
+    assert!(flows.seize_turn() && !flows.seize_turn());
+    flows.send_again(0);
+    let again = lot(&mut flows, 8);
+    assert_eq!(topics(&again), ["1", "3"]);
+    assert!(again.iter().all(|s| s.is_for(0, false) && !s.is_for(1, false) && !s.is_for(2, true)));
+    for (key, expected) in [(keys[0], 1), (keys[2], 2)] {
+        flows.handed(key, 0b01);
+        assert!(flows.settle(key, 1, None).is_none(), "the sending, again");
+        assert!(flows.settle(key, 1, None).is_none(), "one target");
+        assert!(flows.settle(key, 1, None).is_some(), "the other");
+        assert_eq!(flows.counts.snapshot().forwarded, expected);
+    }
+}
+
+#[test]
+fn what_is_paced_waits_and_one_caller_minds_the_time() {
+    let limit = RateLimit::messages(1, std::time::Duration::from_secs(3600));
+    let mut flows = Flows::new(8, 8, 1).paced(Some(limit));
+    flows.set_phase(Phase::Running);
+    assert!(flows.begin());
+    for topic in ["1", "2"] {
+        assert!(waits(arrive(&mut flows, QoS::AtLeastOnce, topic, true, 0)));
+    }
+    assert_eq!(topics(&lot(&mut flows, 8)), ["1"]);
+    assert!(lot(&mut flows, 8).is_empty());
+    assert!(flows.pace_timer().is_some());
+    assert!(flows.pace_timer().is_none(), "somebody waits for it");
+    assert!(!flows.take_turn());
+    flows.resume_pace();
+    assert!(flows.take_turn(), "it is asked again");
+    assert!(lot(&mut flows, 8).is_empty());
+    assert!(flows.pace_timer().is_some());
+    assert_eq!(flows.held(), 2);
+}

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::arrive::Inlet;
 use super::endpoint::RetainRule;
-use super::engine::Engine;
+use super::engine::{Ends, Engine};
 use super::flows::Phase;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
@@ -74,13 +74,11 @@ struct Routes {
 }
 
 impl Forwarder {
-    pub(super) fn new(
-        options: ForwarderOptions,
-        sources: Vec<Session>,
-        targets: Vec<Session>,
-    ) -> Self {
+    pub(super) fn new(options: ForwarderOptions, ends: Ends, daemon: &str) -> Self {
+        let engine = Engine::new(options, ends, daemon);
+        engine.watch_failover();
         let shared = Shared {
-            engine: Engine::new(options, sources, targets),
+            engine,
             control: tokio::sync::Mutex::default(),
             routes: Mutex::default(),
             removed: AtomicBool::new(false),

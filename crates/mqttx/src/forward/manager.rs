@@ -1,6 +1,7 @@
 //! The registry of forwarders.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cycle::find_cycles;
+use super::endpoint::TargetRule;
+use super::engine::Ends;
 use super::handle::Forwarder;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
@@ -49,16 +52,32 @@ pub struct ForwarderManager {
 }
 
 struct Shared {
+    /// What messages say of where they passed.
+    name: Box<str>,
     sessions: SessionManager,
     forwarders: Mutex<BTreeMap<String, Forwarder>>,
 }
 
 impl ForwarderManager {
-    /// An empty registry.
+    /// An empty registry with a random name.
     #[must_use]
     pub fn new(sessions: &SessionManager) -> Self {
-        let shared = Shared { sessions: sessions.clone(), forwarders: Mutex::default() };
+        Self::named(sessions, format!("{:016x}", random()))
+    }
+
+    /// An empty registry. On MQTT 5, messages say which forwarders they passed, as `NAME/FORWARDER`, so that they do
+    /// not run in circles: give the same name after a restart, and another one to each process.
+    #[must_use]
+    pub fn named(sessions: &SessionManager, name: impl Into<String>) -> Self {
+        let name = name.into().into();
+        let shared = Shared { name, sessions: sessions.clone(), forwarders: Mutex::default() };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// Adds a forwarder and starts it, unless its options say not [`enabled`](ForwarderOptions::is_enabled).
@@ -77,10 +96,16 @@ impl ForwarderManager {
             let found = self.shared.sessions.session(name);
             found.map_err(|error| error.with_context("forwarder", options.name()))
         };
-        let sources = options.source_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
-        let targets = options.target_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
+        let all = |rule: &TargetRule| {
+            rule.sessions().map(|name| find(name)).collect::<Result<Vec<Session>, _>>()
+        };
+        let ends = Ends {
+            sources: options.source_sessions().map(find).collect::<Result<_, _>>()?,
+            targets: options.targets.iter().map(all).collect::<Result<_, _>>()?,
+            dead_letters: options.rules.dead_letter.as_ref().map(all).transpose()?,
+        };
         let enabled = options.is_enabled();
-        let forwarder = Forwarder::new(options, sources, targets);
+        let forwarder = Forwarder::new(options, ends, &self.shared.name);
         if enabled {
             forwarder.start_now()?;
         }
@@ -170,6 +195,11 @@ impl std::fmt::Debug for ForwarderManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ForwarderManager").field("forwarders", &self.list()).finish()
     }
+}
+
+fn random() -> u64 {
+    // The keys of the standard library's maps are random.
+    RandomState::new().hash_one(0)
 }
 
 fn unknown(name: &str, forwarders: &BTreeMap<String, Forwarder>) -> Error {

@@ -7,7 +7,7 @@ use crate::metrics::HistogramMetrics;
 
 /// What a forwarder did so far.
 ///
-/// At every moment `received = forwarded + filtered + dropped + in_flight`.
+/// At every moment `received = forwarded + filtered + dropped + dead_lettered + in_flight`.
 #[derive(Clone, PartialEq, Debug, Default)]
 #[non_exhaustive]
 pub struct ForwarderMetrics {
@@ -21,7 +21,7 @@ pub struct ForwarderMetrics {
     pub dropped: u64,
     /// The same by reason; only reasons that occurred.
     pub dropped_by_reason: Vec<(ForwardDrop, u64)>,
-    /// Messages that went to the dead letter target.
+    /// Messages that the dead letters' session acknowledged.
     pub dead_lettered: u64,
     /// Attempts to send that found no room at a target and were made again.
     pub retried: u64,
@@ -37,6 +37,10 @@ pub struct ForwarderMetrics {
     pub optional_lost: u64,
     /// Messages sent with a lower QoS, because the target's server allows no higher one.
     pub downgraded: u64,
+    /// Copies to MQTT 3.1.1 targets whose payload is no JSON object, so that it has no metadata.
+    pub metadata_left_out: u64,
+    /// How often a target changed its session, away from one that was down or back.
+    pub failovers: u64,
 }
 
 /// The same, while it counts.
@@ -47,6 +51,10 @@ pub(super) struct Counts {
     pub(super) optional_lost: u64,
     pub(super) downgraded: u64,
     pub(super) retried: u64,
+    pub(super) filtered: u64,
+    pub(super) dead_lettered: u64,
+    pub(super) metadata_left_out: u64,
+    pub(super) failovers: u64,
     dropped: [u64; ForwardDrop::ALL.len()],
 }
 
@@ -63,12 +71,19 @@ impl Counts {
         ForwarderMetrics {
             received: self.received,
             forwarded: self.forwarded,
-            filtered: 0,
+            filtered: self.filtered,
             dropped,
             dropped_by_reason: by_reason.filter(|(_, count)| *count > 0).collect(),
-            in_flight: self.received - self.forwarded - dropped,
+            dead_lettered: self.dead_lettered,
+            in_flight: self.received
+                - self.forwarded
+                - self.filtered
+                - self.dead_lettered
+                - dropped,
             optional_lost: self.optional_lost,
             downgraded: self.downgraded,
+            metadata_left_out: self.metadata_left_out,
+            failovers: self.failovers,
             retried: self.retried,
             ..ForwarderMetrics::default()
         }

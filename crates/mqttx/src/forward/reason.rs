@@ -28,11 +28,19 @@ pub enum ForwardDrop {
     TargetRemoved,
     /// Anything else that the target's session refused.
     Invalid,
+    /// It passed this forwarder before, or made too many hops.
+    Loop,
+    /// The filter failed on it.
+    Filter,
+    /// The transform failed on it.
+    Transform,
+    /// The transform returned nothing.
+    Discarded,
 }
 
 impl ForwardDrop {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::QueueFull,
         Self::Refused,
         Self::TooLarge,
@@ -43,6 +51,10 @@ impl ForwardDrop {
         Self::ConnectionLost,
         Self::TargetRemoved,
         Self::Invalid,
+        Self::Loop,
+        Self::Filter,
+        Self::Transform,
+        Self::Discarded,
     ];
 
     /// The label, for example `queue_full`.
@@ -59,11 +71,45 @@ impl ForwardDrop {
             Self::ConnectionLost => "connection_lost",
             Self::TargetRemoved => "target_removed",
             Self::Invalid => "invalid",
+            Self::Loop => "loop",
+            Self::Filter => "filter",
+            Self::Transform => "transform",
+            Self::Discarded => "discarded",
         }
     }
 
     pub(super) const fn index(self) -> usize {
         self as usize
+    }
+
+    /// The same for a person who finds a dead letter.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Topic => "the topic that it would get is empty, too long or has a wildcard",
+            Self::TooLarge => "it is larger than the target accepts",
+            Self::NotSupported => "the target does not support what it asks for",
+            _ => self.as_str(),
+        }
+    }
+
+    /// Whether such a message goes to the dead letters: it is as bad at any other time.
+    pub(super) const fn is_for_dead_letters(self) -> bool {
+        match self {
+            Self::Refused
+            | Self::TooLarge
+            | Self::NotSupported
+            | Self::Topic
+            | Self::Invalid
+            | Self::Filter
+            | Self::Transform => true,
+            Self::QueueFull
+            | Self::Expired
+            | Self::Evicted
+            | Self::ConnectionLost
+            | Self::TargetRemoved
+            | Self::Loop
+            | Self::Discarded => false,
+        }
     }
 
     /// What an error of the target's session means.

@@ -8,6 +8,7 @@ use super::cycle;
 use super::endpoint::{
     ForwarderSource, ForwarderTarget, QosRule, RetainRule, SourceRule, TargetRule,
 };
+use super::rules::{Asked, Rules};
 use crate::error::{ConfigErrors, ConfigProblem};
 
 /// The rules of one forwarder, checked: made by [`ForwarderBuilder::build`].
@@ -19,6 +20,7 @@ pub struct ForwarderOptions {
     pub(super) window: usize,
     pub(super) qos0_queue: usize,
     pub(super) enabled: bool,
+    pub(super) rules: Rules,
 }
 
 impl ForwarderOptions {
@@ -46,9 +48,21 @@ impl ForwarderOptions {
         self.sources.iter().map(|source| &*source.session)
     }
 
-    /// The names of the sessions it publishes to, in the order of the rules.
+    /// The names of the sessions it publishes to, in the order of the rules, without those that take their place
+    /// when they are down.
     pub fn target_sessions(&self) -> impl Iterator<Item = &str> {
         self.targets.iter().map(|target| &*target.session)
+    }
+
+    /// The names of all sessions it needs, each once: sources, targets, those in their place, and dead letters.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<&str> {
+        let targets = self.targets.iter().chain(&self.rules.dead_letter);
+        let targets = targets.flat_map(TargetRule::sessions).map(|name| &**name);
+        let mut names: Vec<&str> = self.source_sessions().chain(targets).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 }
 
@@ -77,6 +91,7 @@ pub struct ForwarderBuilder {
     window: usize,
     qos0_queue: usize,
     enabled: bool,
+    pub(super) rules: Asked,
     problems: Vec<ConfigProblem>,
 }
 
@@ -91,6 +106,7 @@ impl ForwarderBuilder {
             window: DEFAULT_WINDOW,
             qos0_queue: DEFAULT_QOS0_QUEUE,
             enabled: true,
+            rules: Asked::default(),
             problems: Vec::new(),
         }
     }
@@ -168,6 +184,12 @@ impl ForwarderBuilder {
         self.last("required", |target| target.required(required))
     }
 
+    /// [`ForwarderTarget::failover`] of the last target.
+    #[must_use]
+    pub fn failover(self, session: impl Into<String>) -> Self {
+        self.last("failover", |target| target.failover(session))
+    }
+
     /// How many messages with QoS > 0 may be between their arrival and the targets' acknowledgements, over
     /// all sources; 1 to 65 535, default 256. Messages beyond it wait unacknowledged, so that the source's
     /// Receive Maximum stops its broker. 1 forwards one message at a time.
@@ -214,8 +236,9 @@ impl ForwarderBuilder {
             .targets
             .into_iter()
             .enumerate()
-            .map(|(n, target)| target.compile(n, &self.sources, &mut problems))
+            .map(|(n, target)| target.compile(&format!("to[{n}]"), &self.sources, &mut problems))
             .collect();
+        let rules = self.rules.compile(&self.sources, &mut problems);
         let sources = self.sources.into_iter().map(SourceRule::from).collect();
         let options = ForwarderOptions {
             name: self.name.into(),
@@ -224,12 +247,15 @@ impl ForwarderBuilder {
             window: self.window,
             qos0_queue: self.qos0_queue,
             enabled: self.enabled,
+            rules,
         };
         // Templates that could not be compiled stand as the identity and would be reported twice.
         if problems.0.is_empty() {
             for (n, message) in cycle::own_echoes(&options) {
-                let target = options.targets.get(n).map_or("", |target| &target.session);
-                problems.add(format!("to[{n}]"), target, message);
+                match options.targets.get(n) {
+                    Some(target) => problems.add(format!("to[{n}]"), &target.session, message),
+                    None => problems.add("dead_letter", "", message),
+                }
             }
         }
         ConfigErrors::from_problems(problems.0).map_or(Ok(options), Err)
@@ -375,7 +401,9 @@ mod tests {
                 session: "s",
                 received_unix_ms: 0,
             };
-            options.targets[target].template(0, filter, topic).render(&cx, &mut out).unwrap();
+            let rule = &options.targets[target];
+            let template = rule.map.find(topic).unwrap_or_else(|| rule.fallback((0, filter)));
+            template.render(&cx, &mut out).unwrap();
             out
         };
         assert_eq!(render(0, 0, "a/1"), "one");

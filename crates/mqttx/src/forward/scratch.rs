@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+use bytes::Bytes;
 use mqttx_proto::packet::Publish;
 use mqttx_proto::{AckTicket, Properties, QoS};
 
 use super::flows::FlowKey;
+use super::metadata;
 use super::reason::ForwardDrop;
 use super::topics::{Topic, Topics};
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::router::Lot;
 
 /// The lists of a turn. All are empty between turns.
@@ -29,8 +31,23 @@ pub(super) struct Scratch {
     pub(super) downgraded: u64,
     /// Copies that a target which is not required did not take.
     pub(super) optional_lost: u64,
+    /// Copies to 3.1.1 targets that could not have metadata.
+    pub(super) metadata_left_out: u64,
+    /// What the filter says of the messages of a lot, by their place in it; empty without one.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Flows whose messages became dead letters before anybody got them.
+    pub(super) letters: Vec<(FlowKey, ForwardDrop)>,
     /// Nothing is held any more.
     pub(super) idle: bool,
+}
+
+/// What a filter says of a message.
+pub(super) enum Verdict {
+    Take,
+    /// It is not to be forwarded.
+    Leave,
+    Drop(ForwardDrop),
+    Letter(Letter),
 }
 
 /// A message on its way to the targets, or waiting for it.
@@ -55,6 +72,35 @@ pub(super) struct Sending {
     pub(super) taken: usize,
     /// Of the target that gets it now.
     pub(super) topic: Topic,
+    /// The targets that took it: a bit for each.
+    pub(super) took: u64,
+    /// What the rules made of it.
+    pub(super) extra: Option<Box<Extra>>,
+}
+
+/// What few messages have.
+#[derive(Default)]
+pub(super) struct Extra {
+    /// The rules are through with it.
+    pub(super) prepared: bool,
+    /// The message that the transform made.
+    pub(super) made: Option<message::Publish>,
+    pub(super) metadata: Option<metadata::Rendered>,
+    /// The payload with the metadata, for the target that gets it now.
+    pub(super) merged: Option<Bytes>,
+    /// It goes to the dead letters.
+    pub(super) letter: Option<Letter>,
+    /// It goes only to this target, again.
+    pub(super) only: Option<usize>,
+    /// Why a target did not take it.
+    pub(super) why: Option<Box<str>>,
+}
+
+/// Why a message is a dead letter.
+#[derive(Clone)]
+pub(super) struct Letter {
+    pub(super) reason: ForwardDrop,
+    pub(super) text: Box<str>,
 }
 
 /// Where a message is.
@@ -65,6 +111,14 @@ pub(super) enum Body {
 }
 
 impl Body {
+    /// Bytes of the payload of one that is not in a read buffer.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Read(_) => 0,
+            Self::Own(message) => message.payload().len(),
+        }
+    }
+
     /// The message as the packet that it came in.
     pub(super) fn publish<'a>(&'a self, lot: Option<&'a Lot<'_>>) -> Option<Publish<'a>> {
         match self {
@@ -89,7 +143,51 @@ impl Sending {
             failure: None,
             taken: 0,
             topic: None,
+            took: 0,
+            extra: None,
         }
+    }
+
+    /// The message as it is to be sent.
+    pub(super) fn publish<'a>(&'a self, lot: Option<&'a Lot<'_>>) -> Option<Publish<'a>> {
+        match self.extra.as_deref().and_then(|extra| extra.made.as_ref()) {
+            None => self.body.publish(lot).map(|publish| Publish { qos: self.qos, ..publish }),
+            Some(made) => Some(Publish {
+                dup: false,
+                qos: made.qos,
+                retain: made.retain,
+                topic: &made.topic,
+                packet_id: None,
+                properties: made.properties.as_ref(),
+                payload: &made.payload,
+            }),
+        }
+    }
+
+    /// Whether the message is for a target: `letters` for the one that gets the dead letters.
+    pub(super) fn is_for(&self, target: usize, letters: bool) -> bool {
+        if self.next_target > target {
+            return false;
+        }
+        match self.extra.as_deref() {
+            None => !letters,
+            Some(extra) => {
+                extra.letter.is_some() == letters && extra.only.is_none_or(|only| only == target)
+            }
+        }
+    }
+
+    /// Whether its targets do not decide what becomes of it: the rules did, or it is with some of them already.
+    pub(super) fn is_settled(&self) -> bool {
+        self.next_target == usize::MAX
+            || self
+                .extra
+                .as_ref()
+                .is_some_and(|extra| extra.letter.is_some() || extra.only.is_some())
+    }
+
+    pub(super) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
     }
 }
 

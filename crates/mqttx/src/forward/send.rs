@@ -1,18 +1,23 @@
 //! Handing messages to their targets.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mqttx_proto::{Payload, Priority, Properties, PropertiesRef, Property, PropertyId, QoS};
+use mqttx_proto::{Payload, Priority, Properties, QoS};
 
 use super::endpoint::TargetRule;
-use super::engine::{Engine, Target};
+use super::engine::{Engine, explanation};
+use super::kept::bit;
+use super::outgoing::{Further, Outgoing};
+use super::prepare::received_at;
 use super::reason::ForwardDrop;
 use super::scratch::{Body, Scratch, Sending};
+use super::target::Target;
+use super::template::TopicContext;
 use super::topics::{Cast, Topic, Topics};
 use crate::error::{Error, ErrorKind};
 use crate::router::Lot;
-use crate::session::{Draft, Handover};
+use crate::session::{Draft, Handover, SinkId};
 
 /// A required target has no room.
 pub(super) struct Full {
@@ -26,20 +31,24 @@ impl Engine {
     pub(super) fn send(&self, scratch: &mut Scratch, lot: Option<&Lot<'_>>) -> Option<Full> {
         let now = crate::session::now();
         let mut full: Option<Full> = None;
-        let targets = self.options.targets.iter().zip(&self.targets).enumerate();
-        for (n, (rule, target)) in targets {
+        for n in 0..=self.targets.len() {
+            let Some((rule, target)) = self.target(n) else { continue };
             let until = full.as_ref().map_or(scratch.sending.len(), |full| full.sent);
-            let hand = Hand { engine: self, n, rule, target, lot, now };
+            let letters = n == self.targets.len();
+            let Some(sink) = target.sink() else { continue };
+            let is_v5 = target.is_v5();
+            let hand = Hand { engine: self, n, letters, rule, target, sink, is_v5, lot, now };
             if let Some(sent) = hand.over(scratch, until) {
                 // What this target did not get, those after it do not get before it.
                 let left = scratch.sending.iter_mut().take(until).skip(sent);
-                left.for_each(|sending| sending.next_target = n);
+                left.for_each(|sending| sending.next_target = sending.next_target.max(n));
                 full = Some(Full { sent, target: n });
             }
         }
         // With optional targets only, a message that none of them took is lost.
         if self.options.targets.iter().all(|target| !target.required) {
-            for sending in scratch.sending.iter_mut().filter(|sending| sending.taken == 0) {
+            let nobody = |sending: &&mut Sending| sending.taken == 0 && !sending.is_settled();
+            for sending in scratch.sending.iter_mut().filter(nobody) {
                 sending.failure = sending.failure.or(Some(ForwardDrop::QueueFull));
             }
         }
@@ -51,8 +60,12 @@ impl Engine {
 struct Hand<'a> {
     engine: &'a Engine,
     n: usize,
+    /// It gets the dead letters.
+    letters: bool,
     rule: &'a TargetRule,
     target: &'a Target,
+    sink: SinkId,
+    is_v5: bool,
     lot: Option<&'a Lot<'a>>,
     now: Instant,
 }
@@ -64,36 +77,41 @@ impl Hand<'_> {
         scratch.topics.clear();
         for sending in scratch.sending.iter_mut().take(until) {
             sending.topic = None;
-            if sending.next_target <= self.n {
+            if sending.is_for(self.n, self.letters) {
                 sending.topic = self.topic(sending, &mut scratch.topics);
+                scratch.metadata_left_out += u64::from(!self.merge(sending));
             }
         }
-        let mut handover = self.target.session.hand_over();
+        let mut handover = self.target.session().hand_over();
         let mut sent = None;
         for (at, sending) in scratch.sending.iter_mut().take(until).enumerate() {
-            if sending.next_target > self.n {
+            if !sending.is_for(self.n, self.letters) {
                 continue;
             }
             let topic = sending.topic.map(|topic| scratch.topics.get(topic));
             let outcome = match topic {
                 Some(topic) => self.one(sending, topic, &mut scratch.properties, &mut handover),
-                None => Err(NotTaken::Refused(ForwardDrop::Topic)),
+                None => Err(NotTaken::Refused(ForwardDrop::Topic, None)),
             };
             match outcome {
-                Ok(qos) => {
+                Ok((qos, asked)) => {
                     sending.taken += 1;
-                    scratch.downgraded += u64::from(qos < self.rule.qos.apply(sending.qos));
+                    sending.took |= bit(self.n);
+                    scratch.downgraded += u64::from(qos < asked);
                 }
                 Err(NotTaken::Full) if self.rule.required => {
                     sent = Some(at);
                     break;
                 }
-                Err(NotTaken::Refused(ForwardDrop::Expired)) if !self.rule.required => {
+                Err(NotTaken::Refused(ForwardDrop::Expired, _)) if !self.rule.required => {
                     sending.failure = sending.failure.or(Some(ForwardDrop::Expired));
                 }
                 Err(_) if !self.rule.required => scratch.optional_lost += 1,
                 Err(NotTaken::Full) => {}
-                Err(NotTaken::Refused(reason)) => {
+                Err(NotTaken::Refused(reason, why)) => {
+                    if let Some(why) = why {
+                        sending.extra().why = Some(why);
+                    }
                     sending.failed += 1;
                     sending.failure = sending.failure.or(Some(reason));
                 }
@@ -104,7 +122,8 @@ impl Hand<'_> {
     }
 
     fn topic(&self, sending: &Sending, topics: &mut Topics) -> Topic {
-        let publish = sending.body.publish(self.lot)?;
+        let arrived = sending.body.publish(self.lot)?.topic;
+        let now_called = sending.publish(self.lot)?.topic;
         let cast = Cast {
             rule: self.rule,
             uses_time: self.target.uses_time,
@@ -113,29 +132,76 @@ impl Hand<'_> {
         };
         let from = (sending.source, sending.filter);
         let session = self.engine.sources.get(sending.source)?.name();
-        topics.render(&cast, from, session, publish.topic, self.received_at(sending))
+        let received_at = received_at(sending, self.lot, self.now);
+        topics.render(&cast, from, session, (arrived, now_called), received_at)
     }
 
-    /// Hands over one message; the level that it has now.
+    /// Puts the metadata into the payload for a target without properties; `false`: it has no place there.
+    fn merge(&self, sending: &mut Sending) -> bool {
+        if self.is_v5 || sending.extra.as_ref().is_none_or(|extra| extra.metadata.is_none()) {
+            return true;
+        }
+        let merged =
+            sending.publish(self.lot).zip(sending.extra.as_ref()).and_then(|(publish, extra)| {
+                extra
+                    .metadata
+                    .as_ref()?
+                    .merged(&self.engine.options.rules.metadata, publish.payload)
+            });
+        let done = merged.is_some();
+        sending.extra().merged = merged;
+        done
+    }
+
+    /// What the message gets on its way besides its own properties.
+    fn further<'a>(&'a self, sending: &'a Sending, topic: &'a str) -> Option<Further<'a>> {
+        let rules = &self.engine.options.rules;
+        let extra = sending.extra.as_deref();
+        let metadata = extra.and_then(|extra| extra.metadata.as_ref());
+        let session = self.engine.sources.get(sending.source).map_or("", |session| session.name());
+        self.is_v5.then(|| Further {
+            mark: &self.engine.mark,
+            map: &self.rule.map,
+            cx: TopicContext {
+                topic,
+                forwarder: &self.engine.options.name,
+                session,
+                received_unix_ms: 0,
+            },
+            metadata: metadata.map(|rendered| (rendered, &*rules.metadata)),
+            error: extra.and_then(|extra| extra.letter.as_ref()).map(|letter| &*letter.text),
+        })
+    }
+
+    /// Hands over one message; the level that it has now, and the one that was asked for.
     fn one(
         &self,
         sending: &Sending,
         topic: &str,
         scratch: &mut Properties,
         handover: &mut Handover<'_>,
-    ) -> Result<QoS, NotTaken> {
+    ) -> Result<(QoS, QoS), NotTaken> {
         let pending = &self.target.pending;
         if !self.rule.required && pending.load(Ordering::Relaxed) >= self.engine.options.qos0_queue
         {
             return Err(NotTaken::Full);
         }
-        let Some(publish) = sending.body.publish(self.lot) else { return Err(NotTaken::Full) };
-        let waited = self.now.saturating_duration_since(self.received_at(sending));
+        let Some(publish) = sending.publish(self.lot) else { return Err(NotTaken::Full) };
+        let outgoing = Outgoing {
+            arrived: publish.properties,
+            waited: self.now.saturating_duration_since(received_at(sending, self.lot, self.now)),
+            further: self.further(sending, publish.topic),
+        };
         let properties =
-            outgoing_properties(publish.properties, waited, scratch).map_err(NotTaken::Refused)?;
+            outgoing.properties(scratch).map_err(|reason| NotTaken::Refused(reason, None))?;
+        let extra = sending.extra.as_deref();
+        let made = extra.and_then(|extra| extra.made.as_ref());
+        let merged = extra.and_then(|extra| extra.merged.as_ref());
         let shared;
-        let payload = match &sending.body {
-            Body::Own(message) if publish.payload.len() >= LARGE => {
+        let payload = match (merged, made, &sending.body) {
+            (Some(merged), _, _) => Payload::from(merged),
+            (None, Some(made), _) => Payload::from(&made.payload),
+            (None, None, Body::Own(message)) if publish.payload.len() >= LARGE => {
                 shared = message.payload_bytes();
                 Payload::from(&shared)
             }
@@ -144,15 +210,16 @@ impl Hand<'_> {
         let mut draft = Draft {
             topic,
             payload,
-            qos: self.rule.qos.apply(sending.qos),
+            qos: self.rule.qos.apply(publish.qos),
             retain: self.rule.retain.apply(publish.retain),
             properties,
-            ttl: None,
-            priority: Priority::LOWEST,
+            ttl: made.and_then(|made| made.ttl),
+            priority: made.map_or(Priority::LOWEST, |made| made.priority),
         };
-        let (sink, key) = (self.target.sink, sending.key);
+        let (sink, key) = (self.sink, sending.key);
         // Counted before: the message may be finished before the lock is free.
         pending.fetch_add(usize::from(!self.rule.required), Ordering::Relaxed);
+        let asked = draft.qos;
         let mut outcome = handover.offer(&draft, sink, key);
         if outcome.as_ref().is_err_and(|error| error.code() == "publish.not_allowed")
             && let Some(limits) = handover.limits()
@@ -161,18 +228,10 @@ impl Hand<'_> {
             draft.qos = limits.maximum_qos;
             outcome = handover.offer(&draft, sink, key);
         }
-        outcome.map(|()| draft.qos).map_err(|error| {
+        outcome.map(|()| (draft.qos, asked)).map_err(|error| {
             pending.fetch_sub(usize::from(!self.rule.required), Ordering::Relaxed);
-            NotTaken::of(&error)
+            NotTaken::of(&error, self.engine.keeps)
         })
-    }
-
-    fn received_at(&self, sending: &Sending) -> Instant {
-        match (&sending.body, self.lot) {
-            (Body::Own(message), _) => message.received_at(),
-            (Body::Read(_), Some(lot)) => lot.inbound.received_at,
-            (Body::Read(_), None) => self.now,
-        }
     }
 }
 
@@ -182,80 +241,15 @@ pub(super) const LARGE: usize = 4096;
 /// Why a target did not take a message.
 enum NotTaken {
     Full,
-    Refused(ForwardDrop),
+    /// And in words, for a dead letter.
+    Refused(ForwardDrop, Option<Box<str>>),
 }
 
 impl NotTaken {
-    fn of(error: &Error) -> Self {
+    fn of(error: &Error, keeps: bool) -> Self {
         match error.kind() {
             ErrorKind::Full => Self::Full,
-            _ => Self::Refused(ForwardDrop::of(error)),
+            _ => Self::Refused(ForwardDrop::of(error), keeps.then(|| explanation(error))),
         }
-    }
-}
-
-/// The properties to publish with: those that arrived, without what concerns one connection only, and
-/// with the message expiry counted down by the time since then `[MQTT-3.3.2-6]`.
-fn outgoing_properties<'a>(
-    arrived: PropertiesRef<'a>,
-    waited: Duration,
-    scratch: &'a mut Properties,
-) -> Result<PropertiesRef<'a>, ForwardDrop> {
-    if arrived.is_empty() {
-        return Ok(arrived);
-    }
-    let waited = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
-    let expiry = arrived.message_expiry_interval();
-    if waited > 0 && expiry.is_some_and(|expiry| expiry <= waited) {
-        return Err(ForwardDrop::Expired);
-    }
-    let is_local =
-        arrived.subscription_identifiers().next().is_some() || arrived.topic_alias().is_some();
-    if !is_local && (waited == 0 || expiry.is_none()) {
-        return Ok(arrived);
-    }
-    scratch.copy_from(arrived);
-    scratch.remove(PropertyId::SubscriptionIdentifier);
-    scratch.remove(PropertyId::TopicAlias);
-    if let Some(expiry) = expiry {
-        // Any value of the counter is valid.
-        let _ = scratch.set(Property::MessageExpiryInterval(expiry.saturating_sub(waited)));
-    }
-    Ok(scratch.as_ref())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn passed_on(properties: &[Property<'_>], waited: Duration) -> Result<Properties, ForwardDrop> {
-        let mut given = Properties::new();
-        for property in properties {
-            given.push(*property).unwrap();
-        }
-        let mut scratch = Properties::new();
-        scratch.user_property("left", "over").unwrap();
-        outgoing_properties(given.as_ref(), waited, &mut scratch).map(PropertiesRef::to_owned)
-    }
-
-    #[test]
-    fn what_concerns_one_connection_stays_behind() {
-        let user = Property::UserProperty("k", "v");
-        let local = [Property::SubscriptionIdentifier(1), Property::SubscriptionIdentifier(9)];
-        let out = passed_on(&[local[0], user, Property::TopicAlias(3), local[1]], Duration::ZERO);
-        assert_eq!(out, passed_on(&[user], Duration::ZERO));
-        assert!(passed_on(&local, Duration::ZERO).unwrap().is_empty());
-    }
-
-    #[test]
-    fn message_expiry_counts_down_and_ends() {
-        let ten = [Property::MessageExpiryInterval(10)];
-        let after = |seconds| passed_on(&ten, Duration::from_secs(seconds));
-        let left = |out: Properties| out.as_ref().message_expiry_interval();
-        assert_eq!(after(0).map(left), Ok(Some(10)));
-        assert_eq!(after(4).map(left), Ok(Some(6)));
-        assert_eq!(after(10), Err(ForwardDrop::Expired));
-        let zero = passed_on(&[Property::MessageExpiryInterval(0)], Duration::ZERO);
-        assert_eq!(zero.map(left), Ok(Some(0)), "the server decided to send it");
     }
 }

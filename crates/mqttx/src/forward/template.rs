@@ -43,40 +43,15 @@ impl TopicTemplate {
             return fail("the topic is empty".to_owned());
         }
         let mut parts = Vec::new();
-        let mut text = String::new();
-        let mut rest = source;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, from_brace) = rest.split_at(at);
-            text.push_str(before);
-            if let Some(after) =
-                from_brace.strip_prefix("{{").or_else(|| from_brace.strip_prefix("}}"))
-            {
-                text.push_str(from_brace.get(..1).unwrap_or_default());
-                rest = after;
-                continue;
-            }
-            let Some(opened) = from_brace.strip_prefix('{') else {
-                return fail(
-                    "'}' without '{' before it (a literal brace is written '}}')".to_owned(),
-                );
-            };
-            let Some((name, after)) = opened.split_once('}') else {
-                return fail(
-                    "'{' without '}' after it (a literal brace is written '{{')".to_owned(),
-                );
-            };
-            if !text.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut text).into()));
-            }
-            match Part::placeholder(name) {
+        for piece in pieces(source) {
+            let part = piece.and_then(|piece| match piece {
+                Piece::Text(text) => Ok(Part::Text(text.into())),
+                Piece::Placeholder(name) => Part::placeholder(name),
+            });
+            match part {
                 Ok(part) => parts.push(part),
                 Err(message) => return fail(message),
             }
-            rest = after;
-        }
-        text.push_str(rest);
-        if !text.is_empty() {
-            parts.push(Part::Text(text.into()));
         }
         for part in &parts {
             if let Part::Text(text) = part
@@ -112,15 +87,13 @@ impl TopicTemplate {
                 Part::Text(text) => BoundPart::Text(text.clone()),
                 Part::Plus(n) => match plus_level(filter, *n) {
                     Some(level) => BoundPart::Level(level),
-                    None => return Err(self.no_such_plus(*n, filter)),
+                    None => {
+                        return Err(TopicMapError::new(&self.source, no_such_plus(*n, filter)));
+                    }
                 },
                 Part::Rest => match rest_level(filter) {
                     Some(level) => BoundPart::Rest { level, slash: take_slash(&mut parts) },
-                    None => {
-                        let message =
-                            format!("{{#}} needs a '#' in the filter, and '{filter}' has none");
-                        return Err(TopicMapError::new(&self.source, message));
-                    }
+                    None => return Err(TopicMapError::new(&self.source, no_rest(filter))),
                 },
                 Part::Topic => BoundPart::Topic,
                 Part::Forwarder => BoundPart::Forwarder,
@@ -130,16 +103,6 @@ impl TopicTemplate {
             parts.push(bound);
         }
         Ok(BoundTemplate { parts })
-    }
-
-    fn no_such_plus(&self, n: u16, filter: &str) -> TopicMapError {
-        let count = filter.split('/').filter(|level| *level == "+").count();
-        let message = match count {
-            0 => format!("{{{n}}} needs a '+' in the filter, and '{filter}' has none"),
-            1 => format!("{{{n}}} does not exist: '{filter}' has only one '+'"),
-            _ => format!("{{{n}}} does not exist: '{filter}' has only {count} '+'"),
-        };
-        TopicMapError::new(&self.source, message)
     }
 }
 
@@ -213,8 +176,19 @@ impl BoundTemplate {
         cx: &TopicContext<'_>,
         out: &mut String,
     ) -> Result<(), RenderError> {
+        self.render_called(cx, cx.topic, out)
+    }
+
+    /// [`render`](Self::render) for a message whose topic was changed: captures are those of the topic that it came
+    /// with, `{topic}` is what it is called now.
+    pub(super) fn render_called(
+        &self,
+        cx: &TopicContext<'_>,
+        called: &str,
+        out: &mut String,
+    ) -> Result<(), RenderError> {
         out.clear();
-        let mut names = false;
+        let mut names = !std::ptr::eq(cx.topic, called);
         for part in &self.parts {
             match part {
                 BoundPart::Text(text) => out.push_str(text),
@@ -228,7 +202,7 @@ impl BoundTemplate {
                     }
                     out.push_str(rest);
                 }
-                BoundPart::Topic => out.push_str(cx.topic),
+                BoundPart::Topic => out.push_str(called),
                 BoundPart::Forwarder => {
                     names = true;
                     out.push_str(cx.forwarder);
@@ -271,8 +245,51 @@ pub(super) enum BoundPart {
     ReceivedUnixMs,
 }
 
+/// A text with placeholders, in pieces.
+pub(super) enum Piece<'a> {
+    Text(String),
+    Placeholder(&'a str),
+}
+
+/// Takes a template apart; ends with the first error.
+pub(super) fn pieces(source: &str) -> Vec<Result<Piece<'_>, String>> {
+    let mut pieces = Vec::new();
+    let mut text = String::new();
+    let mut rest = source;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from_brace) = rest.split_at(at);
+        text.push_str(before);
+        if let Some(after) = from_brace.strip_prefix("{{").or_else(|| from_brace.strip_prefix("}}"))
+        {
+            text.push_str(from_brace.get(..1).unwrap_or_default());
+            rest = after;
+            continue;
+        }
+        let Some(opened) = from_brace.strip_prefix('{') else {
+            let message = "'}' without '{' before it (a literal brace is written '}}')";
+            pieces.push(Err(message.to_owned()));
+            return pieces;
+        };
+        let Some((name, after)) = opened.split_once('}') else {
+            let message = "'{' without '}' after it (a literal brace is written '{{')";
+            pieces.push(Err(message.to_owned()));
+            return pieces;
+        };
+        if !text.is_empty() {
+            pieces.push(Ok(Piece::Text(std::mem::take(&mut text))));
+        }
+        pieces.push(Ok(Piece::Placeholder(name)));
+        rest = after;
+    }
+    text.push_str(rest);
+    if !text.is_empty() {
+        pieces.push(Ok(Piece::Text(text)));
+    }
+    pieces
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(Box<str>),
     /// The n-th `+`, from 1.
     Plus(u16),
@@ -284,7 +301,7 @@ enum Part {
 }
 
 impl Part {
-    fn placeholder(name: &str) -> Result<Self, String> {
+    pub(super) fn placeholder(name: &str) -> Result<Self, String> {
         Ok(match name {
             "#" => Self::Rest,
             "topic" => Self::Topic,
@@ -309,13 +326,28 @@ impl Part {
     }
 }
 
+/// What to say of a `{n}` that a filter does not have.
+pub(super) fn no_such_plus(n: u16, filter: &str) -> String {
+    let count = filter.split('/').filter(|level| *level == "+").count();
+    match count {
+        0 => format!("{{{n}}} needs a '+' in the filter, and '{filter}' has none"),
+        1 => format!("{{{n}}} does not exist: '{filter}' has only one '+'"),
+        _ => format!("{{{n}}} does not exist: '{filter}' has only {count} '+'"),
+    }
+}
+
+/// What to say of a `{#}` that a filter does not have.
+pub(super) fn no_rest(filter: &str) -> String {
+    format!("{{#}} needs a '#' in the filter, and '{filter}' has none")
+}
+
 /// The filter that decides what matches: without `$share/group/`.
 pub(super) fn without_share(filter: &str) -> &str {
     mqttx_proto::split_shared(filter).map_or(filter, |shared| shared.filter)
 }
 
 /// The part of `topic` after its first `n` levels; empty when there is none.
-fn levels_from(topic: &str, n: u16) -> &str {
+pub(super) fn levels_from(topic: &str, n: u16) -> &str {
     let mut rest = topic;
     for _ in 0..n {
         match rest.split_once('/') {
@@ -326,13 +358,13 @@ fn levels_from(topic: &str, n: u16) -> &str {
     rest
 }
 
-fn plus_level(filter: &str, n: u16) -> Option<u16> {
+pub(super) fn plus_level(filter: &str, n: u16) -> Option<u16> {
     let mut levels = filter.split('/').enumerate().filter(|(_, level)| *level == "+");
     let (index, _) = levels.nth(usize::from(n) - 1)?;
     u16::try_from(index).ok()
 }
 
-fn rest_level(filter: &str) -> Option<u16> {
+pub(super) fn rest_level(filter: &str) -> Option<u16> {
     let index = filter.split('/').position(|level| level == "#")?;
     u16::try_from(index).ok()
 }

@@ -49,18 +49,21 @@ impl Topics {
         self.memo.clear();
     }
 
-    /// The topic for a message that came through `from`: source and filter; at most [`LOT`](crate::router::LOT) between two
+    /// The topic for a message that came through `from`: source and filter. A transform may have changed the topic that
+    /// it `arrived` with: what it is called now is the second one. At most [`LOT`](crate::router::LOT) between two
     /// calls of [`clear`](Self::clear).
     pub(super) fn render(
         &mut self,
         cast: &Cast<'_>,
         from: (usize, usize),
         session: &str,
-        arrived: &str,
+        (arrived, called): (&str, &str),
         received_at: Instant,
     ) -> Topic {
         let slot = slot_of(arrived.as_bytes());
+        let is_changed = !std::ptr::eq(arrived, called);
         if !cast.uses_time
+            && !is_changed
             && let Some(place) = self.memo.get(slot).copied().and_then(|at| at.checked_sub(1))
             && let Some(known) = self.rendered.get(usize::from(place))
             && known.from == from
@@ -83,10 +86,14 @@ impl Topics {
             session,
             received_unix_ms: if cast.uses_time { unix_ms(cast.now, received_at) } else { 0 },
         };
-        let template = cast.rule.template(from.0, from.1, arrived);
-        new.valid = template.render(&cx, &mut new.topic).is_ok();
+        new.valid = match cast.rule.map.find(called) {
+            // The captures of a map are those of the topic that it found.
+            Some(mapped) => mapped.render(&TopicContext { topic: called, ..cx }, &mut new.topic),
+            None => cast.rule.fallback(from).render_called(&cx, called, &mut new.topic),
+        }
+        .is_ok();
         self.memo.resize(SLOTS, 0);
-        if let Some(memo) = self.memo.get_mut(slot) {
+        if let Some(memo) = self.memo.get_mut(slot).filter(|_| !is_changed) {
             *memo = place + 1;
         }
         new.valid.then_some(place)
@@ -129,7 +136,7 @@ mod tests {
         let mut topics = Topics::default();
         for _ in 0..2 {
             let mut render = |filter, topic: &str| {
-                let place = topics.render(&cast, (0, filter), "src", topic, now);
+                let place = topics.render(&cast, (0, filter), "src", (topic, topic), now);
                 (place, place.map(|place| topics.get(place).to_owned()))
             };
             let first = render(0, "a/b");
@@ -144,6 +151,27 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_topic_stands_for_the_one_that_came_except_for_captures() {
+        let options = ForwarderBuilder::new("fw")
+            .source("s", "a/+")
+            .target("d")
+            .topic("x/{1}/{topic}")
+            .map_topic("m/+", "y/{1}/{topic}")
+            .build()
+            .unwrap();
+        let now = Instant::now();
+        let cast = Cast { rule: &options.targets[0], uses_time: false, forwarder: "fw", now };
+        let mut topics = Topics::default();
+        let mut render = |called: &str| {
+            let place = topics.render(&cast, (0, 0), "s", ("a/1", called), now).unwrap();
+            topics.get(place).to_owned()
+        };
+        assert_eq!(render("b/2"), "x/1/b/2");
+        assert_eq!(render("m/3"), "y/3/m/3");
+        assert_eq!(render("c"), "x/1/c");
+    }
+
+    #[test]
     fn a_topic_that_cannot_be_is_remembered_as_such() {
         let options = ForwarderBuilder::new("fw")
             .source("s", "a/#")
@@ -155,7 +183,7 @@ mod tests {
         let cast = Cast { rule: &options.targets[0], uses_time: false, forwarder: "fw", now };
         let mut topics = Topics::default();
         for _ in 0..2 {
-            assert_eq!(topics.render(&cast, (0, 0), "s", "a", now), None);
+            assert_eq!(topics.render(&cast, (0, 0), "s", ("a", "a"), now), None);
         }
         assert_eq!(topics.used, 1);
     }

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use super::done::{Acker, Completion, Slot};
 use super::lot::LotHandler;
+use super::rules::Passed;
 use super::scratch::SPARE;
 use super::subscription::{Item, Unparks};
 use super::target::{Phase, State, Target};
@@ -83,23 +84,73 @@ impl Target {
     }
 
     /// The next message; when there is none, the job is over. `spent` is the one before.
-    fn take(self: &Arc<Self>, spent: Option<Message>) -> Option<Taken> {
-        self.next(spent, |state| state.running = false)
+    fn take(self: &Arc<Self>, mut spent: Option<Message>) -> Option<Taken> {
+        loop {
+            let taken = self.next(spent.take(), |state| state.running = false)?;
+            if let Some(taken) = self.pass(taken) {
+                return Some(taken);
+            }
+        }
     }
 
     pub(super) fn poll_take(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
-        spent: Option<Message>,
+        mut spent: Option<Message>,
     ) -> Poll<Option<Taken>> {
-        let mut open = false;
-        let next = self.next(spent, |state| {
-            open = state.phase == Phase::Open;
-            if open && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                state.waker = Some(cx.waker().clone());
+        loop {
+            let mut open = false;
+            let next = self.next(spent.take(), |state| {
+                open = state.phase == Phase::Open;
+                if open && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    state.waker = Some(cx.waker().clone());
+                }
+            });
+            match next {
+                Some(taken) => {
+                    if let Some(taken) = self.pass(taken) {
+                        return Poll::Ready(Some(taken));
+                    }
+                }
+                None if open => return Poll::Pending,
+                None => return Poll::Ready(None),
             }
-        });
-        if next.is_none() && open { Poll::Pending } else { Poll::Ready(next) }
+        }
+    }
+
+    /// The message as the route's rules leave it; `None`: it is done.
+    fn pass(&self, mut taken: Taken) -> Option<Taken> {
+        // One that comes again after a panic has been through them.
+        if taken.attempts > 0 || !self.rules.are_any() {
+            return Some(taken);
+        }
+        match self.ask_rules(&taken.message) {
+            Some(made) => {
+                taken.message = made.unwrap_or(taken.message);
+                Some(taken)
+            }
+            None => {
+                taken.message.ack();
+                taken.completion.finish();
+                None
+            }
+        }
+    }
+
+    /// `None`: the rules leave the message out; `Some(None)`: they leave it as it is.
+    pub(super) fn ask_rules(&self, message: &Message) -> Option<Option<Message>> {
+        match self.rules.ask(message, self.filter()) {
+            Passed::Same => return Some(None),
+            Passed::Changed(made) => return Some(Some(made)),
+            Passed::Out => {
+                self.counts.filtered.fetch_add(1, Relaxed);
+            }
+            Passed::Failed(failure) => {
+                let text: Box<dyn Any + Send> = Box::new(failure.message().to_owned());
+                self.report_failure(message, 1, &*text);
+            }
+        }
+        None
     }
 
     /// The next message. `nothing` is called under the lock if there is none.

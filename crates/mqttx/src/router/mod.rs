@@ -28,6 +28,7 @@ mod done;
 mod lot;
 mod options;
 mod route;
+mod rules;
 mod scratch;
 mod stream;
 mod subscription;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{RouteHost, Target};
 use crate::event::EventKind;
+use crate::forward::{Filter, RuleError, Transform};
 
 /// A running route: its handler gets the messages that match its filter.
 ///
@@ -24,9 +25,11 @@ pub struct RouteStats {
     pub received: u64,
     /// Messages that the handler finished (a stream: handed out and done).
     pub handled: u64,
+    /// Messages that the route's filters and transforms left out.
+    pub filtered: u64,
     /// Messages dropped because the queue, or the session's inbound buffer, was full.
     pub dropped: u64,
-    /// Messages given up after the handler panicked at every attempt.
+    /// Messages given up after the handler panicked at every attempt, or that a filter or transform failed on.
     pub failed: u64,
     /// Messages that wait now, parked ones included.
     pub queued: usize,
@@ -65,6 +68,33 @@ impl Route {
     #[must_use]
     pub fn stats(&self) -> RouteStats {
         self.target.stats()
+    }
+
+    /// From now on the handler gets only messages that `filter` takes; the others count as done, and as
+    /// [`filtered`](RouteStats::filtered). A message that the filter fails on is given up like one that the handler
+    /// always panics on, with the event [`HandlerFailed`](crate::EventKind::HandlerFailed). Filters and transforms
+    /// are asked in the order in which they were added, by whoever calls the handler; those of an inline route on the
+    /// driver, and its messages are copied for them.
+    ///
+    /// ```no_run
+    /// # fn example(session: &mqttx::Session) -> Result<(), Box<dyn std::error::Error>> {
+    /// let route = session.handle("sensors/#", |message| println!("{}", message.topic()))?;
+    /// route.add_filter(mqttx::Filter::json("/temp", mqttx::Compare::Greater, 30)?);
+    /// # Ok(()) }
+    /// ```
+    pub fn add_filter(&self, filter: Filter) {
+        self.target.rules.add_filter(filter);
+    }
+
+    /// From now on the handler gets messages as `transform` leaves them; see [`add_filter`](Self::add_filter). Captures
+    /// in templates count in the route's filter.
+    ///
+    /// # Errors
+    /// A template uses a capture that the route's filter does not have.
+    pub fn add_transform(&self, transform: Transform) -> Result<(), RuleError> {
+        transform.check(self.filter())?;
+        self.target.rules.add_transform(transform);
+        Ok(())
     }
 
     /// Ends the route: no further message is handed over, those that wait count as done, and the

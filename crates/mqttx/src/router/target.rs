@@ -13,11 +13,12 @@ use mqttx_proto::QoS;
 use super::consumer::{Consumer, InlineHandler, Taken};
 use super::done::{Acker, Completion, Owed, Slot, Unacked};
 use super::lot::{Lot, LotItem};
+use super::rules::Rules;
 use super::scratch::{Outbox, SPARE};
 use super::subscription::{Item, Pushed, Queue};
 use super::{Arrival, MessageSource, Overflow, RouteOptions, RouteStats};
 use crate::event::{EventBus, EventKind, EventName};
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 use crate::metrics::DropReason;
 
 /// Drops of one route within this time make one event.
@@ -36,6 +37,7 @@ pub(crate) struct Target {
     pub(super) consumer: Consumer,
     pub(super) events: Arc<EventBus>,
     pub(super) counts: Counts,
+    pub(super) rules: Rules,
     /// The phase is `Open`: an inline route looks at nothing else.
     open: AtomicBool,
     /// What the consumer works on, taken from the queue in one go. Locked before `state`, never after it.
@@ -75,6 +77,7 @@ pub(super) enum Phase {
 pub(super) struct Counts {
     received: AtomicU64,
     pub(super) handled: AtomicU64,
+    pub(super) filtered: AtomicU64,
     dropped: AtomicU64,
     pub(super) failed: AtomicU64,
 }
@@ -135,6 +138,7 @@ impl Target {
             consumer,
             events,
             counts: Counts::default(),
+            rules: Rules::default(),
             open: AtomicBool::new(true),
             front: Mutex::default(),
             state: Mutex::new(State {
@@ -179,6 +183,7 @@ impl Target {
         RouteStats {
             received: self.counts.received.load(Relaxed),
             handled: self.counts.handled.load(Relaxed),
+            filtered: self.counts.filtered.load(Relaxed),
             dropped: self.counts.dropped.load(Relaxed),
             failed: self.counts.failed.load(Relaxed),
             queued,
@@ -326,20 +331,35 @@ impl Target {
             Ok(acker) => acker,
             Err(Closed) => return true,
         };
-        let message = arrival.borrow(acker.as_ref());
+        let Some(acker_ref) = self.rules.are_any().then_some(acker.as_ref()) else {
+            self.call_with(handler, &arrival.borrow(acker.as_ref()), acker.as_ref());
+            return acker.is_none();
+        };
+        let message = arrival.to_message();
+        match self.ask_rules(&message) {
+            None => acker.iter().for_each(Acker::ack),
+            Some(made) => {
+                let packet = made.as_ref().unwrap_or(&message).as_packet();
+                let origin = arrival.source.origin();
+                let borrowed = MessageRef::new(&packet, arrival.inbound, origin, acker_ref);
+                self.call_with(handler, &borrowed, acker_ref);
+            }
+        }
+        acker.is_none()
+    }
+
+    /// Calls an inline handler until it returns, or was called often enough.
+    fn call_with(&self, handler: &InlineHandler, message: &MessageRef<'_>, acker: Option<&Acker>) {
         let mut attempts = 0;
-        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(&message))) {
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(message))) {
             attempts += 1;
             if attempts > self.options.retries {
-                self.report_failure(&arrival.to_message(), attempts, &*panic);
-                if let Some(acker) = &acker {
-                    acker.ack();
-                }
-                return acker.is_none();
+                self.report_failure(&message.to_message(), attempts, &*panic);
+                acker.iter().for_each(|acker| acker.ack());
+                return;
             }
         }
         self.counts.handled.fetch_add(1, Relaxed);
-        acker.is_none()
     }
 
     /// A manual route holds what needs an acknowledgement before its handler sees it.

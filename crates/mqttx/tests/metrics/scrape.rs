@@ -88,7 +88,9 @@ async fn forwarders_stores_process_and_configuration_are_shown() {
         .with_config(ConfigMetrics { successful: true, loaded });
     let now = read(&snapshot);
     let forwarder = [("forwarder", "fw\"1")];
-    for name in ["received", "forwarded", "filtered", "dead_lettered"] {
+    for name in
+        ["received", "forwarded", "filtered", "dead_lettered", "metadata_left_out", "failovers"]
+    {
         let name = format!("mqtt_forwarder_{name}_total");
         assert_eq!(now.value(&name, &forwarder), Some(0.0), "{name}");
     }

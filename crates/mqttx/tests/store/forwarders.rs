@@ -22,7 +22,7 @@ async fn the_source_is_acknowledged_once_the_target_has_stored_the_message() {
     manager.add_session(session("src", &source.url()).build().expect("good")).expect("new");
     let options = session("dst", &target.url()).manual_connect(true).storage(store.clone());
     let dst = manager.add_session(options.build().expect("good")).expect("new");
-    let forwarders = ForwarderManager::new(&manager);
+    let forwarders = ForwarderManager::named(&manager, "d");
     let rule = ForwarderBuilder::new("f").source("src", "a/#").target("dst").topic("b/{#}");
     forwarders.add_forwarder(rule.build().expect("good")).expect("new");
     let (mut peer, _) = source.accept_and_answer("20 { 00 00 {} }").await;
@@ -38,6 +38,7 @@ async fn the_source_is_acknowledged_once_the_target_has_stored_the_message() {
     assert_eq!(dst.unacknowledged(), 2);
     dst.connect();
     let (mut peer, _) = target.accept_and_answer("20 { 00 00 {} }").await;
-    peer.expect("32 { <b/1> 0001 {} 'one' }").await;
-    peer.expect("32 { <b/2> 0002 {} 'two' }").await;
+    let via = "{ 26 <mqttx-via> <d/f> 26 <mqttx-hops> <1> }";
+    peer.expect(&format!("32 {{ <b/1> 0001 {via} 'one' }}")).await;
+    peer.expect(&format!("32 {{ <b/2> 0002 {via} 'two' }}")).await;
 }

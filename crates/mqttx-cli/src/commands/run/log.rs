@@ -146,6 +146,12 @@ fn describe(kind: &EventKind) -> (Level, String) {
                 if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) };
             (Level::Warn, format!("{certificate} ends in {left}"))
         }
+        EventKind::ForwarderTargetChanged { forwarder, from, to, again } => (
+            Level::Warn,
+            format!(
+                "forwarder {forwarder}: {to} takes the place of {from}, {again} messages go out again"
+            ),
+        ),
         EventKind::EventsLagged { missed } => {
             (Level::Warn, format!("{missed} log lines are missing"))
         }

@@ -1,6 +1,7 @@
 //! `mqttx run`: the daemon.
 
 mod log;
+mod name;
 
 use std::fmt::Write as _;
 use std::fs::DirBuilder;
@@ -79,10 +80,13 @@ async fn prepare(config: &DaemonConfig) -> Result<(), Failure> {
 
 /// Messages of others are nobody else's business.
 fn create(data_dir: &Path) -> Result<(), Failure> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(data_dir).map_err(|error| {
+    create_private(data_dir).map_err(|error| {
         Failure::runtime(format_args!("daemon.data_dir {}: {error}", data_dir.display()))
     })
+}
+
+fn create_private(directory: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 struct Daemon {
@@ -95,6 +99,8 @@ struct Daemon {
 impl Daemon {
     /// Adds everything, then connects: the first SUBSCRIBE of a session knows all forwarders.
     fn start(config: DaemonConfig, bound: Option<Bound>) -> Result<Self, Failure> {
+        // Only forwarders say it.
+        let name = (!config.forwarders.is_empty()).then(|| name::of(&config));
         let DaemonConfig { daemon, http, log: log_section, stores, effective, .. } = config;
         let mut builder = SessionManager::builder();
         if let Some(rate) = daemon.connect_rate {
@@ -112,7 +118,10 @@ impl Daemon {
             let session = sessions.add_session(options).map_err(Failure::runtime)?;
             ready.extend(connects.then_some(session));
         }
-        let forwarders = ForwarderManager::new(&sessions);
+        let forwarders = match name {
+            Some(name) => ForwarderManager::named(&sessions, name),
+            None => ForwarderManager::new(&sessions),
+        };
         for options in config.forwarders {
             forwarders.add_forwarder(options).map_err(Failure::runtime)?;
         }
@@ -188,11 +197,15 @@ fn summary(name: &str, metrics: &ForwarderMetrics) -> String {
         "forwarder {name}: received {}, forwarded {}, dropped {}",
         metrics.received, metrics.forwarded, metrics.dropped
     );
+    let further = [("filtered", metrics.filtered), ("dead letters", metrics.dead_lettered)];
     let reasons: Vec<String> =
         metrics.dropped_by_reason.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
     // Writing to memory does not fail.
     if !reasons.is_empty() {
         let _ = write!(line, " ({})", reasons.join(", "));
+    }
+    for (what, count) in further.into_iter().filter(|(_, count)| *count > 0) {
+        let _ = write!(line, ", {what} {count}");
     }
     let _ = write!(line, ", in flight {}", metrics.in_flight);
     if metrics.optional_lost > 0 {

@@ -5,7 +5,7 @@ use super::super::{ForwarderSample, MetricsSnapshot};
 use super::{MetricFamily, MetricKind, Rows};
 use crate::forward::ForwardDrop;
 
-pub(super) static FAMILIES: [MetricFamily; 13] = [
+pub(super) static FAMILIES: [MetricFamily; 15] = [
     MetricFamily {
         name: "mqtt_forwarder_received",
         kind: MetricKind::Counter,
@@ -24,7 +24,7 @@ pub(super) static FAMILIES: [MetricFamily; 13] = [
         name: "mqtt_forwarder_filtered",
         kind: MetricKind::Counter,
         labels: &["forwarder"],
-        help: "Messages that the rules left out.",
+        help: "Messages that the filters left out.",
         rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.filtered)),
     },
     MetricFamily {
@@ -38,7 +38,7 @@ pub(super) static FAMILIES: [MetricFamily; 13] = [
         name: "mqtt_forwarder_dead_lettered",
         kind: MetricKind::Counter,
         labels: &["forwarder"],
-        help: "Messages that went to the dead letter target.",
+        help: "Messages that the dead letters' session acknowledged.",
         rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.dead_lettered)),
     },
     MetricFamily {
@@ -61,6 +61,20 @@ pub(super) static FAMILIES: [MetricFamily; 13] = [
         labels: &["forwarder"],
         help: "Messages sent with a lower QoS, since the server of the target allows no higher one.",
         rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.downgraded)),
+    },
+    MetricFamily {
+        name: "mqtt_forwarder_metadata_left_out",
+        kind: MetricKind::Counter,
+        labels: &["forwarder"],
+        help: "Copies to MQTT 3.1.1 targets whose payload is no JSON object, so that it has no metadata.",
+        rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.metadata_left_out)),
+    },
+    MetricFamily {
+        name: "mqtt_forwarder_failovers",
+        kind: MetricKind::Counter,
+        labels: &["forwarder"],
+        help: "How often a target changed its session, away from one that was down or back.",
+        rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.failovers)),
     },
     MetricFamily {
         name: "mqtt_forwarder_running",
