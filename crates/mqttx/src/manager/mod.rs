@@ -13,6 +13,7 @@ pub(crate) use near::near;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub struct ManagerBuilder {
 pub(crate) struct Inner {
     registry: Mutex<Registry>,
     events: Arc<EventBus>,
-    connect_rate: u32,
+    connect_rate: AtomicU32,
     /// From the first call inside a runtime on.
     services: OnceLock<Arc<Services>>,
 }
@@ -106,7 +107,7 @@ impl ManagerBuilder {
             inner: Arc::new(Inner {
                 registry: Mutex::default(),
                 events: EventBus::new(self.event_capacity),
-                connect_rate: self.connect_rate,
+                connect_rate: AtomicU32::new(self.connect_rate),
                 services: OnceLock::new(),
             }),
         }
@@ -230,6 +231,14 @@ impl SessionManager {
         Err(error.with_source(first.clone()))
     }
 
+    /// Another [`connect_rate`](ManagerBuilder::connect_rate), for attempts that begin from now on.
+    pub fn set_connect_rate(&self, per_second: u32) {
+        self.inner.connect_rate.store(per_second, Ordering::Relaxed);
+        if let Some(services) = self.inner.services.get() {
+            services.gate.set_rate(per_second);
+        }
+    }
+
     fn all(&self) -> Vec<Session> {
         self.inner.registry().sessions.iter().cloned().collect()
     }
@@ -261,7 +270,7 @@ impl Inner {
         })?;
         let services = || Services {
             events: Arc::clone(&self.events),
-            gate: ConnectGate::new(self.connect_rate),
+            gate: ConnectGate::new(self.connect_rate.load(Ordering::Relaxed)),
             runtime,
             kinds: Kinds::default(),
         };

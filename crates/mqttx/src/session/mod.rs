@@ -13,6 +13,8 @@ mod handover;
 mod interest;
 mod offer;
 mod publish;
+mod pulse;
+mod reconfigure;
 mod refusal;
 mod request;
 mod room;
@@ -45,7 +47,7 @@ use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode};
 
 use crate::error::{Error, ErrorKind};
 use crate::metrics::SessionMetrics;
-use crate::options::SessionOptions;
+use crate::options::{Asked, SessionOptions};
 use crate::router::{MessageSource, RouteHost, Target};
 use crate::store::{Opened, Opening};
 use shared::{Shared, State, Wish};
@@ -114,13 +116,13 @@ impl Session {
     /// What was asked of it: a copy.
     #[must_use]
     pub fn options(&self) -> SessionOptions {
-        let client_id = self.shared.lock().core.own_client_id().to_owned();
-        self.shared.options.to_options(self.name(), &client_id)
+        let state = self.shared.lock();
+        state.options.to_options(self.name(), state.core.own_client_id())
     }
 
     /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.
-    pub(crate) fn common_options(&self) -> &SessionOptions {
-        &self.shared.options
+    pub(crate) fn common_options(&self) -> Arc<Asked> {
+        self.shared.options()
     }
 
     /// Where it stands.
@@ -289,7 +291,7 @@ impl Session {
 
     /// With so many parked bytes the driver does not read.
     pub(crate) fn inbound_buffer(&self) -> usize {
-        self.shared.options.inbound_buffer
+        self.shared.inbound_buffer.load(Ordering::Relaxed)
     }
 
     /// `bytes` of received messages wait outside the routes, as in [`MessageSource::park`].

@@ -1,6 +1,7 @@
 //! The life of connections: begun, accepted, ended, and what comes next.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -90,7 +91,8 @@ impl Driver {
     }
 
     fn begin(&mut self) {
-        let options = &self.shared.options;
+        self.take_options();
+        let options = &self.options;
         let endpoint = match self.plan.begin(options) {
             Ok(endpoint) => endpoint,
             Err(error) => {
@@ -111,6 +113,18 @@ impl Driver {
         self.phase = Phase::Connecting(Box::new(connect));
         self.shared.set_status(status);
         self.shared.emit(EventKind::SessionConnecting { broker, attempt });
+    }
+
+    /// What is asked for now counts from this attempt on.
+    fn take_options(&mut self) {
+        let mut state = self.shared.lock();
+        if Arc::ptr_eq(&self.options, &state.options) {
+            return;
+        }
+        self.options = Arc::clone(&state.options);
+        state.core.set_config(self.options.config());
+        drop(state);
+        self.plan.first_broker();
     }
 
     pub(super) fn drive_connecting(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -136,9 +150,9 @@ impl Driver {
 
     /// The transport is up: CONNECT goes out.
     fn open(&mut self, now: Instant, stream: Stream) {
-        let endpoint = self.plan.endpoint(&self.shared.options).ok();
+        let endpoint = self.plan.endpoint(&self.options).ok();
         let id = endpoint.as_ref().map_or(0, Endpoint::id);
-        let options = &self.shared.options;
+        let options = &self.options;
         let config = match options.config_for(endpoint.as_ref()) {
             Ok(config) => config,
             Err(error) => return self.fail(Some(error)),
@@ -157,7 +171,7 @@ impl Driver {
         link.online_since = Some(now);
         // Many sessions wait for a long time from here on: they do not keep the memory of CONNECT.
         link.transmit.shrink();
-        let options = &self.shared.options;
+        let options = &self.options;
         self.held.start(now.checked_add(options.unrouted_hold));
         if self.plan.connected_before {
             self.shared.origin.counters.record_reconnect();
@@ -188,8 +202,7 @@ impl Driver {
             state.wish.clone()
         };
         let lasted = link.online_since.map(|since| now.saturating_duration_since(since));
-        let stable =
-            lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after);
+        let stable = lasted.is_some_and(|lasted| lasted >= self.options.reconnect.stable_after);
         drop(link);
         self.shared.router.link_lost(&self.source);
         let freed = self.held.link_lost();
@@ -237,7 +250,7 @@ impl Driver {
         error: Option<Error>,
         lasted: Option<Duration>,
     ) {
-        let options = &self.shared.options;
+        let options = &self.options;
         match verdict {
             Verdict::Follow(endpoints) => {
                 let references: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
@@ -278,8 +291,8 @@ impl Driver {
             // The end of a link was reported already.
             self.report_end(error.as_ref());
         }
-        if self.shared.options.auto_reconnect {
-            let delay = self.plan.failed(&self.shared.options);
+        if self.options.auto_reconnect {
+            let delay = self.plan.failed(&self.options);
             self.reconnect_after(now, delay);
         } else {
             self.fail(error);
@@ -329,7 +342,7 @@ impl Driver {
 
     /// Where the connection is, or is being made, without credentials.
     fn broker(&self) -> String {
-        let endpoint = self.plan.endpoint(&self.shared.options);
+        let endpoint = self.plan.endpoint(&self.options);
         endpoint.map_or_else(|_| String::new(), |endpoint| endpoint.to_string())
     }
 }

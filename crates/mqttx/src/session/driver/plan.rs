@@ -13,7 +13,7 @@ use crate::transport::{Endpoint, EndpointError};
 pub(super) struct Plan {
     delays: Delays,
     /// Which of the brokers is next.
-    broker: usize,
+    broker: u16,
     /// Brokers that failed since the last delay.
     failed: u16,
     /// Those of them that refused for good.
@@ -41,7 +41,9 @@ impl Plan {
     pub(super) fn endpoint(&self, options: &SessionOptions) -> Result<Endpoint, EndpointError> {
         match self.redirect.as_ref().and_then(|redirect| redirect.front()) {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => options.brokers.get(self.broker).map_or("", String::as_str).parse(),
+            None => {
+                options.brokers.get(usize::from(self.broker)).map_or("", String::as_str).parse()
+            }
         }
     }
 
@@ -114,7 +116,16 @@ impl Plan {
     }
 
     fn next_broker(&mut self, options: &SessionOptions) {
-        self.broker = (self.broker + 1) % options.brokers.len().max(1);
+        // Nobody writes down so many that the rest of them would count.
+        let brokers = u16::try_from(options.brokers.len()).unwrap_or(u16::MAX);
+        self.broker = (self.broker + 1) % brokers.max(1);
+    }
+
+    /// The brokers are others.
+    pub(super) fn first_broker(&mut self) {
+        self.broker = 0;
+        (self.failed, self.refused) = (0, 0);
+        self.not_redirected();
     }
 
     /// Somebody wants a connection now: all counts start over.
