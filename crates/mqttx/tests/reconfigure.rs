@@ -50,6 +50,27 @@ async fn a_changed_session_reconnects_and_keeps_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn with_another_client_id_what_is_unfinished_goes_out_as_new() {
+    let broker = ScriptedBroker::start().await;
+    let (_manager, session, mut peer) = connected(&broker).await;
+    let message = mqttx::Publish::new("t", "hi").qos(QoS::AtLeastOnce);
+    let delivery = session.enqueue(message).await.expect("accepted");
+    peer.expect("32 { <t> 00 01 {} 'hi' }").await;
+    let changed = options(&broker).client_id("other").build().expect("valid");
+    assert_eq!(session.reconfigure(changed.clone()).ok(), Some(true));
+    assert_eq!(session.options().client_id.as_deref(), Some("other"));
+    peer.expect("e0 {}").await;
+    let (mut peer, connect) = broker.accept_and_answer(ACCEPTED).await;
+    assert_eq!(connect, hex("10 { <MQTT> 05 00 00 3c { 11 ff ff ff ff } <other> }"));
+    let again = peer.recv_packet().await;
+    assert_eq!(again[0], 0x32, "without DUP");
+    peer.send_bytes(&[0x40, 2, again[5], again[6]]).await;
+    delivery.await.expect("acknowledged");
+    assert_eq!(session.client_id(), "other");
+    assert_eq!(session.reconfigure(changed).ok(), Some(false));
+}
+
+#[tokio::test]
 async fn the_same_options_change_nothing() {
     let broker = ScriptedBroker::start().await;
     let (_manager, session, mut peer) = connected(&broker).await;
@@ -63,7 +84,6 @@ async fn what_makes_it_another_session_is_refused_and_changes_nothing() {
     let broker = ScriptedBroker::start().await;
     let (_manager, session, mut peer) = connected(&broker).await;
     for (builder, part) in [
-        (options(&broker).client_id("other"), "the client id"),
         (options(&broker).protocol(Version::V311), "the protocol version"),
         (options(&broker).storage(mqttx::MemoryStore::new()), "the store"),
         (SessionOptions::quick_connect("other", broker.url()).client_id("c"), "the name"),

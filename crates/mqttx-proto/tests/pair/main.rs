@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod flows;
+mod identity;
 mod model;
 mod rng;
 mod server;

@@ -117,7 +117,7 @@ impl Session {
     #[must_use]
     pub fn options(&self) -> SessionOptions {
         let state = self.shared.lock();
-        state.options.to_options(self.name(), state.core.own_client_id())
+        state.options.to_options(self.name(), state.client_id())
     }
 
     /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.

@@ -20,7 +20,7 @@ impl Session {
     /// stays so. `enabled` and `manual_connect` count when a session is added, and nowhere else.
     ///
     /// # Errors
-    /// The options cannot be used, or they differ in what makes the session another one: its name, client id,
+    /// The options cannot be used, or they differ in what makes the session another one: its name,
     /// protocol version or store. Nothing has changed then. To have that changed,
     /// [remove](crate::SessionManager::remove_session) the session and add it again.
     pub fn reconfigure(&self, options: SessionOptions) -> Result<bool, Error> {
@@ -30,12 +30,16 @@ impl Session {
         let (asked, client_id) = self.shared.services.kinds.keep(options).map_err(located)?;
         let mut state = self.shared.open()?;
         let other = other_name.then_some("the name");
-        if let Some(what) = other.or_else(|| other_session(&state, &asked, &client_id)) {
+        if let Some(what) = other.or_else(|| other_session(&state, &asked)) {
             let text = format!("{what} cannot change while the session runs: remove and add it");
             return Err(located(Error::config(text)));
         }
-        if state.options.is_same(&asked) {
+        let renamed = state.client_id() != client_id;
+        if !renamed && state.options.is_same(&asked) {
             return Ok(false);
+        }
+        if renamed {
+            state.new_client_id = Some(client_id.into());
         }
         let before = std::mem::replace(&mut state.options, asked);
         self.shared.inbound_buffer.store(state.options.inbound_buffer, Ordering::Relaxed);
@@ -51,15 +55,13 @@ impl Session {
 }
 
 /// What makes it another session than before.
-fn other_session(state: &State, asked: &Asked, client_id: &str) -> Option<&'static str> {
+fn other_session(state: &State, asked: &Asked) -> Option<&'static str> {
     let before = &state.options;
     let same_store = match (&before.store, &asked.store) {
         (Some(before), Some(now)) => Arc::ptr_eq(before, now),
         (before, now) => before.is_none() && now.is_none(),
     };
-    if state.core.own_client_id() != client_id {
-        Some("the client id")
-    } else if before.protocol != asked.protocol {
+    if before.protocol != asked.protocol {
         Some("the protocol version")
     } else {
         (!same_store).then_some("the store")

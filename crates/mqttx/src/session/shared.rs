@@ -64,6 +64,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     /// What is asked for now; the driver has it from its next attempt to connect on.
     pub(crate) options: Arc<Asked>,
+    /// Another client id, for the next attempt to connect.
+    pub(crate) new_client_id: Option<Box<str>>,
     pub(crate) core: Core,
     pub(crate) waiters: Waiters,
     pub(crate) sinks: Sinks,
@@ -140,6 +142,7 @@ impl Shared {
         let storage = Storage::new(condition);
         let state = State {
             options,
+            new_client_id: None,
             core,
             waiters: Waiters::default(),
             sinks: Sinks::default(),
@@ -317,6 +320,11 @@ impl State {
         }
         self.lead = 0;
         true
+    }
+
+    /// The client id that is asked for.
+    pub(crate) fn client_id(&self) -> &str {
+        self.new_client_id.as_deref().unwrap_or_else(|| self.core.own_client_id())
     }
 
     /// Whether it stays down until somebody calls.

@@ -118,6 +118,9 @@ impl Driver {
     /// What is asked for now counts from this attempt on.
     fn take_options(&mut self) {
         let mut state = self.shared.lock();
+        if let Some(client_id) = state.new_client_id.take() {
+            state.core.set_client_id(&client_id);
+        }
         if Arc::ptr_eq(&self.options, &state.options) {
             return;
         }
