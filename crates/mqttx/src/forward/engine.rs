@@ -32,6 +32,8 @@ pub(super) struct Engine {
     idle: Notify,
     /// Told when nobody needs to watch the targets any more.
     pub(super) unwatched: Arc<Notify>,
+    /// Told when everything that it took is with its targets, if somebody waits for that.
+    quiet: Notify,
 }
 
 pub(super) struct Target {
@@ -49,6 +51,8 @@ pub(super) struct Inner {
     pub(super) watch: u64,
     /// How many there were.
     pub(super) watches: u64,
+    /// Somebody waits until nothing waits here.
+    retiring: bool,
     reports: DropReports,
     /// Messages that were sent, and whose memory the next ones that wait may have.
     spare: Vec<Message>,
@@ -77,11 +81,13 @@ impl Engine {
                     flows: Flows::new(options.window, options.qos0_queue, required),
                     watch: 0,
                     watches: 0,
+                    retiring: false,
                     reports: DropReports::default(),
                     spare: Vec::new(),
                 }),
                 idle: Notify::new(),
                 unwatched: Arc::default(),
+                quiet: Notify::new(),
                 options,
                 sources,
             }
@@ -109,6 +115,38 @@ impl Engine {
             self.pump();
         }
         true
+    }
+
+    /// Takes messages and sends none until [`release`](Self::release): those of an earlier generation go first.
+    pub(super) fn hold(&self) {
+        let mut inner = self.lock();
+        inner.flows.set_phase(Phase::Running);
+        inner.flows.hold(true);
+    }
+
+    /// Sends what was held, and what comes.
+    pub(super) fn release(&self) {
+        let mut inner = self.lock();
+        inner.flows.hold(false);
+        let turn = inner.flows.take_turn();
+        drop(inner);
+        if turn {
+            self.pump();
+        }
+    }
+
+    /// Waits until everything that it took is with its targets.
+    pub(super) async fn sent(&self) {
+        self.lock().retiring = true;
+        loop {
+            let mut quiet = std::pin::pin!(self.quiet.notified());
+            // From here on no notification is missed.
+            quiet.as_mut().enable();
+            if !self.lock().flows.is_waiting() {
+                return;
+            }
+            quiet.await;
+        }
     }
 
     /// Stops taking and sending; `false` if it was stopped. What is in flight is still acknowledged.
@@ -148,6 +186,7 @@ impl Engine {
         let parked = self.lock().flows.clear();
         parked.iter().for_each(|held| self.unpark(held.source, held.parked));
         self.release_qos0();
+        self.quiet.notify_waiters();
         self.idle.notify_waiters();
     }
 
@@ -170,9 +209,13 @@ impl Engine {
                 inner.flows.next_lot(LOT, &mut scratch.sending);
             }
             let watch = parked_qos0.then(|| inner.begin_watch()).flatten();
+            let quiet = inner.retiring && !inner.flows.is_waiting();
             drop(inner);
             if let Some(watch) = watch {
                 self.watch_targets(watch);
+            }
+            if quiet {
+                self.quiet.notify_waiters();
             }
             self.settle_up(scratch);
             if let Some(full) = full {
@@ -384,7 +427,8 @@ mod tests {
         let mut flows = Flows::new(8, 64, 1);
         flows.set_phase(Phase::Running);
         let (watch, watches) = (0, 0);
-        Inner { flows, watch, watches, reports: DropReports::default(), spare: Vec::new() }
+        let (reports, spare) = (DropReports::default(), Vec::new());
+        Inner { flows, watch, watches, retiring: false, reports, spare }
     }
 
     /// A message with QoS 0 that waits, and holds its source back.

@@ -83,6 +83,8 @@ pub(super) struct Flows {
     turn: bool,
     /// A required target has no room.
     blocked: bool,
+    /// Nothing is sent yet: what came before goes first.
+    on_hold: bool,
     /// It had none when it was tried again.
     stuck: bool,
     window: usize,
@@ -106,6 +108,7 @@ impl Flows {
             phase: Phase::Stopped,
             turn: false,
             blocked: false,
+            on_hold: false,
             stuck: false,
             window,
             in_window: 0,
@@ -132,6 +135,16 @@ impl Flows {
         }
     }
 
+    /// Whether what is admitted has to wait.
+    pub(super) fn hold(&mut self, on: bool) {
+        self.on_hold = on;
+    }
+
+    /// Whether something was admitted and is not with all its targets.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.turn || !self.waiting.is_empty() || !self.waiting_qos0.is_empty()
+    }
+
     /// What waits with QoS 0.
     pub(super) fn waiting_qos0(&mut self) -> impl Iterator<Item = &mut Sending> {
         self.waiting_qos0.iter_mut()
@@ -144,7 +157,7 @@ impl Flows {
 
     /// Takes the turn for messages that arrive, if nobody has it.
     pub(super) fn begin(&mut self) -> bool {
-        let free = !self.turn && !self.blocked && self.phase == Phase::Running;
+        let free = !self.turn && !self.blocked && !self.on_hold && self.phase == Phase::Running;
         self.turn |= free;
         free
     }
@@ -194,7 +207,7 @@ impl Flows {
     fn has_next(&self) -> bool {
         let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
         let qos0 = !self.waiting_qos0.is_empty() && self.qos0_may_go();
-        self.phase == Phase::Running && !self.blocked && (windowed || qos0)
+        self.phase == Phase::Running && !self.blocked && !self.on_hold && (windowed || qos0)
     }
 
     /// Sockets are ahead of the messages that they have to take: the rest waits here, where it slows its source down.

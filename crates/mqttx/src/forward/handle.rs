@@ -10,11 +10,12 @@ use tokio::time::{Instant, timeout_at};
 use super::arrive::Inlet;
 use super::endpoint::RetainRule;
 use super::engine::Engine;
+use super::generations::Generations;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::router::Route;
+use crate::router::{Prepared, Route};
 use crate::session::Session;
 
 /// A forwarder of a [`ForwarderManager`](super::ForwarderManager); clones are handles to the same one.
@@ -27,7 +28,8 @@ pub struct Forwarder {
 }
 
 struct Shared {
-    engine: Arc<Engine>,
+    name: Arc<str>,
+    generations: Generations,
     /// One after the other: starting, stopping, removing.
     control: tokio::sync::Mutex<()>,
     routes: Mutex<Routes>,
@@ -36,20 +38,17 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Routes {
-    running: Vec<(Session, Route)>,
+pub(super) struct Routes {
+    pub(super) running: Vec<(Session, Route)>,
     /// Out of their sessions; messages that came through them may still be acknowledged.
-    retired: Vec<Route>,
+    pub(super) retired: Vec<Route>,
 }
 
 impl Forwarder {
-    pub(super) fn new(
-        options: ForwarderOptions,
-        sources: Vec<Session>,
-        targets: Vec<Session>,
-    ) -> Self {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
         let shared = Shared {
-            engine: Engine::new(options, sources, targets),
+            name: Arc::clone(&engine.options.name),
+            generations: Generations::new(engine),
             control: tokio::sync::Mutex::default(),
             routes: Mutex::default(),
             removed: AtomicBool::new(false),
@@ -60,25 +59,25 @@ impl Forwarder {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.shared.engine.options.name
+        &self.shared.name
     }
 
-    /// Its rules.
+    /// Its rules: a copy.
     #[must_use]
-    pub fn options(&self) -> &ForwarderOptions {
-        &self.shared.engine.options
+    pub fn options(&self) -> ForwarderOptions {
+        self.engine().options.clone()
     }
 
     /// Whether it takes messages.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shared.engine.is_running()
+        self.engine().is_running()
     }
 
     /// Its counters, as of now.
     #[must_use]
     pub fn metrics(&self) -> ForwarderMetrics {
-        self.shared.engine.metrics()
+        self.shared.generations.metrics()
     }
 
     /// Subscribes its sources and forwards; nothing to do if it runs. Messages that a
@@ -93,17 +92,17 @@ impl Forwarder {
 
     /// [`start`](Self::start) for a forwarder that nobody else knows yet.
     pub(super) fn start_now(&self) -> Result<(), Error> {
-        let engine = &self.shared.engine;
-        if self.shared.removed.load(Ordering::Acquire) {
+        let engine = self.engine();
+        if self.is_removed() {
             return Err(Error::closed().with_context("forwarder", self.name()));
         }
         if !engine.resume() {
             return Ok(());
         }
-        match self.subscribe() {
+        match self.subscribe(&engine) {
             Ok(running) => {
                 self.routes().running = running;
-                let forwarder = Arc::clone(&engine.options.name);
+                let forwarder = Arc::clone(&self.shared.name);
                 self.emit(EventKind::ForwarderStarted { forwarder });
                 Ok(())
             }
@@ -130,7 +129,8 @@ impl Forwarder {
         }
         let retired = running.into_iter().map(|(_, route)| route);
         self.routes().retired.extend(retired);
-        let _ = timeout_at(until, self.shared.engine.drained()).await;
+        let _ = timeout_at(until, self.engine().drained()).await;
+        self.shared.generations.settle(until).await;
         self.finish_stop()
     }
 
@@ -143,14 +143,25 @@ impl Forwarder {
         self.start().await
     }
 
+    /// [`stop`](Self::stop) for good, after [`ForwarderManager::take_out`](super::ForwarderManager::take_out). Returns
+    /// the number of messages left: they stay unacknowledged, and their server sends them again after a reconnect.
+    pub async fn end(&self, deadline: Duration) -> usize {
+        let left = self.stop(deadline).await;
+        self.forget();
+        left
+    }
+
     /// The end of the process: takes nothing more from its sources, without unsubscribing, and waits until
     /// `until` for the targets. What is left stays unacknowledged.
     pub(super) async fn wind_down(&self, until: Instant) -> usize {
         let _control = self.shared.control.lock().await;
-        for source in &self.shared.engine.sources {
-            source.stop_receiving();
+        let engine = self.engine();
+        engine.sources.iter().for_each(Session::stop_receiving);
+        for retired in self.shared.generations.retired() {
+            retired.sources.iter().for_each(Session::stop_receiving);
         }
-        let _ = timeout_at(until, self.shared.engine.drained()).await;
+        let _ = timeout_at(until, engine.drained()).await;
+        self.shared.generations.settle(until).await;
         let left = self.finish_stop();
         self.forget();
         left
@@ -164,55 +175,81 @@ impl Forwarder {
         for route in running.chain(routes.retired) {
             route.abandon();
         }
-        self.shared.engine.abandon();
+        self.shared.generations.abandon_retired();
+        self.engine().abandon();
     }
 
     fn finish_stop(&self) -> usize {
-        let was_running = self.shared.engine.pause();
-        let left = self.shared.engine.held();
+        let was_running = self.engine().pause();
+        let left = self.shared.generations.held();
         if left == 0 {
             self.routes().retired.clear();
         }
         if was_running {
-            let forwarder = Arc::clone(&self.shared.engine.options.name);
+            let forwarder = Arc::clone(&self.shared.name);
             self.emit(EventKind::ForwarderStopped { forwarder, unacknowledged: left });
         }
         left
     }
 
-    fn subscribe(&self) -> Result<Vec<(Session, Route)>, Error> {
-        let options = &self.shared.engine.options;
-        let retain = options.targets.iter().any(|target| target.retain == RetainRule::Source);
-        let mut running = Vec::new();
-        for (n, (rule, session)) in
-            options.sources.iter().zip(&self.shared.engine.sources).enumerate()
-        {
-            let is_v5 = session.common_options().protocol == Version::V5;
-            for (m, filter) in rule.topics.iter().enumerate() {
-                let engine = Arc::clone(&self.shared.engine);
-                let inlet = Inlet { engine, source: n, filter: m };
-                let is_shared = mqttx_proto::split_shared(filter).is_some();
-                let route = session
-                    .route(filter)
-                    .qos(rule.qos)
-                    .no_local(is_v5 && !is_shared)
-                    .retain_as_published(is_v5 && retain)
-                    .by_lot(inlet)?;
-                running.push((session.clone(), route));
-            }
-        }
-        Ok(running)
+    fn subscribe(&self, engine: &Arc<Engine>) -> Result<Vec<(Session, Route)>, Error> {
+        let inlets = inlets(engine)?.into_iter();
+        let attach = |(session, prepared): (Session, Prepared)| {
+            let route = session.replace_routes(vec![prepared], &[])?.into_iter();
+            Ok(route.map(move |route| (session.clone(), route)))
+        };
+        let routes = inlets.map(attach).collect::<Result<Vec<_>, Error>>()?;
+        Ok(routes.into_iter().flatten().collect())
+    }
+
+    pub(super) fn engine(&self) -> Arc<Engine> {
+        self.shared.generations.current()
+    }
+
+    pub(super) fn generations(&self) -> &Generations {
+        &self.shared.generations
+    }
+
+    pub(super) fn control(&self) -> &tokio::sync::Mutex<()> {
+        &self.shared.control
+    }
+
+    /// Whether it is out of the registry, for good.
+    pub(super) fn is_removed(&self) -> bool {
+        self.shared.removed.load(Ordering::Acquire)
     }
 
     fn emit(&self, kind: EventKind) {
-        if let Some(session) = self.shared.engine.sources.first() {
+        if let Some(session) = self.engine().sources.first() {
             session.services().events.emit(None, kind);
         }
     }
 
-    fn routes(&self) -> MutexGuard<'_, Routes> {
+    pub(super) fn routes(&self) -> MutexGuard<'_, Routes> {
         self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The routes of an engine, in the order of its filters.
+pub(super) fn inlets(engine: &Arc<Engine>) -> Result<Vec<(Session, Prepared)>, Error> {
+    let options = &engine.options;
+    let retain = options.targets.iter().any(|target| target.retain == RetainRule::Source);
+    let mut inlets = Vec::new();
+    for (n, (rule, session)) in options.sources.iter().zip(&engine.sources).enumerate() {
+        let is_v5 = session.common_options().protocol == Version::V5;
+        for (m, filter) in rule.topics.iter().enumerate() {
+            let inlet = Inlet { engine: Arc::clone(engine), source: n, filter: m };
+            let is_shared = mqttx_proto::split_shared(filter).is_some();
+            let route = session
+                .route(filter)
+                .qos(rule.qos)
+                .no_local(is_v5 && !is_shared)
+                .retain_as_published(is_v5 && retain)
+                .prepare_by_lot(inlet)?;
+            inlets.push((session.clone(), route));
+        }
+    }
+    Ok(inlets)
 }
 
 impl std::fmt::Debug for Forwarder {

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cycle::find_cycles;
+use super::engine::Engine;
 use super::handle::Forwarder;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
@@ -72,20 +73,89 @@ impl ForwarderManager {
             let text = format!("a forwarder called '{}' exists already", options.name());
             return Err(Error::forwarder(text));
         }
-        self.check_circle(&options, &forwarders)?;
-        let find = |name: &str| {
-            let found = self.shared.sessions.session(name);
-            found.map_err(|error| error.with_context("forwarder", options.name()))
-        };
-        let sources = options.source_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
-        let targets = options.target_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
+        self.check_circles(std::slice::from_ref(&options), &forwarders)?;
         let enabled = options.is_enabled();
-        let forwarder = Forwarder::new(options, sources, targets);
+        let forwarder = Forwarder::new(self.engine(options)?);
         if enabled {
             forwarder.start_now()?;
         }
         forwarders.insert(forwarder.name().to_owned(), forwarder.clone());
         Ok(forwarder)
+    }
+
+    /// Gives forwarders other rules, and adds those that are not there. One that runs goes on running: its sources
+    /// are not unsubscribed where the filter stays, no connection is touched, and every message is forwarded once,
+    /// by the rules of the moment when it arrived. A stopped one stays so, unless
+    /// [`enabled`](ForwarderOptions::is_enabled) changed; one that is not enabled any more is
+    /// [stopped](Forwarder::stop) within `deadline`. Returns those that were there before:
+    /// [`settle`](Forwarder::settle) waits for what they took by their old rules.
+    ///
+    /// # Errors
+    /// As for [`add_forwarder`](Self::add_forwarder), with all of them in place. Everything is as before then.
+    pub async fn reconfigure(
+        &self,
+        rules: Vec<ForwarderOptions>,
+        deadline: Duration,
+    ) -> Result<Vec<Forwarder>, Error> {
+        let (changes, added) = self.prepare(rules)?;
+        let mut changed: Vec<(Forwarder, ForwarderOptions)> = Vec::new();
+        for (forwarder, engine) in changes {
+            let before = forwarder.options();
+            if let Err(error) = forwarder.advance(engine).await {
+                self.take_back(&changed, &added).await;
+                return Err(error);
+            }
+            changed.push((forwarder, before));
+        }
+        for forwarder in added.iter().filter(|forwarder| forwarder.options().is_enabled()) {
+            if let Err(error) = forwarder.start().await {
+                self.take_back(&changed, &added).await;
+                return Err(error);
+            }
+        }
+        for (forwarder, before) in &changed {
+            match (before.is_enabled(), forwarder.options().is_enabled()) {
+                (false, true) => forwarder.start().await?,
+                (true, false) => {
+                    forwarder.stop(deadline).await;
+                }
+                _ => {}
+            }
+        }
+        Ok(changed.into_iter().map(|(forwarder, _)| forwarder).collect())
+    }
+
+    /// Checks all rules and finds their sessions. New forwarders are in the registry then, and do not run.
+    fn prepare(&self, rules: Vec<ForwarderOptions>) -> Result<(Changes, Vec<Forwarder>), Error> {
+        let mut forwarders = self.lock();
+        self.check_circles(&rules, &forwarders)?;
+        let engines =
+            rules.into_iter().map(|rules| self.engine(rules)).collect::<Result<Vec<_>, _>>()?;
+        let (mut changes, mut added) = (Vec::new(), Vec::new());
+        for engine in engines {
+            match forwarders.get(&*engine.options.name) {
+                Some(known) => changes.push((known.clone(), engine)),
+                None => added.push(Forwarder::new(engine)),
+            }
+        }
+        for forwarder in &added {
+            forwarders.insert(forwarder.name().to_owned(), forwarder.clone());
+        }
+        Ok((changes, added))
+    }
+
+    /// Undoes half a change.
+    async fn take_back(&self, changed: &[(Forwarder, ForwarderOptions)], added: &[Forwarder]) {
+        for forwarder in added {
+            self.lock().remove(forwarder.name());
+            forwarder.forget();
+        }
+        for (forwarder, before) in changed {
+            // Its sessions were there a moment ago; without them it cannot run by its old rules, either.
+            if let Ok(engine) = self.engine(before.clone()) {
+                let _ = forwarder.advance(engine).await;
+            }
+        }
     }
 
     /// [Stops](Forwarder::stop) a forwarder and forgets it. Returns the number of messages that were left;
@@ -94,13 +164,17 @@ impl ForwarderManager {
     /// # Errors
     /// No forwarder has that name.
     pub async fn remove(&self, name: &str, deadline: Duration) -> Result<usize, Error> {
-        let removed = {
-            let mut forwarders = self.lock();
-            forwarders.remove(name).ok_or_else(|| unknown(name, &forwarders))?
-        };
-        let left = removed.stop(deadline).await;
-        removed.forget();
-        Ok(left)
+        Ok(self.take_out(name)?.end(deadline).await)
+    }
+
+    /// The first half of [`remove`](Self::remove): its name is free at once, and it goes on until its
+    /// [`end`](Forwarder::end).
+    ///
+    /// # Errors
+    /// No forwarder has that name.
+    pub fn take_out(&self, name: &str) -> Result<Forwarder, Error> {
+        let mut forwarders = self.lock();
+        forwarders.remove(name).ok_or_else(|| unknown(name, &forwarders))
     }
 
     /// The forwarder called `name`.
@@ -146,13 +220,27 @@ impl ForwarderManager {
         jobs.join_all().await.into_iter().sum()
     }
 
-    fn check_circle(
+    /// A moving part for these rules, between the sessions that they name.
+    fn engine(&self, options: ForwarderOptions) -> Result<Arc<Engine>, Error> {
+        let find = |name: &str| {
+            let found = self.shared.sessions.session(name);
+            found.map_err(|error| error.with_context("forwarder", options.name()))
+        };
+        let sources = options.source_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
+        let targets = options.target_sessions().map(find).collect::<Result<Vec<Session>, _>>()?;
+        Ok(Engine::new(options, sources, targets))
+    }
+
+    /// With the new rules, and those of the other forwarders.
+    fn check_circles(
         &self,
-        options: &ForwarderOptions,
+        new: &[ForwarderOptions],
         forwarders: &BTreeMap<String, Forwarder>,
     ) -> Result<(), Error> {
         let others = forwarders.values().map(Forwarder::options);
-        let all: Vec<&ForwarderOptions> = others.chain([options]).collect();
+        let others: Vec<_> =
+            others.filter(|old| new.iter().all(|new| new.name() != old.name())).collect();
+        let all: Vec<&ForwarderOptions> = others.iter().chain(new).collect();
         let version =
             |name: &str| Some(self.shared.sessions.session(name).ok()?.common_options().protocol);
         match find_cycles(&all, version).into_iter().next() {
@@ -171,6 +259,9 @@ impl std::fmt::Debug for ForwarderManager {
         f.debug_struct("ForwarderManager").field("forwarders", &self.list()).finish()
     }
 }
+
+/// Forwarders and what they are to go on with.
+type Changes = Vec<(Forwarder, Arc<Engine>)>;
 
 fn unknown(name: &str, forwarders: &BTreeMap<String, Forwarder>) -> Error {
     let near = near(name, forwarders.keys().map(String::as_str));

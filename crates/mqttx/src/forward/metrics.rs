@@ -26,6 +26,51 @@ pub struct ForwarderMetrics {
     pub downgraded: u64,
 }
 
+impl ForwarderMetrics {
+    /// Adds what another version of the forwarder did.
+    pub(super) fn add(&mut self, other: Self) {
+        // Every field is named, so that a new one is not forgotten.
+        let Self {
+            received,
+            forwarded,
+            filtered,
+            dropped,
+            dropped_by_reason,
+            in_flight,
+            optional_lost,
+            downgraded,
+        } = other;
+        self.received += received;
+        self.forwarded += forwarded;
+        self.filtered += filtered;
+        self.dropped += dropped;
+        self.in_flight += in_flight;
+        self.optional_lost += optional_lost;
+        self.downgraded += downgraded;
+        for (reason, count) in dropped_by_reason {
+            self.count_drops(reason, count);
+        }
+    }
+
+    /// What was in flight is not any more: its server sends it again, when it counts again.
+    pub(super) fn given_up(mut self) -> Self {
+        let left = std::mem::take(&mut self.in_flight);
+        if left > 0 {
+            self.dropped += left;
+            self.count_drops(ForwardDrop::TargetRemoved, left);
+        }
+        self
+    }
+
+    fn count_drops(&mut self, reason: ForwardDrop, count: u64) {
+        match self.dropped_by_reason.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, sum)) => *sum += count,
+            None => self.dropped_by_reason.push((reason, count)),
+        }
+        self.dropped_by_reason.sort_unstable_by_key(|(reason, _)| *reason);
+    }
+}
+
 /// The same, while it counts.
 #[derive(Default)]
 pub(super) struct Counts {
@@ -56,5 +101,21 @@ impl Counts {
             optional_lost: self.optional_lost,
             downgraded: self.downgraded,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_a_forwarder_add_up() {
+        let mut counts = Counts { received: 10, forwarded: 4, ..Counts::default() };
+        counts.drop_one(ForwardDrop::Refused);
+        let mut sum = counts.snapshot();
+        sum.add(counts.snapshot().given_up());
+        assert_eq!((sum.received, sum.forwarded, sum.in_flight, sum.dropped), (20, 8, 5, 7));
+        let reasons = [(ForwardDrop::Refused, 2), (ForwardDrop::TargetRemoved, 5)];
+        assert_eq!(sum.dropped_by_reason, reasons);
     }
 }

@@ -3,7 +3,7 @@
 //! [`rule`] says what is asked for and checks it ([`cycle`]: loops); [`topic_map`] and [`template`] make the
 //! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, from where [`arrive`] takes
 //! it in to where [`send`] hands it over, many messages at a time ([`scratch`], [`topics`]); [`handle`] starts
-//! and stops; [`manager`] is the registry.
+//! and stops, [`reconfigure`] changes the rules of one that runs ([`generations`]); [`manager`] is the registry.
 
 mod arrive;
 mod cycle;
@@ -11,10 +11,12 @@ mod endpoint;
 mod engine;
 mod filter;
 mod flows;
+mod generations;
 mod handle;
 mod manager;
 mod metrics;
 mod reason;
+mod reconfigure;
 mod rule;
 mod scratch;
 mod send;

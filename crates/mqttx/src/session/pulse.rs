@@ -11,10 +11,14 @@ impl Session {
     /// It costs one turn, with or without a connection, and sends nothing.
     pub async fn pulse(&self, limit: Duration) -> bool {
         let _watch = DrainWatch::new(&self.shared);
+        self.ask_for_a_turn();
+        let moved = self.until(|state| (state.closed || !state.pulse).then_some(()));
+        tokio::time::timeout(limit, moved).await.is_ok()
+    }
+
+    fn ask_for_a_turn(&self) {
         let mut state = self.shared.lock();
         state.pulse = true;
         self.shared.unlock_and_wake(state);
-        let moved = self.until(|state| (state.closed || !state.pulse).then_some(()));
-        tokio::time::timeout(limit, moved).await.is_ok()
     }
 }

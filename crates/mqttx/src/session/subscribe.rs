@@ -14,7 +14,9 @@ use super::status::SessionStatus;
 use crate::error::Error;
 use crate::event::EventBus;
 use crate::message::Message;
-use crate::router::{MessageStream, Route, RouteBuilder, RouteHost, Target, subscribe_options};
+use crate::router::{
+    MessageStream, Prepared, Route, RouteBuilder, RouteHost, Target, subscribe_options,
+};
 
 impl Session {
     /// Subscribes a filter and waits for the server's answer, over any number of reconnects. The
@@ -147,6 +149,50 @@ impl Session {
             Waiting::new(Arc::clone(&self.shared), token)
         };
         waiting.await;
+    }
+
+    /// Whether it still accepts commands.
+    ///
+    /// # Errors
+    /// It was removed.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        self.shared.open().map(|_| ())
+    }
+
+    /// Puts new routes in the place of old ones: every message finds either these or those. Filters that only the old ones
+    /// wanted are unsubscribed; the old ones hold what they got.
+    ///
+    /// # Errors
+    /// The session was removed, or rules a filter out; then nothing has changed.
+    pub(crate) fn replace_routes(
+        &self,
+        new: Vec<Prepared>,
+        old: &[&Route],
+    ) -> Result<Vec<Route>, Error> {
+        let shared = &self.shared;
+        let mut state = shared.open()?;
+        let mut wanted = Vec::with_capacity(new.len());
+        for prepared in &new {
+            match shared.want(&mut state, &prepared.target) {
+                Ok(identifier) => wanted.push((Arc::clone(&prepared.target), identifier)),
+                Err(error) => {
+                    for (target, _) in &wanted {
+                        disown(&mut state, target.filter(), Owner::Route(target.id().0));
+                    }
+                    shared.unlock_and_wake(state);
+                    return Err(error);
+                }
+            }
+        }
+        let targets: Vec<&Target> = old.iter().map(|route| &**route.target()).collect();
+        // Under the lock: the driver sees the routes before it sees what their filters bring.
+        shared.router.replace(&wanted, &targets);
+        for route in old {
+            disown(&mut state, route.filter(), Owner::Route(route.id()));
+        }
+        state.routes_added = true;
+        shared.unlock_and_wake(state);
+        Ok(new.into_iter().map(Prepared::attached).collect())
     }
 
     /// Starts a route: `handler` gets the messages that match `filter`, on a thread of its own where

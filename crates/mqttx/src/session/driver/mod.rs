@@ -312,7 +312,7 @@ impl Driver {
         let (Some(log), Phase::Open(link)) = (&self.options.wire_log, &self.phase) else {
             return;
         };
-        if link.fresh() {
+        if log.is_enabled() && link.fresh() {
             link.copy_transmit(&mut desk.bytes);
             log.sent(&self.shared.name, &desk.bytes);
         }

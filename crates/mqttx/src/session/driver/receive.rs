@@ -100,7 +100,7 @@ impl Driver {
     fn take_input(&mut self, now: Instant, desk: &mut Desk, input: &[u8]) -> usize {
         let mut inbound = desk.take_inbound();
         let consumed = self.shared.lock().core.handle_input(now, input, &mut inbound);
-        if let Some(log) = &self.options.wire_log
+        if let Some(log) = self.options.wire_log.as_ref().filter(|log| log.is_enabled())
             && let Some(packets) = input.get(..consumed).filter(|packets| !packets.is_empty())
         {
             log.received(&self.shared.name, packets);

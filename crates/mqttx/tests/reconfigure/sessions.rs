@@ -153,10 +153,23 @@ async fn a_session_at_rest_stays_there_and_one_that_failed_tries_again() {
     session.wait_connected(SOON).await.expect("connected");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_driver_that_stands_still_has_no_pulse() {
     let broker = ScriptedBroker::start().await;
-    let (_manager, session, mut peer) = connected(&broker).await;
+    // Sessions have a runtime of their own here: a worker that stands still may take the clock with it.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
+    let (manager, session, mut peer) = {
+        let manager = SessionManager::new();
+        let options = options(&broker).build().expect("valid");
+        let session = {
+            let _inside = runtime.enter();
+            manager.add_session(options).expect("a session")
+        };
+        let (peer, _) = broker.accept_and_answer(ACCEPTED).await;
+        session.wait_ready(SOON).await.expect("ready");
+        (manager, session, peer)
+    };
     assert!(session.pulse(SOON).await, "it sleeps");
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
@@ -165,7 +178,7 @@ async fn a_driver_that_stands_still_has_no_pulse() {
         let _ = reached.send(());
         let _ = held.lock().expect("not poisoned").recv();
     };
-    let _route = session.route("t").subscribe(false).inline(handler).expect("a route");
+    let route = session.route("t").subscribe(false).inline(handler).expect("a route");
     peer.send("30 { <t> {} 'x' }").await;
     stuck.recv().await.expect("the handler runs");
     assert!(!session.pulse(QUIET).await, "it stands still");
@@ -173,4 +186,6 @@ async fn a_driver_that_stands_still_has_no_pulse() {
     assert!(session.pulse(SOON).await, "it moves again");
     session.disconnect().await;
     assert!(session.pulse(SOON).await, "also without a connection");
+    drop((route, manager));
+    runtime.shutdown_background();
 }
