@@ -49,8 +49,8 @@ pub use event::{
 };
 pub use forward::{
     ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager, ForwarderMetrics,
-    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule, RenderError, RetainRule,
-    TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
+    ForwarderOptions, ForwarderSource, ForwarderTarget, QosRule, Reconfigured, RenderError,
+    RetainRule, TopicContext, TopicMap, TopicMapError, TopicTemplate, find_cycles,
 };
 pub use manager::{ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, Publish};

@@ -4,6 +4,7 @@
 //! that the library's builders use, so that an option has one name, one default and one check.
 
 mod extract;
+mod fingerprint;
 mod forwarders;
 mod interpolate;
 mod layout;
@@ -15,7 +16,8 @@ mod sessions;
 mod source;
 mod stores;
 
-pub(crate) use levels::Level;
+pub(crate) use fingerprint::Fingerprint;
+pub(crate) use levels::{Level, LogLevels};
 pub(crate) use report::Problem;
 pub(crate) use sections::{DaemonSection, LogFormat, LogSection};
 pub(crate) use stores::DefinedStore;
@@ -43,6 +45,15 @@ pub(crate) struct DaemonConfig {
     pub(crate) stores: BTreeMap<String, DefinedStore>,
     pub(crate) sessions: Vec<SessionOptions>,
     pub(crate) forwarders: Vec<ForwarderOptions>,
+    /// What stores and forwarders were asked for, by name.
+    pub(crate) fingerprints: Fingerprints,
+}
+
+/// What tables ask for, to be compared with a later file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fingerprints {
+    pub(crate) stores: BTreeMap<String, Fingerprint>,
+    pub(crate) forwarders: BTreeMap<String, Fingerprint>,
 }
 
 /// Reads a file, or the `*.toml` of a directory in the order of their names.
@@ -75,6 +86,10 @@ pub(crate) fn load(path: &Path) -> Result<DaemonConfig, Vec<Problem>> {
         stores,
         sessions: sessions.into_iter().filter_map(|session| session.options).collect(),
         forwarders,
+        fingerprints: Fingerprints {
+            stores: fingerprint::of_all(&layout.stores),
+            forwarders: fingerprint::of_all(&layout.forwarders),
+        },
     })
 }
 

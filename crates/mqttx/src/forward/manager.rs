@@ -73,7 +73,7 @@ impl ForwarderManager {
             let text = format!("a forwarder called '{}' exists already", options.name());
             return Err(Error::forwarder(text));
         }
-        self.check_circles(std::slice::from_ref(&options), &forwarders)?;
+        self.check_circles(std::slice::from_ref(&options), &[], &forwarders)?;
         let enabled = options.is_enabled();
         let forwarder = Forwarder::new(self.engine(options)?);
         if enabled {
@@ -83,21 +83,23 @@ impl ForwarderManager {
         Ok(forwarder)
     }
 
-    /// Gives forwarders other rules, and adds those that are not there. One that runs goes on running: its sources
+    /// Gives forwarders other rules, adds those that are not there, and [takes out](Self::take_out) those named in
+    /// `removed`, in one go. One that runs goes on running: its sources
     /// are not unsubscribed where the filter stays, no connection is touched, and every message is forwarded once,
     /// by the rules of the moment when it arrived. A stopped one stays so, unless
     /// [`enabled`](ForwarderOptions::is_enabled) changed; one that is not enabled any more is
-    /// [stopped](Forwarder::stop) within `deadline`. Returns those that were there before:
-    /// [`settle`](Forwarder::settle) waits for what they took by their old rules.
+    /// [stopped](Forwarder::stop) within `deadline`. [`settle`](Forwarder::settle) waits for what the changed ones
+    /// took by their old rules, [`end`](Forwarder::end) for the removed ones.
     ///
     /// # Errors
     /// As for [`add_forwarder`](Self::add_forwarder), with all of them in place. Everything is as before then.
     pub async fn reconfigure(
         &self,
         rules: Vec<ForwarderOptions>,
+        removed: &[String],
         deadline: Duration,
-    ) -> Result<Vec<Forwarder>, Error> {
-        let (changes, added) = self.prepare(rules)?;
+    ) -> Result<Reconfigured, Error> {
+        let (changes, added) = self.prepare(rules, removed)?;
         let mut changed: Vec<(Forwarder, ForwarderOptions)> = Vec::new();
         for (forwarder, engine) in changes {
             let before = forwarder.options();
@@ -122,13 +124,23 @@ impl ForwarderManager {
                 _ => {}
             }
         }
-        Ok(changed.into_iter().map(|(forwarder, _)| forwarder).collect())
+        let changed = changed.into_iter().map(|(forwarder, _)| forwarder).collect();
+        let mut forwarders = self.lock();
+        let removed = removed.iter().filter_map(|name| forwarders.remove(name)).collect();
+        Ok(Reconfigured { added, changed, removed })
     }
 
     /// Checks all rules and finds their sessions. New forwarders are in the registry then, and do not run.
-    fn prepare(&self, rules: Vec<ForwarderOptions>) -> Result<(Changes, Vec<Forwarder>), Error> {
+    fn prepare(
+        &self,
+        rules: Vec<ForwarderOptions>,
+        removed: &[String],
+    ) -> Result<(Changes, Vec<Forwarder>), Error> {
         let mut forwarders = self.lock();
-        self.check_circles(&rules, &forwarders)?;
+        if let Some(name) = removed.iter().find(|name| !forwarders.contains_key(*name)) {
+            return Err(unknown(name, &forwarders));
+        }
+        self.check_circles(&rules, removed, &forwarders)?;
         let engines =
             rules.into_iter().map(|rules| self.engine(rules)).collect::<Result<Vec<_>, _>>()?;
         let (mut changes, mut added) = (Vec::new(), Vec::new());
@@ -231,15 +243,17 @@ impl ForwarderManager {
         Ok(Engine::new(options, sources, targets))
     }
 
-    /// With the new rules, and those of the other forwarders.
+    /// With the new rules, and those of the other forwarders that stay.
     fn check_circles(
         &self,
         new: &[ForwarderOptions],
+        removed: &[String],
         forwarders: &BTreeMap<String, Forwarder>,
     ) -> Result<(), Error> {
         let others = forwarders.values().map(Forwarder::options);
-        let others: Vec<_> =
-            others.filter(|old| new.iter().all(|new| new.name() != old.name())).collect();
+        let goes = |old: &ForwarderOptions| removed.iter().any(|name| name == old.name());
+        let stays = |old: &ForwarderOptions| new.iter().all(|new| new.name() != old.name());
+        let others: Vec<_> = others.filter(|old| stays(old) && !goes(old)).collect();
         let all: Vec<&ForwarderOptions> = others.iter().chain(new).collect();
         let version =
             |name: &str| Some(self.shared.sessions.session(name).ok()?.common_options().protocol);
@@ -258,6 +272,18 @@ impl std::fmt::Debug for ForwarderManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ForwarderManager").field("forwarders", &self.list()).finish()
     }
+}
+
+/// What [`ForwarderManager::reconfigure`] did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Reconfigured {
+    /// Those that were not there before.
+    pub added: Vec<Forwarder>,
+    /// Those that got other rules.
+    pub changed: Vec<Forwarder>,
+    /// Those that are out of the registry, and go on until their [`end`](Forwarder::end).
+    pub removed: Vec<Forwarder>,
 }
 
 /// Forwarders and what they are to go on with.

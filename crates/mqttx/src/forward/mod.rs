@@ -28,7 +28,7 @@ mod transform;
 pub use cycle::{ForwarderCycle, find_cycles};
 pub use endpoint::{ForwarderSource, ForwarderTarget, QosRule, RetainRule};
 pub use handle::Forwarder;
-pub use manager::ForwarderManager;
+pub use manager::{ForwarderManager, Reconfigured};
 pub use metrics::ForwarderMetrics;
 pub use reason::ForwardDrop;
 pub use rule::{ForwarderBuilder, ForwarderOptions};

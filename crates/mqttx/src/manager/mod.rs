@@ -79,11 +79,14 @@ struct Registry {
 
 impl Default for ManagerBuilder {
     fn default() -> Self {
-        Self { connect_rate: 500, event_capacity: 1024 }
+        Self { connect_rate: Self::CONNECT_RATE, event_capacity: 1024 }
     }
 }
 
 impl ManagerBuilder {
+    /// CONNECTs per second unless something else is asked for.
+    pub const CONNECT_RATE: u32 = 500;
+
     /// CONNECTs per second over all sessions, with a burst of a tenth of a second. Default 500; 0
     /// is no limit. It spreads the load of thousands of sessions that come up at once.
     #[must_use]

@@ -62,8 +62,8 @@ impl Bridge {
 
     async fn change(&self, rules: ForwarderBuilder) {
         let rules = vec![rules.build().unwrap()];
-        let changed = self.forwarders.reconfigure(rules, SOON).await.unwrap();
-        assert_eq!(changed.len(), 1);
+        let changed = self.forwarders.reconfigure(rules, &[], &[], SOON).await.unwrap();
+        assert_eq!((changed.changed.len(), changed.added.len()), (1, 0));
     }
 
     /// received, forwarded, in flight.
@@ -129,7 +129,7 @@ async fn what_waits_goes_before_what_comes() {
     bridge.one.expect("32 { <b/x> 00 01 {} '1' }").await;
     let (forwarders, next) = (bridge.forwarders.clone(), rules().topic("c/{1}"));
     let change = tokio::spawn(async move {
-        forwarders.reconfigure(vec![next.build().unwrap()], SOON).await.map(|_| ())
+        forwarders.reconfigure(vec![next.build().unwrap()], &[], SOON).await.map(|_| ())
     });
     bridge.source.send("32 { <a/x> 00 09 {} '3' }").await;
     bridge.one.expect_silence(QUIET).await;
@@ -172,7 +172,7 @@ async fn rules_that_cannot_be_change_nothing_and_none_of_those_beside_them() {
     let mut bridge = Bridge::start().await;
     let fine = rules().topic("c/{1}").build().unwrap();
     let unknown = ForwarderBuilder::new("new").source("srk", "x").target("one").build().unwrap();
-    let error = bridge.forwarders.reconfigure(vec![fine, unknown], SOON).await.unwrap_err();
+    let error = bridge.forwarders.reconfigure(vec![fine, unknown], &[], SOON).await.unwrap_err();
     assert!(error.to_string().contains("did you mean 'src'"), "{error}");
     assert!(bridge.forwarders.get("new").is_err());
     bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
@@ -191,12 +191,17 @@ async fn circles_are_looked_for_with_all_rules_in_place() {
     };
     let forwarders = ForwarderManager::new(&sessions);
     forwarders.add_forwarder(rules("f", "a", "b")).unwrap();
-    forwarders.reconfigure(vec![rules("g", "b", "a")], SOON).await.expect_err("a circle");
+    forwarders.reconfigure(vec![rules("g", "b", "a")], &[], SOON).await.expect_err("a circle");
     // Turned round, it is none.
     let all = vec![rules("f", "b", "a"), rules("g", "b", "a")];
-    forwarders.reconfigure(all, SOON).await.expect("no circle");
+    forwarders.reconfigure(all, &[], SOON).await.expect("no circle");
     assert_eq!(forwarders.list().len(), 2);
     assert!(forwarders.get("g").unwrap().is_running());
+    let round = vec![rules("h", "a", "b")];
+    forwarders.reconfigure(round.clone(), &[], SOON).await.expect_err("a circle again");
+    let gone = ["f".to_owned(), "g".to_owned()];
+    let done = forwarders.reconfigure(round, &gone, SOON).await.expect("none without the others");
+    assert_eq!((done.added.len(), done.removed.len(), forwarders.list().len()), (1, 2, 1));
 }
 
 #[tokio::test]
@@ -207,7 +212,7 @@ async fn a_stopped_forwarder_stays_so_until_it_is_enabled() {
         bridge.source.expect("a2 { 00 02 {} <a/+> }").await;
         bridge.source.send("b0 { 00 02 {} 00 }").await;
     };
-    let (changed, ()) = tokio::join!(bridge.forwarders.reconfigure(stopped, SOON), answer);
+    let (changed, ()) = tokio::join!(bridge.forwarders.reconfigure(stopped, &[], SOON), answer);
     changed.unwrap();
     assert!(!bridge.forwarder.is_running());
     bridge.change(rules().topic("c/{1}").enabled(false)).await;
@@ -233,7 +238,7 @@ async fn changes_under_load_lose_nothing_and_send_nothing_twice() {
     let forwarder = forwarders.add_forwarder(rules().build().unwrap()).unwrap();
     for n in 0..50 {
         let rules = rules().topic(format!("b{n}/{{1}}")).window(100 + n).build().unwrap();
-        forwarders.reconfigure(vec![rules], SOON).await.unwrap();
+        forwarders.reconfigure(vec![rules], &[], SOON).await.unwrap();
         assert_eq!(forwarder.settle(SOON).await, 0);
     }
     let done = source.wait_for(|counters| counters.acknowledged >= MESSAGES);

@@ -1,25 +1,29 @@
 //! `mqttx run`: the daemon.
 
+mod apply;
+mod daemon;
+mod data_dir;
 mod log;
+mod name;
+pub(crate) mod reload;
+mod systemd;
 
-use std::fmt::Write as _;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use mqttx::{Error, ForwarderManager, ForwarderMetrics, SessionManager};
 
 use super::block_on;
-use crate::config::{self, BAD_CONFIG, DaemonConfig, Level};
+use crate::config::{self, BAD_CONFIG, DaemonConfig};
 use crate::exit::{Failure, Outcome, warn};
 use crate::signal::StopSignals;
-use crate::wire_log::StderrLog;
+use daemon::Daemon;
 use log::Log;
+use reload::{Outcome as Reloaded, Reload};
+use systemd::Systemd;
 
 /// Run the sessions and forwarders of a configuration file until SIGTERM or SIGINT
+///
+/// SIGHUP reads the configuration again and applies what changed. Under systemd the service is of the
+/// type notify, or notify-reload, and its watchdog is served.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The file, or a directory of *.toml files
@@ -38,130 +42,84 @@ pub(crate) fn run(args: &Args) -> Outcome {
             Ok(ExitCode::from(BAD_CONFIG))
         }
         Ok(_) if args.check => Ok(ExitCode::SUCCESS),
-        Ok(config) => block_on(serve(config)),
+        Ok(config) => block_on(serve(&args.config, config)),
     }
 }
 
-async fn serve(config: DaemonConfig) -> Outcome {
+async fn serve(path: &Path, config: DaemonConfig) -> Outcome {
     let mut signals = StopSignals::new()?;
-    let grace = config.daemon.shutdown_grace;
-    prepare(&config).await?;
-    let daemon = Daemon::start(config).map_err(Failure::runtime)?;
-    signals.next().await;
-    tokio::select! {
-        outcome = daemon.stop(grace) => outcome,
-        () = signals.next() => {
-            daemon.summarise();
-            Err(Failure::runtime(format_args!("stopped at once: {}", daemon.left())))
-        }
-    }
-}
-
-/// Opens the stores that are files: what is wrong with them is found before anything runs.
-///
-/// # Errors
-/// The first store that cannot be used: its disk, another process, a later version.
-async fn prepare(config: &DaemonConfig) -> Result<(), Failure> {
-    for (name, defined) in &config.stores {
-        if let Some(store) = &defined.file {
-            create(&config.data_dir)?;
-            let prepared = store.prepare().await;
-            prepared.map_err(|error| Failure::runtime(error).of(format_args!("store {name}")))?;
-        }
-    }
-    Ok(())
-}
-
-/// Messages of others are nobody else's business.
-fn create(data_dir: &Path) -> Result<(), Failure> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(data_dir).map_err(|error| {
-        Failure::runtime(format_args!("daemon.data_dir {}: {error}", data_dir.display()))
-    })
-}
-
-struct Daemon {
-    sessions: SessionManager,
-    forwarders: ForwarderManager,
-    _log: Log,
-}
-
-impl Daemon {
-    /// Adds everything, then connects: the first SUBSCRIBE of a session knows all forwarders.
-    fn start(config: DaemonConfig) -> Result<Self, Error> {
-        let mut builder = SessionManager::builder();
-        if let Some(rate) = config.daemon.connect_rate {
-            builder = builder.connect_rate(rate);
-        }
-        let sessions = builder.build();
-        let log = Log::start(&sessions, &config.log)?;
-        let mut ready = Vec::new();
-        for mut options in config.sessions {
-            let connects = options.enabled && !options.manual_connect;
-            options.manual_connect = true;
-            if config.log.level.wire >= Level::Debug {
-                options.wire_log = Some(Arc::new(StderrLog(options.protocol)));
+    let (reload, mut requests) = Reload::new();
+    reload.on_hangup()?;
+    let log = Log::start(&config.log);
+    let mut daemon = Daemon::start(config, log).await?;
+    let systemd = Systemd::start(daemon.sessions(), daemon.forwarders());
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            Some(request) = requests.recv() => {
+                systemd.reloading();
+                let finished = finish(&mut signals, read_again(&mut daemon, path)).await;
+                systemd.reloaded();
+                match finished {
+                    Finished::Done(outcome) => request.answer(outcome),
+                    Finished::Stopping(outcome) => {
+                        request.answer(outcome);
+                        break;
+                    }
+                    Finished::Abandoned => return daemon.stopped_at_once(),
+                }
             }
-            let session = sessions.add_session(options)?;
-            ready.extend(connects.then_some(session));
         }
-        let forwarders = ForwarderManager::new(&sessions);
-        for options in config.forwarders {
-            forwarders.add_forwarder(options)?;
-        }
-        for session in ready {
-            session.connect();
-        }
-        Ok(Self { sessions, forwarders, _log: log })
     }
-
-    /// Takes nothing more from the sources, waits for the targets, disconnects without unsubscribing.
-    async fn stop(&self, grace: Duration) -> Outcome {
-        let start = Instant::now();
-        let left = self.forwarders.shutdown(grace).await;
-        let report = self.sessions.shutdown(grace.saturating_sub(start.elapsed())).await;
-        self.summarise();
-        if left == 0 && report.clean {
-            return Ok(ExitCode::SUCCESS);
-        }
-        let mut text = format!("{left} messages of forwarders were not acknowledged");
-        if report.unacknowledged > 0 {
-            let sessions = report.unfinished.join(", ");
-            // Writing to memory does not fail.
-            let _ = write!(text, ", {} of the sessions {sessions} not sent", report.unacknowledged);
-        }
-        Err(Failure::runtime(format_args!("{text} within {} ms", grace.as_millis())))
-    }
-
-    /// What is not acknowledged now.
-    fn left(&self) -> String {
-        let metrics = self.forwarders.all_metrics();
-        let left: u64 = metrics.values().map(|metrics| metrics.in_flight).sum();
-        format!("{left} messages were not acknowledged")
-    }
-
-    fn summarise(&self) {
-        for (name, metrics) in self.forwarders.all_metrics() {
-            warn(summary(&name, &metrics));
-        }
+    systemd.stopping();
+    requests.close();
+    tokio::select! {
+        outcome = daemon.stop() => outcome,
+        () = signals.next() => daemon.stopped_at_once(),
     }
 }
 
-/// What a forwarder did, in one line.
-fn summary(name: &str, metrics: &ForwarderMetrics) -> String {
-    let mut line = format!(
-        "forwarder {name}: received {}, forwarded {}, dropped {}",
-        metrics.received, metrics.forwarded, metrics.dropped
-    );
-    let reasons: Vec<String> =
-        metrics.dropped_by_reason.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
-    // Writing to memory does not fail.
-    if !reasons.is_empty() {
-        let _ = write!(line, " ({})", reasons.join(", "));
+/// Reads the configuration again and applies what changed; the log says what came of it.
+async fn read_again(daemon: &mut Daemon, path: &Path) -> Reloaded {
+    let outcome = match config::load(path) {
+        Ok(config) => daemon.apply(path, config).await,
+        Err(problems) => Err(problems),
+    };
+    match &outcome {
+        Ok(changes) => changes.log(),
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(target: "mqttx::daemon", "{problem}");
+            }
+            let count = problems.len();
+            tracing::error!(target: "mqttx::daemon", "nothing was reloaded: {count} problems");
+        }
     }
-    let _ = write!(line, ", in flight {}", metrics.in_flight);
-    if metrics.optional_lost > 0 {
-        let _ = write!(line, ", lost for optional targets {}", metrics.optional_lost);
+    outcome
+}
+
+enum Finished<T> {
+    Done(T),
+    /// A signal came meanwhile.
+    Stopping(T),
+    /// A second one came.
+    Abandoned,
+}
+
+/// Finishes what was begun, also when the daemon is to stop; a second signal does not wait for it.
+async fn finish<T>(signals: &mut StopSignals, job: impl Future<Output = T>) -> Finished<T> {
+    let mut job = std::pin::pin!(job);
+    tokio::select! {
+        done = &mut job => return Finished::Done(done),
+        () = signals.next() => {}
     }
-    line
+    tokio::select! {
+        done = job => Finished::Stopping(done),
+        () = signals.next() => Finished::Abandoned,
+    }
+}
+
+/// What is wrong with the daemon itself.
+fn failure(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
+    Failure::runtime(error).of(what)
 }
