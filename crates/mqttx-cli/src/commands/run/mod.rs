@@ -91,8 +91,8 @@ async fn read_again(daemon: &mut Daemon, path: &Path) -> Reloaded {
             for problem in problems {
                 tracing::error!(target: "mqttx::daemon", "{problem}");
             }
-            let count = problems.len();
-            tracing::error!(target: "mqttx::daemon", "nothing was reloaded: {count} problems");
+            let (count, s) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
+            tracing::error!(target: "mqttx::daemon", "nothing was reloaded: {count} problem{s}");
         }
     }
     outcome
