@@ -101,4 +101,6 @@ fn data_dir(layout: &Layout<'_>, daemon: &DaemonSection, files: &[SourceFile]) -
 }
 
 #[cfg(test)]
+mod reference_tests;
+#[cfg(test)]
 mod tests;

@@ -206,6 +206,13 @@ impl Kind {
     }
 }
 
+/// Equal options ask for the same; a store, a transport or a wire log is the same if it is the same object.
+impl PartialEq for SessionOptions {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
 impl SessionOptions {
     #[expect(clippy::too_many_lines, reason = "a line for each option")]
     fn is_same(&self, other: &Self) -> bool {

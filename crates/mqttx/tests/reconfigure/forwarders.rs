@@ -62,7 +62,7 @@ impl Bridge {
 
     async fn change(&self, rules: ForwarderBuilder) {
         let rules = vec![rules.build().unwrap()];
-        let changed = self.forwarders.reconfigure(rules, &[], &[], SOON).await.unwrap();
+        let changed = self.forwarders.reconfigure(rules, &[], SOON).await.unwrap();
         assert_eq!((changed.changed.len(), changed.added.len()), (1, 0));
     }
 
