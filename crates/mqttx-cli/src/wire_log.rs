@@ -1,4 +1,4 @@
-//! `-d`: a line on stderr for every packet.
+//! A line for every packet: `-d`, and the daemon's level of `mqttx::wire`.
 
 use mqttx::WireLog;
 use mqttx::proto::packet::{Packet, PacketType, decode};
@@ -12,30 +12,50 @@ pub(crate) struct StderrLog(pub(crate) Version);
 
 impl WireLog for StderrLog {
     fn sent(&self, session: &str, packets: &[u8]) {
-        self.log(session, "sent", packets);
+        each(self.0, "sent", packets, |line| warn(format_args!("{session}: {line}")));
     }
 
     fn received(&self, session: &str, packets: &[u8]) {
-        self.log(session, "received", packets);
+        each(self.0, "received", packets, |line| warn(format_args!("{session}: {line}")));
     }
 }
 
-impl StderrLog {
-    fn log(self, session: &str, direction: &str, mut packets: &[u8]) {
-        while let Ok(FrameStatus::Complete(found)) = frame(packets, self.0, u32::MAX) {
-            let Some((packet, rest)) = packets.split_at_checked(found.total_len) else { break };
-            let body = packet.get(found.header_len..).unwrap_or_default();
-            let name = PacketType::from_first_byte(found.first_byte).map_or("?", PacketType::name);
-            let details = match decode(self.0, found.first_byte, body) {
-                Ok(packet) => describe(&packet),
-                Err(error) => format!(" malformed: {error}"),
-            };
-            warn(format_args!("{session}: {direction} {name}{details}, {} bytes", packet.len()));
-            packets = rest;
-        }
-        if !packets.is_empty() {
-            warn(format_args!("{session}: {direction} {} bytes that are no packet", packets.len()));
-        }
+/// The same for the daemon's log, as the level of `mqttx::wire` says at the time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TracedLog(pub(crate) Version);
+
+impl WireLog for TracedLog {
+    fn is_enabled(&self) -> bool {
+        tracing::enabled!(target: WIRE, tracing::Level::DEBUG)
+    }
+
+    fn sent(&self, session: &str, packets: &[u8]) {
+        each(self.0, "sent", packets, |line| tracing::debug!(target: WIRE, session, "{line}"));
+    }
+
+    fn received(&self, session: &str, packets: &[u8]) {
+        each(self.0, "received", packets, |line| tracing::debug!(target: WIRE, session, "{line}"));
+    }
+}
+
+/// What levels of the daemon's log call packets.
+pub(crate) const WIRE: &str = "mqttx::wire";
+
+/// One line for each packet.
+fn each(version: Version, direction: &str, mut packets: &[u8], line: impl Fn(String)) {
+    while let Ok(FrameStatus::Complete(found)) = frame(packets, version, u32::MAX) {
+        let Some((packet, rest)) = packets.split_at_checked(found.total_len) else { break };
+        let body = packet.get(found.header_len..).unwrap_or_default();
+        let name = PacketType::from_first_byte(found.first_byte).map_or("?", PacketType::name);
+        let details = match decode(version, found.first_byte, body) {
+            Ok(packet) => describe(&packet),
+            Err(error) => format!(" malformed: {error}"),
+        };
+        line(format!("{direction} {name}{details}, {} bytes", packet.len()));
+        packets = rest;
+    }
+    if !packets.is_empty() {
+        line(format!("{direction} {} bytes that are no packet", packets.len()));
     }
 }
 

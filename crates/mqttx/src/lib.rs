@@ -52,8 +52,8 @@ pub use event::{
 pub use forward::{
     Compare, Filter, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderCycle, ForwarderManager,
     ForwarderMetrics, ForwarderOptions, ForwarderSource, ForwarderState, ForwarderTarget,
-    OnFilterError, QosRule, RateLimit, RenderError, RetainRule, RuleError, RuleFailure,
-    TopicContext, TopicMap, TopicMapError, TopicTemplate, Transform, find_cycles,
+    OnFilterError, QosRule, RateLimit, Reconfigured, RenderError, RetainRule, RuleError,
+    RuleFailure, TopicContext, TopicMap, TopicMapError, TopicTemplate, Transform, find_cycles,
 };
 pub use manager::{Detail, ManagerBuilder, SessionManager, ShutdownReport};
 pub use message::{Message, MessageRef, MessageView, Publish};

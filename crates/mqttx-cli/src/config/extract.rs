@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use mqttx::ConfigErrors;
+use mqttx::{ConfigErrors, ConfigProblem};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -51,7 +51,18 @@ pub(super) fn report_problems(
     errors: &ConfigErrors,
     report: &mut Report<'_>,
 ) {
-    for problem in errors.problems() {
+    report_some(group, whole, readable, errors.problems().iter(), report);
+}
+
+/// [`report_problems`] for some of them.
+pub(super) fn report_some<'e>(
+    group: &str,
+    whole: &Part<'_>,
+    readable: &Part<'_>,
+    problems: impl Iterator<Item = &'e ConfigProblem>,
+    report: &mut Report<'_>,
+) {
+    for problem in problems {
         let field = problem.field.as_str();
         if !walk(readable, field).1 && walk(whole, field).1 {
             continue;
@@ -68,6 +79,11 @@ pub(super) fn report_problems(
 /// is not there.
 pub(super) fn place_of(part: &Part<'_>, path: &str) -> Range<usize> {
     walk(part, path).0
+}
+
+/// Whether the value itself is there.
+pub(super) fn stands(part: &Part<'_>, path: &str) -> bool {
+    walk(part, path).1
 }
 
 /// The nearest place, and whether it is the value itself.

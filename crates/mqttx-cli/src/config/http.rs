@@ -21,7 +21,7 @@ pub(crate) struct HttpSection {
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Table {
+pub(super) struct Table {
     #[serde(deserialize_with = "listen")]
     listen: Option<SocketAddr>,
     token: Option<Secret>,

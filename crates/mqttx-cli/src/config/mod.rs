@@ -5,6 +5,7 @@
 
 mod effective;
 mod extract;
+mod fingerprint;
 mod forwarders;
 mod http;
 mod interpolate;
@@ -18,8 +19,9 @@ mod sessions;
 mod source;
 mod stores;
 
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use http::HttpSection;
-pub(crate) use levels::Level;
+pub(crate) use levels::{Level, LogLevels};
 pub(crate) use report::Problem;
 pub(crate) use sections::{DaemonSection, LogFormat, LogSection};
 pub(crate) use stores::DefinedStore;
@@ -50,6 +52,15 @@ pub(crate) struct DaemonConfig {
     pub(crate) forwarders: Vec<ForwarderOptions>,
     /// All of it as JSON, without secrets.
     pub(crate) effective: serde_json::Value,
+    /// What stores and forwarders were asked for, by name.
+    pub(crate) fingerprints: Fingerprints,
+}
+
+/// What tables ask for, to be compared with a later file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fingerprints {
+    pub(crate) stores: BTreeMap<String, Fingerprint>,
+    pub(crate) forwarders: BTreeMap<String, Fingerprint>,
 }
 
 /// Reads a file, or the `*.toml` of a directory in the order of their names.
@@ -86,6 +97,10 @@ pub(crate) fn load(path: &Path) -> Result<DaemonConfig, Vec<Problem>> {
         sessions: sessions.into_iter().filter_map(|session| session.options).collect(),
         forwarders,
         effective,
+        fingerprints: Fingerprints {
+            stores: fingerprint::of_all(&layout.stores),
+            forwarders: fingerprint::of_all(&layout.forwarders),
+        },
     })
 }
 
@@ -98,5 +113,7 @@ fn data_dir(layout: &Layout<'_>, daemon: &DaemonSection, files: &[SourceFile]) -
 
 #[cfg(test)]
 mod forwarder_tests;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,14 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
+impl Problem {
+    /// Something that shows only when the configuration is put to work.
+    pub(crate) fn of_whole(path: &std::path::Path, message: impl fmt::Display) -> Self {
+        let message = one_line(&message.to_string());
+        Self { line: 1, column: 1, path: path.display().to_string(), message }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.path, self.line, self.column, self.message)

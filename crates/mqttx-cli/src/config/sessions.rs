@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mqttx::{Endpoint, OnRefusal, Proxy, Scheme, SessionOptions, Version};
+use mqttx::{
+    ConfigErrors, ConfigProblem, Endpoint, OnRefusal, Proxy, Scheme, SessionOptions, Version,
+};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::extract::{extract, extract_beside, place_of, report_problems};
+use super::extract::{extract, extract_beside, place_of, report_some, stands};
 use super::layout::{Layout, Part};
 use super::report::Report;
 use super::source::SourceFile;
@@ -42,13 +44,14 @@ pub(super) fn read(
     files: &[SourceFile],
     report: &mut Report<'_>,
 ) -> Vec<SessionEntry> {
-    let mut common = Common { defaults: DeTable::new(), choice: None, stores, files };
+    let mut common = Common { defaults: DeTable::new(), part: None, choice: None, stores, files };
     if let Some(part) = &layout.session_defaults {
         let mut part = part.clone();
         common.choice = take_choice(part.file, &mut part.table, report);
         let _: Option<SessionOptions> = extract_beside(&mut part, &[STORE_KEY], report);
         common.choice.iter().for_each(|choice| stores.check(choice, report));
-        common.defaults = part.table;
+        common.defaults = part.table.clone();
+        common.part = Some(part);
     }
     let mut entries = Vec::new();
     for part in &layout.sessions {
@@ -65,6 +68,8 @@ pub(super) fn read(
 /// What all sessions have in common.
 struct Common<'a> {
     defaults: DeTable<'a>,
+    /// The same with its place, if there is one.
+    part: Option<Part<'a>>,
     /// The store of the defaults.
     choice: Option<Choice>,
     stores: &'a Stores,
@@ -95,6 +100,8 @@ fn read_one(
     let Some(own) = own.filter(|_| report.is_complete()) else { return entry };
     let version = protocol(&readable, own.protocol, defaults);
     let merged = with_defaults(&readable.table, defaults, version);
+    let [refusal, restore] =
+        ["on_refusal", "restore_subscriptions"].map(|key| merged.contains_key(key));
     let table = Spanned::new(part.span.clone(), merged);
     // Both tables were read alone; together they can be read, too.
     let Ok(mut options) = SessionOptions::deserialize(toml::de::Deserializer::from(table)) else {
@@ -102,28 +109,62 @@ fn read_one(
     };
     options.name.clone_from(&entry.name);
     options.proxy.get_or_insert(Proxy::Environment);
-    options.on_refusal = OnRefusal::Retry;
-    // The forwarders of this file say what is wanted, not those of an earlier one.
-    options.restore_subscriptions = false;
+    if !refusal {
+        options.on_refusal = OnRefusal::Retry;
+    }
+    if !restore {
+        // The forwarders of this file say what is wanted, not those of an earlier one.
+        options.restore_subscriptions = false;
+    }
     // A server that loses count must not stop a bridge: memory is bounded without its help.
     options.enforce_receive_maximum = false;
-    if let Some(file) = files.get(part.file) {
-        let auth = options.auth.iter_mut();
-        let secrets = auth.flat_map(|auth| [&mut auth.password_file, &mut auth.token_file]);
-        for path in secrets.chain([&mut options.password_file]).flatten() {
-            *path = file.directory().join(&path);
-        }
-        if let Some(tls) = &mut options.tls {
-            tls.resolve_paths(file.directory());
+    let defaults_file = common.part.as_ref().map_or(part.file, |defaults| defaults.file);
+    // Whoever says it, says it from its own file.
+    let directory_of = |key: &str| {
+        let says = if stands(part, key) { part.file } else { defaults_file };
+        files.get(says).map(SourceFile::directory)
+    };
+    if let Some(directory) = directory_of("password_file") {
+        options.password_file.iter_mut().for_each(|path| *path = directory.join(&path));
+    }
+    if let Some(auth) = &mut options.auth {
+        let keys = ["auth.password_file", "auth.token_file"];
+        for (key, path) in keys.into_iter().zip([&mut auth.password_file, &mut auth.token_file]) {
+            if let (Some(path), Some(directory)) = (path, directory_of(key)) {
+                *path = directory.join(&path);
+            }
         }
     }
+    if let (Some(tls), Some(directory)) = (&mut options.tls, directory_of("tls")) {
+        tls.resolve_paths(directory);
+    }
     if let Err(errors) = options.check() {
-        report_problems(group, part, &readable, &errors, report);
+        report_with_defaults(group, part, &readable, common, &errors, report);
         return entry;
     }
     let store = choice.and_then(|choice| stores.of(choice));
     options.store = store.map(|defined| Arc::clone(&defined.store));
     SessionEntry { options: Some(options), ..entry }
+}
+
+/// Reports what is wrong with a session; what its defaults got wrong is said once, where they stand.
+fn report_with_defaults(
+    group: &str,
+    part: &Part<'_>,
+    readable: &Part<'_>,
+    common: &Common<'_>,
+    errors: &ConfigErrors,
+    report: &mut Report<'_>,
+) {
+    let of_defaults = |problem: &&ConfigProblem| {
+        let field = &problem.field;
+        !stands(part, field) && common.part.as_ref().is_some_and(|part| stands(part, field))
+    };
+    let (theirs, own): (Vec<_>, Vec<_>) = errors.problems().iter().partition(of_defaults);
+    report_some(group, part, readable, own.into_iter(), report);
+    if let Some(defaults) = &common.part {
+        report_some("defaults", defaults, defaults, theirs.into_iter(), report);
+    }
 }
 
 /// The session's own version, else that of the defaults, else the library's.
@@ -181,7 +222,8 @@ fn merge<'a>(
 const MAX_COUNT: u32 = 100_000;
 
 #[derive(Deserialize)]
-struct FleetSection {
+#[serde(deny_unknown_fields)]
+pub(super) struct FleetSection {
     count: u32,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Stores {
 /// `[stores.NAME]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct StoreSection {
+pub(super) struct StoreSection {
     kind: Option<Kind>,
     path: Option<String>,
     #[serde(deserialize_with = "fsync")]
@@ -60,7 +60,7 @@ struct StoreSection {
 /// `wait = { replicas = 1, timeout = "1s" }`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct WaitSection {
+pub(super) struct WaitSection {
     replicas: u32,
     #[serde(deserialize_with = "mqttx::human::duration")]
     timeout: Duration,

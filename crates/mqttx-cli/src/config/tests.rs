@@ -610,3 +610,31 @@ fn each_refusal_has_its_reaction() {
         assert!(found.iter().any(|problem| problem.contains(expected)), "{on}: {found:#?}");
     }
 }
+
+#[test]
+fn what_the_defaults_get_wrong_is_said_once_where_they_stand() {
+    let found = problems(
+        "[defaults.session]\nkeep_alive = '99999s'\nreconnect = { initial = '5s' }\n\
+         [sessions.a]\nbrokers = ['h']\n[sessions.b]\nbrokers = ['h']\nreconnect = { max = '1s' }\n",
+    );
+    let expected = [
+        "2:14: defaults.session.keep_alive = 99999s: 0s (off)",
+        "8:21: sessions.b.reconnect.max = 1s: it must not be below",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
+fn relative_paths_count_from_the_file_that_has_them() {
+    let files = Files::new(&[
+        ("a.toml", "[defaults.session]\npassword_file = 'secret'\n"),
+        ("secret", "x"),
+    ]);
+    let other = Files::new(&[("b.toml", "[sessions.s]\nbrokers = ['h']\nusername = 'u'\n")]);
+    std::os::unix::fs::symlink(other.0.join("b.toml"), files.0.join("b.toml")).unwrap();
+    let config = load(&files.0).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(config.sessions[0].password_file.as_deref(), Some(&*files.0.join("secret")));
+}

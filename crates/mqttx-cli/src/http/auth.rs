@@ -15,7 +15,8 @@ use super::reply;
 /// Asks for the token where one is needed, and keeps web pages of others from sending orders.
 pub(super) async fn check(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let guarded = is_guarded(request.uri().path());
-    if guarded && !is_allowed(request.headers(), site.token.as_ref()) {
+    let facts = site.facts();
+    if guarded && !is_allowed(request.headers(), facts.token.as_ref()) {
         let mut refused = reply::error(
             StatusCode::UNAUTHORIZED,
             "a token is needed: Authorization: Bearer TOKEN",
@@ -25,7 +26,7 @@ pub(super) async fn check(State(site): State<Arc<Site>>, request: Request, next:
         return refused;
     }
     if guarded
-        && site.token.is_none()
+        && facts.token.is_none()
         && !matches!(*request.method(), Method::GET | Method::HEAD)
         && !is_from_here(request.headers())
     {

@@ -10,5 +10,5 @@ use super::{Site, reply};
 
 /// The configuration in effect, without secrets.
 pub(super) async fn show(State(site): State<Arc<Site>>) -> Response {
-    reply::json(StatusCode::OK, &site.config)
+    reply::json(StatusCode::OK, &site.facts().config)
 }

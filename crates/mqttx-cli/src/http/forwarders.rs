@@ -47,7 +47,7 @@ pub(super) async fn drain(State(site): State<Arc<Site>>, Path(name): Path<String
         Ok(forwarder) => forwarder,
         Err(error) => return reply::not_found(&error),
     };
-    forwarder.stop(site.grace).await;
+    forwarder.stop(site.facts().grace).await;
     shown(Ok(forwarder))
 }
 

@@ -28,18 +28,19 @@ pub(super) async fn show(
             Err(error) => return reply::error(StatusCode::BAD_REQUEST, &error.to_string()),
         },
     };
+    let facts = site.facts();
     let matching = |name: &str| wanted.as_ref().is_some_and(|regex| regex.is_match(name));
     let detail = match &wanted {
         Some(_) => Detail::Matching(&matching),
-        None => Detail::UpTo(site.per_session_limit),
+        None => Detail::UpTo(facts.per_session_limit),
     };
     let mut snapshot = site
         .sessions
         .snapshot_of(&detail)
         .with_forwarders(&site.forwarders)
         .with_process()
-        .with_config(ConfigMetrics { successful: true, loaded: site.loaded });
-    for (name, store) in &site.stores {
+        .with_config(ConfigMetrics { successful: facts.successful, loaded: facts.loaded });
+    for (name, store) in &facts.stores {
         snapshot = snapshot.with_store(name.as_str(), &**store);
     }
     let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());

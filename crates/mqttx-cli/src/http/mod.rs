@@ -11,6 +11,7 @@ mod events;
 mod forwarders;
 mod health;
 mod metrics;
+mod reload;
 mod reply;
 mod routes;
 mod serve;
@@ -20,8 +21,8 @@ mod stores;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +30,7 @@ use mqttx::store::Store;
 use mqttx::{ForwarderManager, Secret, SessionManager};
 use tokio::sync::watch;
 
+use crate::commands::run::reload::Reload;
 use crate::config::HttpSection;
 use crate::exit::Failure;
 
@@ -36,18 +38,39 @@ use crate::exit::Failure;
 pub(crate) struct Site {
     pub(crate) sessions: SessionManager,
     pub(crate) forwarders: ForwarderManager,
-    pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
-    /// The configuration, without secrets.
-    pub(crate) config: serde_json::Value,
-    pub(crate) loaded: SystemTime,
-    /// How long a forwarder may take to drain.
-    pub(crate) grace: Duration,
-    pub(crate) token: Option<Secret>,
-    pub(crate) per_session_limit: usize,
+    reload: Reload,
+    facts: Mutex<Arc<Facts>>,
     /// The stop has begun.
     pub(crate) stopping: AtomicBool,
     /// Clients of the event stream.
     pub(crate) listeners: AtomicUsize,
+}
+
+/// What a reload may change.
+#[derive(Clone)]
+pub(crate) struct Facts {
+    pub(crate) stores: BTreeMap<String, Arc<dyn Store>>,
+    /// The configuration, without secrets.
+    pub(crate) config: serde_json::Value,
+    /// When it was read.
+    pub(crate) loaded: SystemTime,
+    /// The last attempt to read it again succeeded.
+    pub(crate) successful: bool,
+    /// How long a forwarder may take to drain.
+    pub(crate) grace: Duration,
+    pub(crate) token: Option<Secret>,
+    pub(crate) per_session_limit: usize,
+}
+
+impl Site {
+    /// What counts now.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Facts)) {
+        change(Arc::make_mut(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
 }
 
 /// An address that is taken, before anything runs.
@@ -88,8 +111,21 @@ impl Bound {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn serve(self, site: Site) -> Result<HttpServer, Failure> {
-        let site = Arc::new(site);
+    pub(crate) fn serve(
+        self,
+        sessions: SessionManager,
+        forwarders: ForwarderManager,
+        facts: Facts,
+        reload: Reload,
+    ) -> Result<HttpServer, Failure> {
+        let site = Arc::new(Site {
+            sessions,
+            forwarders,
+            reload,
+            facts: Mutex::new(Arc::new(facts)),
+            stopping: AtomicBool::new(false),
+            listeners: AtomicUsize::new(0),
+        });
         let (stop, stopped) = watch::channel(false);
         let failed = |error| Failure::runtime(format_args!("http: {error}"));
         let runtime =
@@ -106,6 +142,16 @@ impl HttpServer {
     /// From now on the daemon is not ready any more.
     pub(crate) fn is_stopping(&self) {
         self.site.stopping.store(true, Ordering::Release);
+    }
+
+    /// The configuration was read again, and this counts from now on.
+    pub(crate) fn change(&self, facts: Facts) {
+        self.site.change(|before| *before = facts);
+    }
+
+    /// The configuration was read again, and is not used.
+    pub(crate) fn reload_failed(&self) {
+        self.site.change(|facts| facts.successful = false);
     }
 
     /// Ends it; requests under way have a moment.

@@ -7,7 +7,9 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use super::{Site, auth, config, events, forwarders, health, metrics, reply, sessions, stores};
+use super::{
+    Site, auth, config, events, forwarders, health, metrics, reload, reply, sessions, stores,
+};
 
 pub(super) fn router(site: Arc<Site>) -> Router {
     let api = Router::new()
@@ -27,6 +29,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .route("/-/reload", post(reload::order))
         .nest("/api/v1", api)
         .fallback(async || reply::error(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async || {

@@ -12,6 +12,7 @@ use super::{Site, reply};
 
 pub(super) async fn list(State(site): State<Arc<Site>>) -> Response {
     let stores: Vec<Value> = site
+        .facts()
         .stores
         .iter()
         .map(|(name, store)| {

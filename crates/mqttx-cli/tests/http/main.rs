@@ -5,4 +5,5 @@ mod api;
 mod client;
 mod daemon;
 mod limits;
+mod reload;
 mod scrape;

@@ -22,6 +22,14 @@ impl Session {
         self.cx.config = config;
     }
 
+    /// Gives it another client id, from the next connection on: the server then has another session for it, in which nothing of
+    /// ours is. What is unfinished goes out as new messages, and the filters are asked for again.
+    pub fn set_client_id(&mut self, client_id: &str) {
+        self.client_id = client_id.into();
+        self.continuity.known = false;
+        self.continuity.assigned_client_id = Box::default();
+    }
+
     /// What the server allows; `None` unless online.
     #[must_use]
     pub fn limits(&self) -> Option<&Limits> {

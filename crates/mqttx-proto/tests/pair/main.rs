@@ -6,6 +6,7 @@
 
 mod auth;
 mod flows;
+mod identity;
 mod model;
 mod rng;
 mod server;

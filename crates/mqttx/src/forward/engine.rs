@@ -43,9 +43,11 @@ pub(super) struct Engine {
     inner: Mutex<Inner>,
     latency: Arc<Histogram>,
     /// Told when nothing is held any more.
-    idle: Notify,
+    pub(super) idle: Notify,
     /// Told when nobody needs to watch the targets any more.
     pub(super) unwatched: Arc<Notify>,
+    /// Told when everything that it took is with its targets, if somebody waits for that.
+    pub(super) quiet: Notify,
 }
 
 /// The sessions of a forwarder, in the order of its rules.
@@ -62,7 +64,9 @@ pub(super) struct Inner {
     pub(super) watch: u64,
     /// How many there were.
     pub(super) watches: u64,
-    reports: DropReports,
+    /// Somebody waits until nothing waits here.
+    pub(super) retiring: bool,
+    pub(super) reports: DropReports,
     /// From the arrival of some messages to the acknowledgements of their targets.
     latency: Arc<Histogram>,
     /// Messages that were sent, and whose memory the next ones that wait may have.
@@ -109,6 +113,7 @@ impl Engine {
                     flows,
                     watch: 0,
                     watches: 0,
+                    retiring: false,
                     reports: DropReports::default(),
                     latency: Arc::clone(&latency),
                     spare: Vec::new(),
@@ -116,6 +121,7 @@ impl Engine {
                 latency,
                 idle: Notify::new(),
                 unwatched: Arc::default(),
+                quiet: Notify::new(),
                 options,
                 sources: ends.sources,
             }
@@ -146,94 +152,6 @@ impl Engine {
         metrics
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.lock().flows.phase()
-    }
-
-    /// Takes messages and sends none; nothing to do if it does not run.
-    pub(super) fn hold(&self) {
-        {
-            let mut inner = self.lock();
-            if inner.flows.phase() == Phase::Running {
-                inner.flows.set_phase(Phase::Paused);
-            }
-        }
-        self.release_qos0();
-    }
-
-    /// What a pause holds stays with its servers: nobody waits for it.
-    pub(super) fn leave_behind(&self) {
-        let mut counts = vec![0; self.sources.len()];
-        {
-            let inner = self.lock();
-            if inner.flows.phase() != Phase::Paused {
-                return;
-            }
-            for source in inner.flows.waiting_sources() {
-                counts.get_mut(source).into_iter().for_each(|count| *count += 1);
-            }
-        }
-        for (session, count) in self.sources.iter().zip(counts) {
-            session.leave_unhandled(count);
-        }
-    }
-
-    /// Starts sending, what was left from before first; `false` if it was not stopped.
-    pub(super) fn resume(&self) -> bool {
-        let mut inner = self.lock();
-        let phase = inner.flows.phase();
-        if phase == Phase::Running {
-            return false;
-        }
-        inner.flows.set_phase(Phase::Running);
-        let turn = inner.flows.take_turn();
-        drop(inner);
-        if turn {
-            self.pump();
-        }
-        phase != Phase::Paused
-    }
-
-    /// Stops taking and sending; `false` if it was stopped. What is in flight is still acknowledged.
-    pub(super) fn pause(&self) -> bool {
-        let mut inner = self.lock();
-        let running = matches!(inner.flows.phase(), Phase::Running | Phase::Paused);
-        inner.flows.set_phase(Phase::Stopped);
-        let rest = inner.reports.rest();
-        drop(inner);
-        self.release_qos0();
-        for (reason, count) in rest {
-            self.tell(reason, count, String::new());
-        }
-        running
-    }
-
-    /// Waits until nothing is held, but for what a pause holds.
-    pub(super) async fn drained(&self) {
-        loop {
-            let mut idle = std::pin::pin!(self.idle.notified());
-            // From here on no notification is missed.
-            idle.as_mut().enable();
-            if self.lock().flows.is_settled() {
-                return;
-            }
-            idle.await;
-        }
-    }
-
-    /// Messages that arrived and are not finished.
-    pub(super) fn held(&self) -> usize {
-        self.lock().flows.held()
-    }
-
-    /// Forgets what is held; the servers send it again.
-    pub(super) fn abandon(&self) {
-        let parked = self.lock().flows.clear();
-        parked.iter().for_each(|held| self.unpark(held.source, held.parked));
-        self.release_qos0();
-        self.idle.notify_waiters();
-    }
-
     /// Sends what may be sent. The caller holds the turn, and loses it here.
     pub(super) fn pump(&self) {
         let mut scratch = Scratch::borrow();
@@ -258,12 +176,16 @@ impl Engine {
             }
             let watch = parked_qos0.then(|| inner.begin_watch()).flatten();
             let timer = inner.flows.pace_timer();
+            let quiet = inner.retiring && !inner.flows.is_waiting();
             drop(inner);
             if let Some(at) = timer {
                 self.wait_for_pace(at);
             }
             if let Some(watch) = watch {
                 self.watch_targets(watch);
+            }
+            if quiet {
+                self.quiet.notify_waiters();
             }
             self.settle_up(scratch);
             if let Some(full) = full {
@@ -341,7 +263,7 @@ impl Engine {
         }
     }
 
-    fn tell(&self, reason: ForwardDrop, count: u64, topic: String) {
+    pub(super) fn tell(&self, reason: ForwardDrop, count: u64, topic: String) {
         let Some(session) = self.sources.first() else { return };
         let events = &session.services().events;
         if events.wants(EventName::ForwarderMessageDropped) {
@@ -510,7 +432,8 @@ mod tests {
         flows.set_phase(Phase::Running);
         let (watch, watches) = (0, 0);
         let latency = Arc::new(Histogram::of_latency());
-        Inner { flows, watch, watches, reports: DropReports::default(), latency, spare: Vec::new() }
+        let (reports, spare) = (DropReports::default(), Vec::new());
+        Inner { flows, watch, watches, retiring: false, reports, latency, spare }
     }
 
     /// A message with QoS 0 that waits, and holds its source back.

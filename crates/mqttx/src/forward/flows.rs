@@ -100,6 +100,8 @@ pub(super) struct Flows {
     turn: bool,
     /// A required target has no room.
     blocked: bool,
+    /// Nothing is sent yet: what came before goes first.
+    on_hold: bool,
     /// It had none when it was tried again.
     stuck: bool,
     window: usize,
@@ -134,6 +136,7 @@ impl Flows {
             phase: Phase::Stopped,
             turn: false,
             blocked: false,
+            on_hold: false,
             stuck: false,
             window,
             in_window: 0,
@@ -172,6 +175,16 @@ impl Flows {
         }
     }
 
+    /// Whether what is admitted has to wait.
+    pub(super) fn hold(&mut self, on: bool) {
+        self.on_hold = on;
+    }
+
+    /// Whether something was admitted and is not with all its targets.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.turn || !self.waiting.is_empty() || !self.waiting_qos0.is_empty()
+    }
+
     /// What waits with QoS 0.
     pub(super) fn waiting_qos0(&mut self) -> impl Iterator<Item = &mut Sending> {
         self.waiting_qos0.iter_mut()
@@ -205,7 +218,7 @@ impl Flows {
 
     /// Takes the turn for messages that arrive, if nobody has it.
     pub(super) fn begin(&mut self) -> bool {
-        let free = !self.turn && !self.blocked && self.phase == Phase::Running;
+        let free = !self.turn && !self.blocked && !self.on_hold && self.phase == Phase::Running;
         self.turn |= free;
         free
     }
@@ -272,7 +285,8 @@ impl Flows {
         let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
         let qos0 = !self.waiting_qos0.is_empty() && self.qos0_may_go();
         let paced = self.rate.as_ref().is_some_and(Pace::waits);
-        self.phase == Phase::Running && !self.blocked && !paced && (windowed || qos0)
+        let stands = self.blocked || self.on_hold || paced;
+        self.phase == Phase::Running && !stands && (windowed || qos0)
     }
 
     /// Sockets are ahead of the messages that they have to take: the rest waits here, where it slows its source down.

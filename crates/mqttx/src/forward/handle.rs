@@ -9,13 +9,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::arrive::Inlet;
 use super::endpoint::RetainRule;
-use super::engine::{Ends, Engine};
+use super::engine::Engine;
 use super::flows::Phase;
+use super::generations::Generations;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::router::Route;
+use crate::router::{Prepared, Route};
 use crate::session::Session;
 
 /// A forwarder of a [`ForwarderManager`](super::ForwarderManager); clones are handles to the same one.
@@ -28,7 +29,8 @@ pub struct Forwarder {
 }
 
 struct Shared {
-    engine: Arc<Engine>,
+    name: Arc<str>,
+    generations: Generations,
     /// One after the other: starting, stopping, removing.
     control: tokio::sync::Mutex<()>,
     routes: Mutex<Routes>,
@@ -67,18 +69,18 @@ impl std::fmt::Display for ForwarderState {
 }
 
 #[derive(Default)]
-struct Routes {
-    running: Vec<(Session, Route)>,
+pub(super) struct Routes {
+    pub(super) running: Vec<(Session, Route)>,
     /// Out of their sessions; messages that came through them may still be acknowledged.
-    retired: Vec<Route>,
+    pub(super) retired: Vec<Route>,
 }
 
 impl Forwarder {
-    pub(super) fn new(options: ForwarderOptions, ends: Ends, daemon: &str) -> Self {
-        let engine = Engine::new(options, ends, daemon);
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
         engine.watch_failover();
         let shared = Shared {
-            engine,
+            name: Arc::clone(&engine.options.name),
+            generations: Generations::new(engine),
             control: tokio::sync::Mutex::default(),
             routes: Mutex::default(),
             removed: AtomicBool::new(false),
@@ -89,18 +91,18 @@ impl Forwarder {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.shared.engine.options.name
+        &self.shared.name
     }
 
     /// The same, as metrics carry it.
     pub(crate) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.shared.engine.options.name)
+        Arc::clone(&self.shared.name)
     }
 
-    /// Its rules.
+    /// Its rules: a copy.
     #[must_use]
-    pub fn options(&self) -> &ForwarderOptions {
-        &self.shared.engine.options
+    pub fn options(&self) -> ForwarderOptions {
+        self.engine().options.clone()
     }
 
     /// Whether it takes messages and sends them.
@@ -112,7 +114,7 @@ impl Forwarder {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> ForwarderState {
-        match self.shared.engine.phase() {
+        match self.engine().phase() {
             Phase::Stopped | Phase::Gone => ForwarderState::Stopped,
             Phase::Paused => ForwarderState::Paused,
             Phase::Running => ForwarderState::Running,
@@ -122,7 +124,7 @@ impl Forwarder {
     /// Its counters, as of now.
     #[must_use]
     pub fn metrics(&self) -> ForwarderMetrics {
-        self.shared.engine.metrics()
+        self.shared.generations.metrics()
     }
 
     /// Subscribes its sources and forwards; nothing to do if it runs. Messages that a
@@ -137,17 +139,19 @@ impl Forwarder {
 
     /// [`start`](Self::start) for a forwarder that nobody else knows yet.
     pub(super) fn start_now(&self) -> Result<(), Error> {
-        let engine = &self.shared.engine;
-        if self.shared.removed.load(Ordering::Acquire) {
+        let engine = self.engine();
+        if self.is_removed() {
             return Err(Error::closed().with_context("forwarder", self.name()));
         }
+        // What a pause left goes first, by the rules by which it was taken.
+        self.shared.generations.resume_retired();
         if !engine.resume() {
             return Ok(());
         }
-        match self.subscribe() {
+        match self.subscribe(&engine) {
             Ok(running) => {
                 self.routes().running = running;
-                let forwarder = Arc::clone(&engine.options.name);
+                let forwarder = Arc::clone(&self.shared.name);
                 self.emit(EventKind::ForwarderStarted { forwarder });
                 Ok(())
             }
@@ -163,7 +167,8 @@ impl Forwarder {
     /// `qos0_queue` is counted as dropped. Nothing to do unless it runs.
     pub async fn pause(&self) {
         let _control = self.shared.control.lock().await;
-        self.shared.engine.hold();
+        let retired = self.shared.generations.retired();
+        retired.into_iter().chain([self.engine()]).for_each(|engine| engine.hold());
     }
 
     /// Unsubscribes its sources, forwards what arrived, and waits for the acknowledgements of the targets
@@ -172,8 +177,10 @@ impl Forwarder {
     pub async fn stop(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         let _control = self.shared.control.lock().await;
-        if self.shared.engine.phase() == Phase::Paused {
-            self.shared.engine.resume();
+        let engine = self.engine();
+        if engine.phase() == Phase::Paused {
+            self.shared.generations.resume_retired();
+            engine.resume();
         }
         let running = std::mem::take(&mut self.routes().running);
         // The routes take messages until the servers have answered, so that none is lost in between.
@@ -185,7 +192,8 @@ impl Forwarder {
         }
         let retired = running.into_iter().map(|(_, route)| route);
         self.routes().retired.extend(retired);
-        let _ = timeout_at(until, self.shared.engine.drained()).await;
+        let _ = timeout_at(until, engine.drained()).await;
+        self.shared.generations.settle(until).await;
         self.finish_stop()
     }
 
@@ -198,15 +206,28 @@ impl Forwarder {
         self.start().await
     }
 
+    /// [`stop`](Self::stop) for good, after [`ForwarderManager::take_out`](super::ForwarderManager::take_out). Returns
+    /// the number of messages left: they stay unacknowledged, and their server sends them again after a reconnect.
+    pub async fn end(&self, deadline: Duration) -> usize {
+        let left = self.stop(deadline).await;
+        self.forget();
+        left
+    }
+
     /// The end of the process: takes nothing more from its sources, without unsubscribing, and waits until
     /// `until` for the targets. What is left stays unacknowledged.
     pub(super) async fn wind_down(&self, until: Instant) -> usize {
         let _control = self.shared.control.lock().await;
-        for source in &self.shared.engine.sources {
-            source.stop_receiving();
+        let engine = self.engine();
+        engine.sources.iter().for_each(Session::stop_receiving);
+        for retired in self.shared.generations.retired() {
+            retired.sources.iter().for_each(Session::stop_receiving);
         }
-        let _ = timeout_at(until, self.shared.engine.drained()).await;
-        self.shared.engine.leave_behind();
+        let _ = timeout_at(until, engine.drained()).await;
+        self.shared.generations.settle(until).await;
+        for engine in self.shared.generations.retired().into_iter().chain([engine]) {
+            engine.leave_behind();
+        }
         let left = self.finish_stop();
         self.forget();
         left
@@ -220,55 +241,81 @@ impl Forwarder {
         for route in running.chain(routes.retired) {
             route.abandon();
         }
-        self.shared.engine.abandon();
+        self.shared.generations.abandon_retired();
+        self.engine().abandon();
     }
 
     fn finish_stop(&self) -> usize {
-        let was_running = self.shared.engine.pause();
-        let left = self.shared.engine.held();
+        let was_running = self.engine().pause();
+        let left = self.shared.generations.held();
         if left == 0 {
             self.routes().retired.clear();
         }
         if was_running {
-            let forwarder = Arc::clone(&self.shared.engine.options.name);
+            let forwarder = Arc::clone(&self.shared.name);
             self.emit(EventKind::ForwarderStopped { forwarder, unacknowledged: left });
         }
         left
     }
 
-    fn subscribe(&self) -> Result<Vec<(Session, Route)>, Error> {
-        let options = &self.shared.engine.options;
-        let retain = options.targets.iter().any(|target| target.retain == RetainRule::Source);
-        let mut running = Vec::new();
-        for (n, (rule, session)) in
-            options.sources.iter().zip(&self.shared.engine.sources).enumerate()
-        {
-            let is_v5 = session.common_options().protocol == Version::V5;
-            for (m, filter) in rule.topics.iter().enumerate() {
-                let engine = Arc::clone(&self.shared.engine);
-                let inlet = Inlet { engine, source: n, filter: m };
-                let is_shared = mqttx_proto::split_shared(filter).is_some();
-                let route = session
-                    .route(filter)
-                    .qos(rule.qos)
-                    .no_local(is_v5 && !is_shared)
-                    .retain_as_published(is_v5 && retain)
-                    .by_lot(inlet)?;
-                running.push((session.clone(), route));
-            }
-        }
-        Ok(running)
+    fn subscribe(&self, engine: &Arc<Engine>) -> Result<Vec<(Session, Route)>, Error> {
+        let inlets = inlets(engine)?.into_iter();
+        let attach = |(session, prepared): (Session, Prepared)| {
+            let route = session.replace_routes(vec![prepared], &[])?.into_iter();
+            Ok(route.map(move |route| (session.clone(), route)))
+        };
+        let routes = inlets.map(attach).collect::<Result<Vec<_>, Error>>()?;
+        Ok(routes.into_iter().flatten().collect())
+    }
+
+    pub(super) fn engine(&self) -> Arc<Engine> {
+        self.shared.generations.current()
+    }
+
+    pub(super) fn generations(&self) -> &Generations {
+        &self.shared.generations
+    }
+
+    pub(super) fn control(&self) -> &tokio::sync::Mutex<()> {
+        &self.shared.control
+    }
+
+    /// Whether it is out of the registry, for good.
+    pub(super) fn is_removed(&self) -> bool {
+        self.shared.removed.load(Ordering::Acquire)
     }
 
     fn emit(&self, kind: EventKind) {
-        if let Some(session) = self.shared.engine.sources.first() {
+        if let Some(session) = self.engine().sources.first() {
             session.services().events.emit(None, kind);
         }
     }
 
-    fn routes(&self) -> MutexGuard<'_, Routes> {
+    pub(super) fn routes(&self) -> MutexGuard<'_, Routes> {
         self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The routes of an engine, in the order of its filters.
+pub(super) fn inlets(engine: &Arc<Engine>) -> Result<Vec<(Session, Prepared)>, Error> {
+    let options = &engine.options;
+    let retain = options.targets.iter().any(|target| target.retain == RetainRule::Source);
+    let mut inlets = Vec::new();
+    for (n, (rule, session)) in options.sources.iter().zip(&engine.sources).enumerate() {
+        let is_v5 = session.common_options().protocol == Version::V5;
+        for (m, filter) in rule.topics.iter().enumerate() {
+            let inlet = Inlet { engine: Arc::clone(engine), source: n, filter: m };
+            let is_shared = mqttx_proto::split_shared(filter).is_some();
+            let route = session
+                .route(filter)
+                .qos(rule.qos)
+                .no_local(is_v5 && !is_shared)
+                .retain_as_published(is_v5 && retain)
+                .prepare_by_lot(inlet)?;
+            inlets.push((session.clone(), route));
+        }
+    }
+    Ok(inlets)
 }
 
 impl std::fmt::Debug for Forwarder {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::cycle::find_cycles;
 use super::endpoint::TargetRule;
-use super::engine::Ends;
+use super::engine::{Ends, Engine};
 use super::handle::Forwarder;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
@@ -91,26 +91,101 @@ impl ForwarderManager {
             let text = format!("a forwarder called '{}' exists already", options.name());
             return Err(Error::forwarder(text));
         }
-        self.check_circle(&options, &forwarders)?;
-        let find = |name: &str| {
-            let found = self.shared.sessions.session(name);
-            found.map_err(|error| error.with_context("forwarder", options.name()))
-        };
-        let all = |rule: &TargetRule| {
-            rule.sessions().map(|name| find(name)).collect::<Result<Vec<Session>, _>>()
-        };
-        let ends = Ends {
-            sources: options.source_sessions().map(find).collect::<Result<_, _>>()?,
-            targets: options.targets.iter().map(all).collect::<Result<_, _>>()?,
-            dead_letters: options.rules.dead_letter.as_ref().map(all).transpose()?,
-        };
+        self.check_circles(std::slice::from_ref(&options), &[], &forwarders)?;
         let enabled = options.is_enabled();
-        let forwarder = Forwarder::new(options, ends, &self.shared.name);
+        let forwarder = Forwarder::new(self.engine(options)?);
         if enabled {
             forwarder.start_now()?;
         }
         forwarders.insert(forwarder.name().to_owned(), forwarder.clone());
         Ok(forwarder)
+    }
+
+    /// Gives forwarders other rules, adds those that are not there, and [takes out](Self::take_out) those named in
+    /// `removed`, in one go. One that runs goes on running: its sources
+    /// are not unsubscribed where the filter stays, no connection is touched, and every message is forwarded once,
+    /// by the rules of the moment when it arrived. A stopped one stays so, unless
+    /// [`enabled`](ForwarderOptions::is_enabled) changed; one that is not enabled any more is
+    /// [stopped](Forwarder::stop) within `deadline`. [`settle`](Forwarder::settle) waits for what the changed ones
+    /// took by their old rules, [`end`](Forwarder::end) for the removed ones.
+    ///
+    /// # Errors
+    /// As for [`add_forwarder`](Self::add_forwarder), with all of them in place. Everything is as before then.
+    pub async fn reconfigure(
+        &self,
+        rules: Vec<ForwarderOptions>,
+        removed: &[String],
+        deadline: Duration,
+    ) -> Result<Reconfigured, Error> {
+        let (changes, added) = self.prepare(rules, removed)?;
+        let mut changed: Vec<(Forwarder, ForwarderOptions)> = Vec::new();
+        for (forwarder, engine) in changes {
+            let before = forwarder.options();
+            if let Err(error) = forwarder.advance(engine).await {
+                self.take_back(&changed, &added).await;
+                return Err(error);
+            }
+            changed.push((forwarder, before));
+        }
+        for forwarder in added.iter().filter(|forwarder| forwarder.options().is_enabled()) {
+            if let Err(error) = forwarder.start().await {
+                self.take_back(&changed, &added).await;
+                return Err(error);
+            }
+        }
+        for (forwarder, before) in &changed {
+            match (before.is_enabled(), forwarder.options().is_enabled()) {
+                (false, true) => forwarder.start().await?,
+                (true, false) => {
+                    forwarder.stop(deadline).await;
+                }
+                _ => {}
+            }
+        }
+        let changed = changed.into_iter().map(|(forwarder, _)| forwarder).collect();
+        let mut forwarders = self.lock();
+        let removed = removed.iter().filter_map(|name| forwarders.remove(name)).collect();
+        Ok(Reconfigured { added, changed, removed })
+    }
+
+    /// Checks all rules and finds their sessions. New forwarders are in the registry then, and do not run.
+    fn prepare(
+        &self,
+        rules: Vec<ForwarderOptions>,
+        removed: &[String],
+    ) -> Result<(Changes, Vec<Forwarder>), Error> {
+        let mut forwarders = self.lock();
+        if let Some(name) = removed.iter().find(|name| !forwarders.contains_key(*name)) {
+            return Err(unknown(name, &forwarders));
+        }
+        self.check_circles(&rules, removed, &forwarders)?;
+        let engines =
+            rules.into_iter().map(|rules| self.engine(rules)).collect::<Result<Vec<_>, _>>()?;
+        let (mut changes, mut added) = (Vec::new(), Vec::new());
+        for engine in engines {
+            match forwarders.get(&*engine.options.name) {
+                Some(known) => changes.push((known.clone(), engine)),
+                None => added.push(Forwarder::new(engine)),
+            }
+        }
+        for forwarder in &added {
+            forwarders.insert(forwarder.name().to_owned(), forwarder.clone());
+        }
+        Ok((changes, added))
+    }
+
+    /// Undoes half a change.
+    async fn take_back(&self, changed: &[(Forwarder, ForwarderOptions)], added: &[Forwarder]) {
+        for forwarder in added {
+            self.lock().remove(forwarder.name());
+            forwarder.forget();
+        }
+        for (forwarder, before) in changed {
+            // Its sessions were there a moment ago; without them it cannot run by its old rules, either.
+            if let Ok(engine) = self.engine(before.clone()) {
+                let _ = forwarder.advance(engine).await;
+            }
+        }
     }
 
     /// [Stops](Forwarder::stop) a forwarder and forgets it. Returns the number of messages that were left;
@@ -119,13 +194,17 @@ impl ForwarderManager {
     /// # Errors
     /// No forwarder has that name.
     pub async fn remove(&self, name: &str, deadline: Duration) -> Result<usize, Error> {
-        let removed = {
-            let mut forwarders = self.lock();
-            forwarders.remove(name).ok_or_else(|| unknown(name, &forwarders))?
-        };
-        let left = removed.stop(deadline).await;
-        removed.forget();
-        Ok(left)
+        Ok(self.take_out(name)?.end(deadline).await)
+    }
+
+    /// The first half of [`remove`](Self::remove): its name is free at once, and it goes on until its
+    /// [`end`](Forwarder::end).
+    ///
+    /// # Errors
+    /// No forwarder has that name.
+    pub fn take_out(&self, name: &str) -> Result<Forwarder, Error> {
+        let mut forwarders = self.lock();
+        forwarders.remove(name).ok_or_else(|| unknown(name, &forwarders))
     }
 
     /// The forwarder called `name`.
@@ -171,13 +250,35 @@ impl ForwarderManager {
         jobs.join_all().await.into_iter().sum()
     }
 
-    fn check_circle(
+    /// A moving part for these rules, between the sessions that they name.
+    fn engine(&self, options: ForwarderOptions) -> Result<Arc<Engine>, Error> {
+        let find = |name: &str| {
+            let found = self.shared.sessions.session(name);
+            found.map_err(|error| error.with_context("forwarder", options.name()))
+        };
+        let all = |rule: &TargetRule| {
+            rule.sessions().map(|name| find(name)).collect::<Result<Vec<Session>, _>>()
+        };
+        let ends = Ends {
+            sources: options.source_sessions().map(find).collect::<Result<_, _>>()?,
+            targets: options.targets.iter().map(all).collect::<Result<_, _>>()?,
+            dead_letters: options.rules.dead_letter.as_ref().map(all).transpose()?,
+        };
+        Ok(Engine::new(options, ends, &self.shared.name))
+    }
+
+    /// With the new rules, and those of the other forwarders that stay.
+    fn check_circles(
         &self,
-        options: &ForwarderOptions,
+        new: &[ForwarderOptions],
+        removed: &[String],
         forwarders: &BTreeMap<String, Forwarder>,
     ) -> Result<(), Error> {
         let others = forwarders.values().map(Forwarder::options);
-        let all: Vec<&ForwarderOptions> = others.chain([options]).collect();
+        let goes = |old: &ForwarderOptions| removed.iter().any(|name| name == old.name());
+        let stays = |old: &ForwarderOptions| new.iter().all(|new| new.name() != old.name());
+        let others: Vec<_> = others.filter(|old| stays(old) && !goes(old)).collect();
+        let all: Vec<&ForwarderOptions> = others.iter().chain(new).collect();
         let version =
             |name: &str| Some(self.shared.sessions.session(name).ok()?.common_options().protocol);
         match find_cycles(&all, version).into_iter().next() {
@@ -196,6 +297,21 @@ impl std::fmt::Debug for ForwarderManager {
         f.debug_struct("ForwarderManager").field("forwarders", &self.list()).finish()
     }
 }
+
+/// What [`ForwarderManager::reconfigure`] did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Reconfigured {
+    /// Those that were not there before.
+    pub added: Vec<Forwarder>,
+    /// Those that got other rules.
+    pub changed: Vec<Forwarder>,
+    /// Those that are out of the registry, and go on until their [`end`](Forwarder::end).
+    pub removed: Vec<Forwarder>,
+}
+
+/// Forwarders and what they are to go on with.
+type Changes = Vec<(Forwarder, Arc<Engine>)>;
 
 fn random() -> u64 {
     // The keys of the standard library's maps are random.

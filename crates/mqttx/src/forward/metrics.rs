@@ -43,6 +43,66 @@ pub struct ForwarderMetrics {
     pub failovers: u64,
 }
 
+impl ForwarderMetrics {
+    /// Adds what another version of the forwarder did.
+    pub(super) fn add(&mut self, other: Self) {
+        // Every field is named, so that a new one is not forgotten.
+        let Self {
+            received,
+            forwarded,
+            filtered,
+            dropped,
+            dropped_by_reason,
+            dead_lettered,
+            retried,
+            in_flight,
+            queued,
+            lag,
+            latency_seconds,
+            optional_lost,
+            downgraded,
+            metadata_left_out,
+            failovers,
+        } = other;
+        self.received += received;
+        self.forwarded += forwarded;
+        self.filtered += filtered;
+        self.dropped += dropped;
+        self.dead_lettered += dead_lettered;
+        self.retried += retried;
+        self.in_flight += in_flight;
+        self.queued += queued;
+        self.lag = self.lag.max(lag);
+        self.latency_seconds.add(&latency_seconds);
+        self.metadata_left_out += metadata_left_out;
+        self.failovers += failovers;
+        self.optional_lost += optional_lost;
+        self.downgraded += downgraded;
+        for (reason, count) in dropped_by_reason {
+            self.count_drops(reason, count);
+        }
+    }
+
+    /// What was in flight is not any more: its server sends it again, when it counts again.
+    pub(super) fn given_up(mut self) -> Self {
+        let left = std::mem::take(&mut self.in_flight);
+        (self.queued, self.lag) = (0, Duration::ZERO);
+        if left > 0 {
+            self.dropped += left;
+            self.count_drops(ForwardDrop::TargetRemoved, left);
+        }
+        self
+    }
+
+    fn count_drops(&mut self, reason: ForwardDrop, count: u64) {
+        match self.dropped_by_reason.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, sum)) => *sum += count,
+            None => self.dropped_by_reason.push((reason, count)),
+        }
+        self.dropped_by_reason.sort_unstable_by_key(|(reason, _)| *reason);
+    }
+}
+
 /// The same, while it counts.
 #[derive(Default)]
 pub(super) struct Counts {
@@ -87,5 +147,21 @@ impl Counts {
             retried: self.retried,
             ..ForwarderMetrics::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_a_forwarder_add_up() {
+        let mut counts = Counts { received: 10, forwarded: 4, ..Counts::default() };
+        counts.drop_one(ForwardDrop::Refused);
+        let mut sum = counts.snapshot();
+        sum.add(counts.snapshot().given_up());
+        assert_eq!((sum.received, sum.forwarded, sum.in_flight, sum.dropped), (20, 8, 5, 7));
+        let reasons = [(ForwardDrop::Refused, 2), (ForwardDrop::TargetRemoved, 5)];
+        assert_eq!(sum.dropped_by_reason, reasons);
     }
 }

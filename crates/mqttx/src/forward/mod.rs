@@ -1,9 +1,9 @@
 //! Forwarders: messages of some sessions published by others, without losing any.
 //!
 //! [`rule`] says what is asked for and checks it ([`cycle`]: loops); [`topic_map`] and [`template`] make the
-//! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, from where [`arrive`] takes
+//! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, when [`phases`] lets it, from where [`arrive`] takes
 //! it in to where [`send`] hands it over, many messages at a time ([`scratch`], [`topics`]); [`handle`] starts
-//! and stops; [`manager`] is the registry.
+//! and stops, [`reconfigure`] changes the rules of one that runs ([`generations`]); [`manager`] is the registry.
 
 mod arrive;
 mod cycle;
@@ -13,6 +13,7 @@ mod failover;
 mod fault;
 mod filter;
 mod flows;
+mod generations;
 mod handle;
 mod hops;
 mod json;
@@ -22,9 +23,11 @@ mod metadata;
 mod metrics;
 mod outgoing;
 mod pace;
+mod phases;
 mod prepare;
 mod rate;
 mod reason;
+mod reconfigure;
 mod rule;
 mod rules;
 mod scratch;
@@ -41,7 +44,7 @@ pub use endpoint::{ForwarderSource, ForwarderTarget, QosRule, RetainRule};
 pub use fault::{RuleError, RuleFailure};
 pub use filter::{Compare, Filter};
 pub use handle::{Forwarder, ForwarderState};
-pub use manager::ForwarderManager;
+pub use manager::{ForwarderManager, Reconfigured};
 pub use metrics::ForwarderMetrics;
 pub use rate::RateLimit;
 pub use reason::ForwardDrop;

@@ -16,6 +16,7 @@ pub(crate) use near::near;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ pub struct ManagerBuilder {
 pub(crate) struct Inner {
     registry: Mutex<Registry>,
     events: Arc<EventBus>,
-    connect_rate: u32,
+    connect_rate: AtomicU32,
     counters: Arc<ManagerCounters>,
     /// From the first call inside a runtime on.
     services: OnceLock<Arc<Services>>,
@@ -89,11 +90,14 @@ struct Registry {
 
 impl Default for ManagerBuilder {
     fn default() -> Self {
-        Self { connect_rate: 500, event_capacity: 1024 }
+        Self { connect_rate: Self::CONNECT_RATE, event_capacity: 1024 }
     }
 }
 
 impl ManagerBuilder {
+    /// CONNECTs per second unless something else is asked for.
+    pub const CONNECT_RATE: u32 = 500;
+
     /// CONNECTs per second over all sessions, with a burst of a tenth of a second. Default 500; 0
     /// is no limit. It spreads the load of thousands of sessions that come up at once.
     #[must_use]
@@ -117,7 +121,7 @@ impl ManagerBuilder {
             inner: Arc::new(Inner {
                 registry: Mutex::default(),
                 events: EventBus::new(self.event_capacity),
-                connect_rate: self.connect_rate,
+                connect_rate: AtomicU32::new(self.connect_rate),
                 counters: Arc::default(),
                 services: OnceLock::new(),
             }),
@@ -259,6 +263,14 @@ impl SessionManager {
         Err(error.with_source(first.clone()))
     }
 
+    /// Another [`connect_rate`](ManagerBuilder::connect_rate), for attempts that begin from now on.
+    pub fn set_connect_rate(&self, per_second: u32) {
+        self.inner.connect_rate.store(per_second, Ordering::Relaxed);
+        if let Some(services) = self.inner.services.get() {
+            services.gate.set_rate(per_second);
+        }
+    }
+
     fn all(&self) -> Vec<Session> {
         self.inner.registry().sessions.iter().cloned().collect()
     }
@@ -290,7 +302,7 @@ impl Inner {
         })?;
         let services = || Services {
             events: Arc::clone(&self.events),
-            gate: ConnectGate::new(self.connect_rate),
+            gate: ConnectGate::new(self.connect_rate.load(Ordering::Relaxed)),
             kinds: Kinds::new(TlsPool::new(Arc::clone(&self.events), runtime.clone())),
             runtime,
             counters: Arc::clone(&self.counters),

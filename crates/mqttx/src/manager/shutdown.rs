@@ -77,9 +77,9 @@ impl SessionManager {
 /// The stores of the sessions, each once.
 fn stores_of(sessions: &[Session]) -> Vec<Arc<dyn Store>> {
     let mut stores: Vec<Arc<dyn Store>> = Vec::new();
-    for store in sessions.iter().filter_map(|session| session.common_options().store.as_ref()) {
-        if !stores.iter().any(|known| Arc::ptr_eq(known, store)) {
-            stores.push(Arc::clone(store));
+    for store in sessions.iter().filter_map(|session| session.common_options().store.clone()) {
+        if !stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
+            stores.push(store);
         }
     }
     stores

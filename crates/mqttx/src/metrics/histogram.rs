@@ -121,6 +121,19 @@ pub struct HistogramMetrics {
 }
 
 impl HistogramMetrics {
+    /// Adds what another one of the same kind recorded; one without buckets has recorded nothing yet.
+    pub(crate) fn add(&mut self, other: &Self) {
+        if self.buckets.is_empty() {
+            self.buckets.clone_from(&other.buckets);
+        } else {
+            for ((_, count), (_, more)) in self.buckets.iter_mut().zip(&other.buckets) {
+                *count += more;
+            }
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+
     /// The average; `None` without values.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mqttx_proto::Version;
 
+use super::asked::is_same_object;
 use super::check::{MAX_FIELD, Problems};
 use super::{Secret, SessionOptions};
 use crate::auth::{
@@ -109,7 +110,29 @@ impl Identity {
     }
 }
 
+/// Equal ones were asked for the same; who is asked at every attempt is the same if it is the same object.
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.asked, &other.asked) {
+            (None, None) => self.username == other.username && self.password == other.password,
+            (Some(asked), Some(other)) => asked.is_same(other),
+            _ => false,
+        }
+    }
+}
+
 impl AskedIdentity {
+    fn is_same(&self, other: &Self) -> bool {
+        // Every field is named, so that a new one is not forgotten.
+        let Self { username, password, password_file, auth, credentials, authenticator } = self;
+        *username == other.username
+            && *password == other.password
+            && *password_file == other.password_file
+            && *auth == other.auth
+            && is_same_object(credentials.as_ref(), other.credentials.as_ref())
+            && is_same_object(authenticator.as_ref(), other.authenticator.as_ref())
+    }
+
     /// Whether user and password are all there is.
     fn is_simple(&self) -> bool {
         self.password_file.is_none()

@@ -33,10 +33,12 @@ struct Kind {
     config: Arc<Config>,
     /// Opens their connections.
     dialer: Arc<Dialer>,
+    /// What a session with nothing of its own was asked last, for the next one like it.
+    plain: Mutex<Weak<Asked>>,
 }
 
 /// What a session seldom has, and then for itself.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Own {
     identity: Identity,
     will: Option<Will>,
@@ -84,7 +86,7 @@ impl Kinds {
     ///
     /// # Errors
     /// A password file, certificate or key that cannot be read, or properties of the will that cannot be encoded.
-    pub(crate) fn keep(&self, mut options: SessionOptions) -> Result<(Asked, String), Error> {
+    pub(crate) fn keep(&self, mut options: SessionOptions) -> Result<(Arc<Asked>, String), Error> {
         let client_id = options.client_id.take();
         let named = client_id.is_some();
         let clean_start = options.clean_start;
@@ -102,7 +104,7 @@ impl Kinds {
         };
         let own = (!own.is_blank()).then(|| Box::new(own));
         let asked = Asked { kind: self.kind(options)?, named, clean_start, own };
-        Ok((asked, client_id.unwrap_or_default()))
+        Ok((asked.share(), client_id.unwrap_or_default()))
     }
 
     fn kind(&self, options: SessionOptions) -> Result<Arc<Kind>, Error> {
@@ -119,13 +121,31 @@ impl Kinds {
         }
         let tls = if options.encrypts() { Some(self.tls.connector(&options)?) } else { None };
         let dialer = Arc::new(Dialer { tls, ..options.dialer() });
-        let kind = Arc::new(Kind { options, config: Arc::new(config), dialer });
+        let plain = Mutex::default();
+        let kind = Arc::new(Kind { options, config: Arc::new(config), dialer, plain });
         kinds.push_back(Arc::downgrade(&kind));
         Ok(kind)
     }
 }
 
 impl Asked {
+    /// The same, kept once for sessions that differ in nothing but their names and client ids.
+    fn share(self) -> Arc<Self> {
+        if self.own.is_some() {
+            return Arc::new(self);
+        }
+        let kind = Arc::clone(&self.kind);
+        let mut plain = kind.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |known: &Arc<Self>| known.named == self.named && known.clean_start == self.clean_start;
+        if let Some(known) = plain.upgrade().filter(same) {
+            return known;
+        }
+        let shared = Arc::new(self);
+        *plain = Arc::downgrade(&shared);
+        shared
+    }
+
     /// The filters to subscribe from the start.
     pub(crate) fn subscriptions(&self) -> &[(String, QoS)] {
         self.own.as_ref().map_or(&[], |own| &own.subscriptions)
@@ -188,6 +208,16 @@ impl Asked {
         Ok(config)
     }
 
+    /// Whether the same is asked for. Files are read at every attempt to connect: what is in them does not count here.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same_kind =
+            Arc::ptr_eq(&self.kind, &other.kind) || self.kind.options.is_same(&other.kind.options);
+        same_kind
+            && self.named == other.named
+            && self.clean_start == other.clean_start
+            && self.own == other.own
+    }
+
     /// All of it, as it was asked for by the session with that name and client id.
     pub(crate) fn to_options(&self, name: &str, client_id: &str) -> SessionOptions {
         let mut options = self.kind.options.clone();
@@ -217,6 +247,13 @@ impl Kind {
         let time = |config: &Config| Some(config.clock?.unix_ms(crate::session::now()));
         let step = time(&self.config).zip(time(config)).map_or(0, |(a, b)| a.abs_diff(b));
         step <= CLOCK_STEP_MS && self.options.is_same(options)
+    }
+}
+
+/// Equal options ask for the same; a store, a transport or a wire log is the same if it is the same object.
+impl PartialEq for SessionOptions {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
     }
 }
 
@@ -317,7 +354,7 @@ impl SessionOptions {
     }
 }
 
-fn is_same_object<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+pub(super) fn is_same_object<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other)),
         (one, other) => one.is_none() && other.is_none(),
@@ -334,7 +371,7 @@ mod tests {
         SessionOptions::quick_connect(name, "mqtt://url:secret@h").client_id(name)
     }
 
-    fn keep(kinds: &Kinds, builder: SessionBuilder) -> Asked {
+    fn keep(kinds: &Kinds, builder: SessionBuilder) -> Arc<Asked> {
         kinds.keep(builder.build().expect("valid")).expect("kept").0
     }
 
@@ -346,6 +383,10 @@ mod tests {
         let two = keep(&kinds, builder("two").will(will).subscribe("two/#", QoS::AtLeastOnce));
         assert!(Arc::ptr_eq(&one.kind, &two.kind));
         assert_eq!((one.subscriptions().len(), two.subscriptions().len()), (0, 1));
+        let (three, four) = (keep(&kinds, builder("three")), keep(&kinds, builder("four")));
+        assert!(Arc::ptr_eq(&three, &four), "they differ in nothing that is kept here");
+        let clean = keep(&kinds, builder("five").clean_start(true));
+        assert!(!Arc::ptr_eq(&three, &clean) && !three.is_same(&clean) && three.is_same(&four));
         let other = keep(&kinds, builder("three").protocol(Version::V311));
         assert!(!Arc::ptr_eq(&one.kind, &other.kind), "another version is another kind");
     }

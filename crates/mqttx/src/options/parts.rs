@@ -161,6 +161,10 @@ impl Drop for Secret {
 
 /// Sees the bytes of every connection of a session, in whole packets: for debugging.
 pub trait WireLog: Send + Sync {
+    /// Whether it wants to see anything now; asked before each look. Default `true`.
+    fn is_enabled(&self) -> bool {
+        true
+    }
     /// One or more whole packets that are about to be written.
     fn sent(&self, session: &str, packets: &[u8]);
     /// One or more whole packets that arrived.

@@ -40,6 +40,7 @@ pub use stream::MessageStream;
 
 pub(crate) use done::{Acker, Due};
 pub(crate) use lot::{LOT, Lot, LotHandler, LotItem, Read};
+pub(crate) use options::Prepared;
 pub(crate) use scratch::Scratch;
 pub(crate) use target::Target;
 
@@ -176,6 +177,19 @@ impl Router {
         let removed = self.write().as_mut().is_some_and(|table| table.remove(target).is_some());
         self.changed();
         removed
+    }
+
+    /// Puts routes with their identifiers in the place of others: a message finds either these or those.
+    pub(crate) fn replace(&self, new: &[(Arc<Target>, u32)], old: &[&Target]) {
+        let mut guard = self.write();
+        let table = guard.get_or_insert_default();
+        // What is taken out is dropped without the lock.
+        let _removed: Vec<_> = old.iter().filter_map(|target| table.remove(target)).collect();
+        for (target, subscription) in new {
+            table.add(Entry { target: Arc::clone(target), subscription: *subscription });
+        }
+        drop(guard);
+        self.changed();
     }
 
     fn changed(&self) {

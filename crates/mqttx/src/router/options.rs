@@ -189,7 +189,16 @@ impl RouteBuilder {
         self.start(Consumer::Inline(Box::new(handler)))
     }
 
-    /// Hands the messages of a read over together, on the session's own driver, with the messages still in the read buffer.
+    /// A route that gets the messages of a read together, on the session's own driver, with the messages still in the read
+    /// buffer. It takes nothing yet: the session puts it in the place of others.
+    pub(crate) fn prepare_by_lot(
+        self,
+        handler: impl LotHandler + 'static,
+    ) -> Result<Prepared, Error> {
+        self.prepare(Consumer::Lot(Box::new(handler)))
+    }
+
+    #[cfg(test)]
     pub(crate) fn by_lot(self, handler: impl LotHandler + 'static) -> Result<Route, Error> {
         self.start(Consumer::Lot(Box::new(handler)))
     }
@@ -203,6 +212,13 @@ impl RouteBuilder {
     }
 
     fn start(self, consumer: Consumer) -> Result<Route, Error> {
+        let prepared = self.prepare(consumer)?;
+        prepared.host.attach(&prepared.target)?;
+        Ok(prepared.attached())
+    }
+
+    /// A route that is checked and takes nothing yet.
+    fn prepare(self, consumer: Consumer) -> Result<Prepared, Error> {
         self.check()?;
         let session = self.host.session_name().cloned();
         let target = Target::new(
@@ -212,12 +228,7 @@ impl RouteBuilder {
             session,
             Arc::clone(self.host.events()),
         );
-        self.host.attach(&target)?;
-        self.host.events().emit(
-            self.host.session_name(),
-            EventKind::RouteAdded { filter: Arc::clone(target.shared_filter()) },
-        );
-        Ok(Route::new(target, self.host))
+        Ok(Prepared { target, host: self.host })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -236,6 +247,23 @@ impl RouteBuilder {
             );
         }
         Ok(())
+    }
+}
+
+/// A route that is not in its session yet.
+pub(crate) struct Prepared {
+    pub(crate) target: Arc<Target>,
+    host: Arc<dyn RouteHost>,
+}
+
+impl Prepared {
+    /// It is in its session now.
+    pub(crate) fn attached(self) -> Route {
+        self.host.events().emit(
+            self.host.session_name(),
+            EventKind::RouteAdded { filter: Arc::clone(self.target.shared_filter()) },
+        );
+        Route::new(self.target, self.host)
     }
 }
 

@@ -42,7 +42,7 @@ impl Route {
         Self { target, host, detached: false }
     }
 
-    pub(super) fn target(&self) -> &Arc<Target> {
+    pub(crate) fn target(&self) -> &Arc<Target> {
         &self.target
     }
 

@@ -15,6 +15,8 @@ mod observe;
 mod offer;
 mod probe;
 mod publish;
+mod pulse;
+mod reconfigure;
 mod refusal;
 mod renewal;
 mod request;
@@ -49,7 +51,7 @@ use std::time::Duration;
 use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode};
 
 use crate::error::{Error, ErrorKind};
-use crate::options::SessionOptions;
+use crate::options::{Asked, SessionOptions};
 use crate::router::{MessageSource, RouteHost, Target};
 use crate::store::{Opened, Opening};
 use shared::{Shared, State, Wish};
@@ -118,13 +120,13 @@ impl Session {
     /// What was asked of it: a copy.
     #[must_use]
     pub fn options(&self) -> SessionOptions {
-        let client_id = self.shared.lock().core.own_client_id().to_owned();
-        self.shared.options.to_options(self.name(), &client_id)
+        let state = self.shared.lock();
+        state.options.to_options(self.name(), state.client_id())
     }
 
     /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.
-    pub(crate) fn common_options(&self) -> &SessionOptions {
-        &self.shared.options
+    pub(crate) fn common_options(&self) -> Arc<Asked> {
+        self.shared.options()
     }
 
     /// Where it stands.
@@ -283,7 +285,7 @@ impl Session {
 
     /// With so many parked bytes the driver does not read.
     pub(crate) fn inbound_buffer(&self) -> usize {
-        self.shared.options.inbound_buffer
+        self.shared.inbound_buffer.load(Ordering::Relaxed)
     }
 
     /// `bytes` of received messages wait outside the routes, as in [`MessageSource::park`].

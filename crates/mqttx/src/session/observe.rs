@@ -15,13 +15,13 @@ impl Session {
     /// Whether it is to connect by itself.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.shared.options.enabled
+        self.shared.options().enabled
     }
 
     /// The version that it speaks.
     #[must_use]
     pub fn protocol(&self) -> Version {
-        self.shared.options.protocol
+        self.shared.options().protocol
     }
 
     /// The address of the broker that the session is connected to, or tries or tried last, without credentials.
@@ -32,7 +32,7 @@ impl Session {
             match &state.redirect {
                 Some(endpoint) => Some((**endpoint).clone()),
                 None => {
-                    let brokers = &self.shared.options.brokers;
+                    let brokers = &state.options.brokers;
                     brokers.get(usize::from(state.broker)).and_then(|url| url.parse().ok())
                 }
             }
@@ -45,7 +45,7 @@ impl Session {
     pub fn metrics(&self) -> SessionMetrics {
         let mut metrics = self.shared.origin.counters.snapshot(now());
         metrics.parked_bytes = self.shared.parked.load(Ordering::Relaxed);
-        self.shared.options.certificate_ends(&mut metrics);
+        self.shared.options().certificate_ends(&mut metrics);
         let state = self.shared.lock();
         let outbox = state.core.outbox();
         metrics.connected = state.status == SessionStatus::Connected;
@@ -61,14 +61,15 @@ impl Session {
     pub(crate) fn sample(&self) -> (SessionSample, SessionStatus) {
         let metrics = self.metrics();
         let status = self.status();
-        let clean = u64::from(self.shared.options.starts_clean());
+        let options = self.shared.options();
+        let clean = u64::from(options.starts_clean());
         let sample = SessionSample {
             name: Some(Arc::clone(&self.shared.name)),
             status: status.code(),
             connected: u64::from(metrics.connected),
             persistent: 1 - clean,
             clean_session: clean,
-            auto_reconnect: u64::from(self.shared.options.auto_reconnect),
+            auto_reconnect: u64::from(options.auto_reconnect),
             metrics,
         };
         (sample, status)

@@ -144,7 +144,7 @@ impl Shared {
                 let (failures, leads) = (state.storage.failures, state.leads(packet_len));
                 Ok(Accepted { token, lsn, failures, stored, leads })
             }
-            Err(refused) if self.may_pass(&refused) => {
+            Err(refused) if Self::may_pass(&state, &refused) => {
                 state.room.wait(&mut place.ticket, cx.waker());
                 return Poll::Pending;
             }
@@ -157,9 +157,9 @@ impl Shared {
 
     /// Whether to wait is what the options say to do about it.
     #[cold]
-    fn may_pass(&self, refused: &Refused) -> bool {
+    fn may_pass(state: &State, refused: &Refused) -> bool {
         match refused {
-            Refused::Core(Refusal::OutboxFull) => self.options.outbox.on_full == OnFull::Block,
+            Refused::Core(Refusal::OutboxFull) => state.options.outbox.on_full == OnFull::Block,
             Refused::Opening => true,
             Refused::StoreFull { on_full } => *on_full != OnFull::Reject,
             _ => false,
@@ -205,11 +205,11 @@ impl Shared {
             return Err(Refused::Closed);
         }
         self.check_storage(state, message, wakes)?;
-        let limit = self.options.performance.max_message_size;
+        let limit = state.options.performance.max_message_size;
         if message.payload.len() > limit {
             return Err(Refused::Payload { size: message.payload.len(), limit });
         }
-        let ttl = message.ttl.or_else(|| self.options.default_ttl());
+        let ttl = message.ttl.or_else(|| state.options.default_ttl());
         let now = state.time_for(ttl.is_some() || !message.properties.is_empty());
         let outgoing = Outgoing {
             topic: message.topic,
@@ -229,7 +229,7 @@ impl Shared {
                     return Ok(accepted);
                 }
                 Err(Refusal::OutboxFull)
-                    if self.options.outbox.on_full == OnFull::DropOldest
+                    if state.options.outbox.on_full == OnFull::DropOldest
                         && state.core.drop_oldest() =>
                 {
                     state.collect_completions(wakes);
@@ -254,7 +254,7 @@ impl Shared {
         if message.qos == QoS::AtMostOnce || !state.storage.full {
             return Ok(());
         }
-        let on_full = self.options.store.as_ref().map_or(OnFull::Block, |store| store.on_full());
+        let on_full = state.options.store.as_ref().map_or(OnFull::Block, |store| store.on_full());
         if on_full == OnFull::DropOldest && state.core.drop_oldest() {
             state.collect_completions(wakes);
             return Ok(());

@@ -44,7 +44,6 @@ pub(crate) struct Services {
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) origin: Arc<Origin>,
-    pub(crate) options: Asked,
     pub(crate) services: Arc<Services>,
     pub(crate) router: Router,
     state: Mutex<State>,
@@ -52,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) changed: Notify,
     /// Messages that were acknowledged since the driver looked.
     pub(crate) acked: Acked,
+    /// Its store keeps what is accepted beyond the process.
+    pub(crate) is_durable: bool,
+    /// `inbound_buffer` of the options.
+    pub(crate) inbound_buffer: AtomicUsize,
     /// Bytes of received messages beyond the capacity of their routes, or without a route.
     pub(crate) parked: AtomicUsize,
     /// The driver does not read, or not connect, until `parked` is at most half of the limit.
@@ -64,6 +67,10 @@ pub(crate) struct Shared {
 
 /// Everything under the lock.
 pub(crate) struct State {
+    /// What is asked for now; the driver has it from its next attempt to connect on.
+    pub(crate) options: Arc<Asked>,
+    /// Another client id, for the next attempt to connect.
+    pub(crate) new_client_id: Option<Box<str>>,
     pub(crate) core: Core,
     pub(crate) waiters: Waiters,
     pub(crate) sinks: Sinks,
@@ -89,6 +96,8 @@ pub(crate) struct State {
     pub(crate) routes_added: bool,
     /// The driver holds messages that had no route when it looked.
     pub(crate) holding: bool,
+    /// The driver is to take a turn, for whoever asks whether it does.
+    pub(crate) pulse: bool,
     /// Somebody waits in `flush`.
     pub(crate) drain_watchers: usize,
     /// The session was removed: nothing is accepted any more.
@@ -133,16 +142,20 @@ impl Shared {
     pub(crate) fn new(
         name: Arc<str>,
         client_id: &str,
-        options: Asked,
+        options: Arc<Asked>,
         services: Arc<Services>,
         opening: bool,
     ) -> Self {
         let core = Core::new(options.config()).with_client_id(client_id);
+        let is_durable = options.store.as_ref().is_some_and(|store| store.is_durable());
+        let inbound_buffer = AtomicUsize::new(options.inbound_buffer);
         let wish =
             if options.enabled && !options.manual_connect { Wish::Connected } else { Wish::Idle };
         let condition = if opening { Condition::Opening } else { Condition::Open };
         let storage = Storage::new(condition);
         let state = State {
+            options,
+            new_client_id: None,
             core,
             waiters: Waiters::default(),
             sinks: Sinks::default(),
@@ -161,6 +174,7 @@ impl Shared {
             renewal: None,
             routes_added: false,
             holding: false,
+            pulse: false,
             drain_watchers: 0,
             closed: false,
             winding_down: false,
@@ -174,7 +188,8 @@ impl Shared {
         Self {
             origin: Arc::new(Origin::new(Arc::clone(&name), now())),
             name,
-            options,
+            is_durable,
+            inbound_buffer,
             services,
             router: Router::new(),
             state: Mutex::new(state),
@@ -191,6 +206,11 @@ impl Shared {
     /// invariant that a panic could break halfway, since it calls no foreign code.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is asked for now. Not for those who hold the lock.
+    pub(crate) fn options(&self) -> Arc<Asked> {
+        Arc::clone(&self.lock().options)
     }
 
     /// Unlocks, then wakes the driver if the change needs it.
@@ -275,6 +295,7 @@ impl State {
         let needed = self.wish_changed
             || (self.routes_added && self.holding)
             || self.renewal_wanted
+            || self.pulse
             || (self.core.has_transmit() && !self.socket_full)
             || ((self.core.has_records() || self.storage.hurries())
                 && matches!(self.storage.condition, Condition::Open))
@@ -318,6 +339,16 @@ impl State {
         }
         self.lead = 0;
         true
+    }
+
+    /// The client id that is asked for.
+    pub(crate) fn client_id(&self) -> &str {
+        self.new_client_id.as_deref().unwrap_or_else(|| self.core.own_client_id())
+    }
+
+    /// Whether it stays down until somebody calls.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.status == SessionStatus::Failed
     }
 
     /// The time, for a message that is accepted; reading the clock costs as much as encoding one. Without
@@ -373,7 +404,7 @@ impl MessageSource for Shared {
 
     fn unpark(&self, bytes: usize) {
         let before = self.parked.fetch_sub(bytes, Ordering::AcqRel);
-        let half = self.options.inbound_buffer / 2;
+        let half = self.inbound_buffer.load(Ordering::Relaxed) / 2;
         if before.saturating_sub(bytes) <= half && self.throttled.swap(false, Ordering::AcqRel) {
             self.wake_driver();
         }

@@ -144,7 +144,7 @@ impl State {
 impl Session {
     /// Whether what the session accepts survives the process.
     pub(crate) fn is_durable(&self) -> bool {
-        self.shared.options.store.as_ref().is_some_and(|store| store.is_durable())
+        self.shared.is_durable
     }
 
     /// Waits until the store has what it was given up to `lsn`; `failures`: as often it had failed by then.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mqttx_proto::{NO_TOKEN, Outcome, SubscribeError, Subscription};
-use mqttx_proto::{PropertiesRef, QoS, ReasonCode, SubscribeOptions};
+use mqttx_proto::{PropertiesRef, QoS, ReasonCode, SubscribeOptions, Version};
 use tokio::runtime::Handle;
 
 use super::Session;
@@ -14,7 +14,9 @@ use super::status::SessionStatus;
 use crate::error::Error;
 use crate::event::EventBus;
 use crate::message::Message;
-use crate::router::{MessageStream, Route, RouteBuilder, RouteHost, Target, subscribe_options};
+use crate::router::{
+    MessageStream, Prepared, Route, RouteBuilder, RouteHost, Target, subscribe_options,
+};
 
 impl Session {
     /// Subscribes a filter and waits for the server's answer, over any number of reconnects. The
@@ -149,6 +151,50 @@ impl Session {
         waiting.await;
     }
 
+    /// Whether it still accepts commands.
+    ///
+    /// # Errors
+    /// It was removed.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        self.shared.open().map(|_| ())
+    }
+
+    /// Puts new routes in the place of old ones: every message finds either these or those. Filters that only the old ones
+    /// wanted are unsubscribed; the old ones hold what they got.
+    ///
+    /// # Errors
+    /// The session was removed, or rules a filter out; then nothing has changed.
+    pub(crate) fn replace_routes(
+        &self,
+        new: Vec<Prepared>,
+        old: &[&Route],
+    ) -> Result<Vec<Route>, Error> {
+        let shared = &self.shared;
+        let mut state = shared.open()?;
+        let mut wanted = Vec::with_capacity(new.len());
+        for prepared in &new {
+            match shared.want(&mut state, &prepared.target) {
+                Ok(identifier) => wanted.push((Arc::clone(&prepared.target), identifier)),
+                Err(error) => {
+                    for (target, _) in &wanted {
+                        disown(&mut state, target.filter(), Owner::Route(target.id().0));
+                    }
+                    shared.unlock_and_wake(state);
+                    return Err(error);
+                }
+            }
+        }
+        let targets: Vec<&Target> = old.iter().map(|route| &**route.target()).collect();
+        // Under the lock: the driver sees the routes before it sees what their filters bring.
+        shared.router.replace(&wanted, &targets);
+        for route in old {
+            disown(&mut state, route.filter(), Owner::Route(route.id()));
+        }
+        state.routes_added = true;
+        shared.unlock_and_wake(state);
+        Ok(new.into_iter().map(Prepared::attached).collect())
+    }
+
     /// Starts a route: `handler` gets the messages that match `filter`, on a thread of its own where
     /// it may block. The filter is subscribed with QoS 1. See [`route`](Self::route) for options.
     ///
@@ -184,7 +230,7 @@ impl Session {
     /// A route with options.
     pub fn route(&self, filter: &str) -> RouteBuilder {
         let host = Arc::clone(&self.shared);
-        RouteBuilder::new(host, filter).capacity(self.shared.options.performance.message_channel)
+        RouteBuilder::new(host, filter).capacity(self.shared.options().performance.message_channel)
     }
 
     /// Asks for filters; the future tells the server's answer.
@@ -202,7 +248,7 @@ impl Session {
             wanted.push(Subscription {
                 filter,
                 options: interest.options,
-                identifier: self.shared.identifier(interest.identifier),
+                identifier: state.identifier(interest.identifier),
             });
         }
         if let Err(error) = state.core.subscribe(&wanted, properties, token) {
@@ -217,20 +263,22 @@ impl Session {
     }
 }
 
+impl State {
+    /// The identifier that a filter is subscribed with.
+    pub(super) fn identifier(&self, identifier: u32) -> Option<u32> {
+        let options = &self.options;
+        (options.subscription_identifiers && options.protocol == Version::V5).then_some(identifier)
+    }
+}
+
 impl Shared {
     /// The state of a session that still accepts commands.
-    fn open(&self) -> Result<std::sync::MutexGuard<'_, State>, Error> {
+    pub(super) fn open(&self) -> Result<std::sync::MutexGuard<'_, State>, Error> {
         let state = self.lock();
         if state.closed { Err(Error::closed().with_session(&*self.name)) } else { Ok(state) }
     }
 
-    /// The identifier that a filter is subscribed with.
-    fn identifier(&self, identifier: u32) -> Option<u32> {
-        (self.options.subscription_identifiers && self.options.protocol == mqttx_proto::Version::V5)
-            .then_some(identifier)
-    }
-
-    fn subscribe_error(&self, error: &SubscribeError) -> Error {
+    pub(super) fn subscribe_error(&self, error: &SubscribeError) -> Error {
         let topic = match error {
             SubscribeError::Filter { filter, .. } | SubscribeError::NoLocalShared { filter } => {
                 Some(filter.clone())
@@ -248,21 +296,7 @@ impl Shared {
 
     /// Subscribes the filters of the options, before the first connection.
     pub(crate) fn subscribe_configured(&self) -> Result<(), Error> {
-        let mut state = self.lock();
-        for (filter, qos) in self.options.subscriptions() {
-            let options = SubscribeOptions { qos: *qos, ..SubscribeOptions::default() };
-            let interest = state.interests.add(filter, Owner::Caller, options);
-            let wanted = Subscription {
-                filter,
-                options: interest.options,
-                identifier: self.identifier(interest.identifier),
-            };
-            state
-                .core
-                .subscribe(&[wanted], PropertiesRef::EMPTY, NO_TOKEN)
-                .map_err(|error| self.subscribe_error(&error))?;
-        }
-        Ok(())
+        self.resubscribe(&mut self.lock(), &[])
     }
 
     /// `owner` does not want `filter` any more; the last one unsubscribes.
@@ -277,7 +311,7 @@ impl Shared {
         let options = subscribe_options(target.options());
         let owner = Owner::Route(target.id().0);
         let wanted = state.interests.add(target.filter(), owner, options);
-        let identifier = self.identifier(wanted.identifier);
+        let identifier = state.identifier(wanted.identifier);
         if wanted.changed {
             let subscription =
                 Subscription { filter: target.filter(), options: wanted.options, identifier };
@@ -298,7 +332,7 @@ impl RouteHost for Shared {
             self.want(&mut state, target)?
         } else {
             let known = state.interests.identifier(target.filter());
-            known.and_then(|known| self.identifier(known)).unwrap_or(0)
+            known.and_then(|known| state.identifier(known)).unwrap_or(0)
         };
         // Under the lock: the driver sees the route before it sees what its filter brings.
         self.router.add(target, identifier);
@@ -327,7 +361,8 @@ impl RouteHost for Shared {
     }
 }
 
-fn disown(state: &mut State, filter: &str, owner: Owner) {
+/// `owner` does not want `filter` any more; the last one unsubscribes.
+pub(super) fn disown(state: &mut State, filter: &str, owner: Owner) {
     let last = state.interests.remove(filter, owner);
     if last && !state.closed && !state.winding_down {
         // A filter that was accepted is valid, and no property can be wrong.

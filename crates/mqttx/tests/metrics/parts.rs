@@ -85,7 +85,7 @@ async fn what_the_rules_do_is_shown_and_adds_up() {
         .filter(Filter::from_fn(|message| message.topic() != "a/no"))
         .transform(Transform::try_from_fn(change))
         .dead_letter("dst", "dlq");
-    let forwarder = forwarders.add_forwarder(rule.build().unwrap()).unwrap();
+    forwarders.add_forwarder(rule.build().unwrap()).unwrap();
     source.expect_type(0x82).await;
     source.send("90 { 00 01 {} 01 }").await;
 

@@ -54,9 +54,9 @@ impl Driver {
         broker: &str,
         attempt: u32,
     ) -> Option<impl Future<Output = Result<Box<Prepared>, Failure>> + Send + use<>> {
-        let access = self.shared.options.access()?.clone();
+        let access = self.options.access()?.clone();
         let attempt = self.attempt(broker, attempt, false);
-        let limit = self.shared.options.connect_timeout;
+        let limit = self.options.connect_timeout;
         let runtime = self.shared.services.runtime.clone();
         Some(async move {
             let asked = Task::spawn(&runtime, prepare(access, attempt));

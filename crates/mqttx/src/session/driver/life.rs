@@ -93,7 +93,8 @@ impl Driver {
     }
 
     fn begin(&mut self) {
-        let options = &self.shared.options;
+        self.take_options();
+        let options = &self.options;
         let endpoint = match self.plan.begin(options) {
             Ok(endpoint) => endpoint,
             Err(error) => {
@@ -132,6 +133,21 @@ impl Driver {
         self.shared.emit(EventKind::SessionConnecting { broker, attempt });
     }
 
+    /// What is asked for now counts from this attempt on.
+    fn take_options(&mut self) {
+        let mut state = self.shared.lock();
+        if let Some(client_id) = state.new_client_id.take() {
+            state.core.set_client_id(&client_id);
+        }
+        if Arc::ptr_eq(&self.options, &state.options) {
+            return;
+        }
+        self.options = Arc::clone(&state.options);
+        state.core.set_config(self.options.config());
+        drop(state);
+        self.plan.first_broker();
+    }
+
     pub(super) fn drive_connecting(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Phase::Connecting(connect) = &mut self.phase else { return false };
         match (**connect).as_mut().poll(cx) {
@@ -160,15 +176,15 @@ impl Driver {
         let error = self.located(error);
         self.report_end(Some(&error));
         self.phase = Phase::Resting;
-        let verdict = judge_ours(&error, &self.shared.options.reconnect.on);
+        let verdict = judge_ours(&error, &self.options.reconnect.on);
         self.after_end(now, verdict, Some(error), None);
     }
 
     /// The transport is up: CONNECT goes out.
     fn open(&mut self, now: Instant, stream: Stream, prepared: Option<Box<Prepared>>) {
-        let endpoint = self.plan.endpoint(&self.shared.options).ok();
+        let endpoint = self.plan.endpoint(&self.options).ok();
         let id = endpoint.as_ref().map_or(0, Endpoint::id);
-        let options = &self.shared.options;
+        let options = &self.options;
         let (answers, running) = match prepared {
             Some(prepared) => (Some(prepared.answers), prepared.running),
             None => (None, None),
@@ -205,7 +221,7 @@ impl Driver {
         link.set_online(now);
         // Many sessions wait for a long time from here on: they do not keep the memory of CONNECT.
         link.transmit.shrink();
-        let options = &self.shared.options;
+        let options = &self.options;
         self.held.start(now.checked_add(options.unrouted_hold));
         if self.plan.connected_before {
             self.shared.origin.counters.record_reconnect();
@@ -238,8 +254,7 @@ impl Driver {
             state.wish.clone()
         };
         let lasted = link.online_since().map(|since| now.saturating_duration_since(since));
-        let stable =
-            lasted.is_some_and(|lasted| lasted >= self.shared.options.reconnect.stable_after);
+        let stable = lasted.is_some_and(|lasted| lasted >= self.options.reconnect.stable_after);
         let (failure, renewal) = link.auth.take().map_or((None, false), |auth| auth.end());
         drop(link);
         self.shared.router.link_lost(&self.source);
@@ -249,9 +264,9 @@ impl Driver {
         let (verdict, error) = match end {
             End::Closed(cause) => {
                 let judge = Judge {
-                    on: &self.shared.options.reconnect.on,
+                    on: &self.options.reconnect.on,
                     hops: if stable { 0 } else { self.plan.hops },
-                    here: self.plan.endpoint(&self.shared.options).ok(),
+                    here: self.plan.endpoint(&self.options).ok(),
                     failure: failure.as_ref(),
                 };
                 (judge.judge(&cause), failure.or_else(|| error_of(&cause)))
@@ -305,7 +320,7 @@ impl Driver {
         error: Option<Error>,
         lasted: Option<Duration>,
     ) {
-        let options = &self.shared.options;
+        let options = &self.options;
         match verdict {
             Verdict::Follow { endpoints, permanent } => {
                 let references: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
@@ -345,8 +360,8 @@ impl Driver {
             // The end of a link was reported already.
             self.report_end(error.as_ref());
         }
-        if self.shared.options.auto_reconnect {
-            let delay = self.plan.failed(&self.shared.options);
+        if self.options.auto_reconnect {
+            let delay = self.plan.failed(&self.options);
             self.reconnect_after(now, delay);
         } else {
             self.fail(error);
@@ -408,13 +423,13 @@ impl Driver {
 
     /// How the broker is reached at which the connection is, or is being made.
     fn scheme(&self) -> Scheme {
-        let endpoint = self.plan.endpoint(&self.shared.options);
+        let endpoint = self.plan.endpoint(&self.options);
         endpoint.map_or(Scheme::Tcp, |endpoint| endpoint.scheme())
     }
 
     /// Where the connection is, or is being made, without credentials.
     fn broker(&self) -> String {
-        let endpoint = self.plan.endpoint(&self.shared.options);
+        let endpoint = self.plan.endpoint(&self.options);
         endpoint.map_or_else(|_| String::new(), |endpoint| endpoint.to_string())
     }
 }

@@ -39,6 +39,7 @@ use super::interest::Interests;
 use super::shared::{Shared, Wish, now};
 use super::status::SessionStatus;
 use crate::event::EventKind;
+use crate::options::Asked;
 use crate::router::MessageSource;
 use crate::store::{Log, Opening};
 use desk::Desk;
@@ -57,6 +58,8 @@ const TURNS: u32 = 64;
 /// The task of one session. Dropping it, for whatever reason, closes the session.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
+    /// What was asked for when the last attempt to connect began.
+    options: Arc<Asked>,
     /// The same, as routes know it.
     source: Arc<dyn MessageSource>,
     phase: Phase,
@@ -100,8 +103,10 @@ enum Phase {
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, opening: Option<Opening>) -> Self {
         let source: Arc<dyn MessageSource> = Arc::clone(&shared) as _;
+        let options = Arc::clone(&shared.lock().options);
         Self {
             shared,
+            options,
             source,
             phase: Phase::Resting,
             plan: Plan::default(),
@@ -179,6 +184,7 @@ impl Driver {
         desk.renewal = std::mem::take(&mut state.renewal_wanted);
         desk.routes_added = std::mem::take(&mut state.routes_added);
         state.holding = self.held.len() > 0;
+        state.pulse = false;
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase
             && link.refused > 0
@@ -287,11 +293,11 @@ impl Driver {
                 self.shared.emit(EventKind::MessageRefused { topic, reason, reason_string });
             }
             Event::SessionLost { requeued } => {
-                if !self.shared.options.resume_subscriptions {
+                if !self.options.resume_subscriptions {
                     self.shared.lock().interests = Interests::default();
                 }
                 // After a clean start it is no news, unless messages go out again.
-                if requeued > 0 || !self.shared.options.starts_clean() {
+                if requeued > 0 || !self.options.starts_clean() {
                     self.shared.emit(EventKind::SessionLost { requeued });
                 }
             }
@@ -310,10 +316,10 @@ impl Driver {
     }
 
     fn log_transmit(&self, desk: &mut Desk) {
-        let (Some(log), Phase::Open(link)) = (&self.shared.options.wire_log, &self.phase) else {
+        let (Some(log), Phase::Open(link)) = (&self.options.wire_log, &self.phase) else {
             return;
         };
-        if link.fresh() {
+        if log.is_enabled() && link.fresh() {
             link.copy_transmit(&mut desk.bytes);
             log.sent(&self.shared.name, &desk.bytes);
         }
@@ -332,7 +338,7 @@ impl Driver {
                 alarm = alarm.into_iter().chain([wait.until]).min();
             }
             Phase::Open(link) => {
-                alarm = alarm.into_iter().chain(link.deadline(&self.shared.options)).min();
+                alarm = alarm.into_iter().chain(link.deadline(&self.options)).min();
                 socket_full = !link.transmit.is_empty();
             }
             _ => {}
@@ -351,7 +357,7 @@ impl Driver {
 
     /// Whether the inbound buffer is over its limit; once it is, until it is half empty.
     fn is_over(&self, was: bool) -> bool {
-        let limit = self.shared.options.inbound_buffer;
+        let limit = self.options.inbound_buffer;
         let parked = self.shared.parked.load(Ordering::Acquire);
         if !was && parked < limit {
             return false;

@@ -13,7 +13,7 @@ use crate::transport::{Endpoint, EndpointError};
 pub(super) struct Plan {
     delays: Delays,
     /// Which of the brokers is next.
-    broker: usize,
+    broker: u16,
     /// Brokers that failed since the last delay.
     failed: u16,
     /// Those of them that refused for good.
@@ -54,10 +54,11 @@ impl Plan {
         if let Some(endpoint) = redirects.and_then(|redirects| redirects.queue.front()) {
             return Ok(endpoint.clone());
         }
-        match moved.get(self.broker) {
+        let broker = usize::from(self.broker);
+        match moved.get(broker) {
             Some(endpoint) => Ok(endpoint.clone()),
             None => {
-                let broker = options.brokers.get(self.broker - moved.len());
+                let broker = options.brokers.get(broker - moved.len());
                 options.endpoint(broker.map_or("", String::as_str))
             }
         }
@@ -68,9 +69,9 @@ impl Plan {
         let redirects = self.redirects.as_ref();
         let moved = redirects.map_or(0, |redirects| redirects.moved.len());
         let elsewhere = redirects.and_then(|redirects| {
-            redirects.queue.front().or_else(|| redirects.moved.get(self.broker))
+            redirects.queue.front().or_else(|| redirects.moved.get(usize::from(self.broker)))
         });
-        let own = self.broker.saturating_sub(moved);
+        let own = usize::from(self.broker).saturating_sub(moved);
         let elsewhere = elsewhere.map(|endpoint| Box::new(endpoint.clone()));
         (u16::try_from(own).unwrap_or(u16::MAX), elsewhere)
     }
@@ -171,7 +172,16 @@ impl Plan {
     }
 
     fn next_broker(&mut self, options: &SessionOptions) {
-        self.broker = (self.broker + 1) % self.brokers(options).max(1);
+        // Nobody writes down so many that the rest of them would count.
+        let brokers = u16::try_from(self.brokers(options)).unwrap_or(u16::MAX);
+        self.broker = (self.broker + 1) % brokers.max(1);
+    }
+
+    /// The brokers may be others: the first one is next, also where a server moved for good.
+    pub(super) fn first_broker(&mut self) {
+        (self.broker, self.hops) = (0, 0);
+        (self.failed, self.refused) = (0, 0);
+        self.redirects = None;
     }
 
     /// Somebody wants a connection now: all counts start over.

@@ -27,7 +27,7 @@ impl Driver {
         desk.make_room();
         let step = if link.is_closing() {
             link.drive_closing(cx, now, &mut desk.bytes)
-        } else if let Some(error) = link.overdue(now, &self.shared.options) {
+        } else if let Some(error) = link.overdue(now, &self.options) {
             Step::Ended(link.cause_or(error))
         } else {
             let moved = link.write(cx, now);
@@ -49,7 +49,7 @@ impl Driver {
             return false;
         }
         // A small rest goes in front of what is read; a large packet grows where it is.
-        let limit = self.shared.options.performance.read_buffer;
+        let limit = self.options.performance.read_buffer;
         let rest = if link.partial.len() <= limit / 4 { link.partial.len() } else { 0 };
         let Some(space) = desk.bytes.get_mut(rest..limit) else { return false };
         match link.read(cx, now, space) {
@@ -104,7 +104,7 @@ impl Driver {
     pub(super) fn take_input(&mut self, now: Instant, desk: &mut Desk, input: &[u8]) -> usize {
         let mut inbound = desk.take_inbound();
         let consumed = self.shared.lock().core.handle_input(now, input, &mut inbound);
-        if let Some(log) = &self.shared.options.wire_log
+        if let Some(log) = self.options.wire_log.as_ref().filter(|log| log.is_enabled())
             && let Some(packets) = input.get(..consumed).filter(|packets| !packets.is_empty())
         {
             log.received(&self.shared.name, packets);
@@ -125,10 +125,10 @@ impl Driver {
         let (shed, refusing) = (link.shedding, link.refused > 0);
         if link.online_since().is_none() {
             // They came in one piece with the CONNACK, whose event is handled after them.
-            self.held.start(now.checked_add(self.shared.options.unrouted_hold));
+            self.held.start(now.checked_add(self.options.unrouted_hold));
         }
         // A server that keeps the session keeps what we cannot.
-        let refusing = refusing || (shed && self.shared.options.is_persistent());
+        let refusing = refusing || (shed && self.options.is_persistent());
         let (mut messages, mut bytes, mut again) = (0, 0, 0);
         for read in inbound.chunks(LOT) {
             for (index, item) in read.iter().enumerate() {
@@ -174,7 +174,7 @@ impl Driver {
     }
 
     fn meta(&self, now: Instant, ticket: Option<AckTicket>, shed: bool) -> InboundMeta {
-        let flow_controlled = self.shared.options.protocol == Version::V5;
+        let flow_controlled = self.options.protocol == Version::V5;
         InboundMeta { ticket, received_at: now, flow_controlled, shed }
     }
 

@@ -68,7 +68,7 @@ impl Driver {
 
     /// A store that cannot be reached has no log yet that could say so.
     fn tell_why_it_waits(&mut self) {
-        let Some(store) = self.shared.options.store.as_ref().filter(|_| !self.told_waiting) else {
+        let Some(store) = self.options.store.as_ref().filter(|_| !self.told_waiting) else {
             return;
         };
         if let Some(error) = store.trouble() {
@@ -125,7 +125,7 @@ impl Driver {
 
     /// Opens the store again after it failed; somebody asked for a connection.
     pub(super) fn reopen_store(&mut self) {
-        let Some(store) = &self.shared.options.store else { return };
+        let Some(store) = &self.options.store else { return };
         if self.log.is_some() || self.opening.is_some() {
             return;
         }

@@ -1,0 +1,143 @@
+//! The rules of a forwarder as they changed: one engine for each version, of which only the last one takes messages.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::engine::Engine;
+use super::flows::Phase;
+use super::metrics::ForwarderMetrics;
+use crate::router::Route;
+use crate::session::Session;
+
+/// The engines of a forwarder.
+pub(super) struct Generations {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    current: Arc<Engine>,
+    /// They finish what they took.
+    retired: Vec<Retired>,
+    /// What those did that are gone.
+    past: ForwarderMetrics,
+}
+
+/// An engine that takes nothing more, with the routes through which it acknowledges.
+struct Retired {
+    engine: Arc<Engine>,
+    routes: Vec<Route>,
+}
+
+impl Retired {
+    fn is_paused(&self) -> bool {
+        self.engine.phase() == Phase::Paused
+    }
+}
+
+impl Inner {
+    /// Forgets the retired engines that hold nothing any more, but not what they did.
+    fn forget_finished(&mut self) {
+        let all = std::mem::take(&mut self.retired).into_iter();
+        let (left, done): (Vec<_>, Vec<_>) = all.partition(|retired| retired.engine.held() > 0);
+        self.retired = left;
+        for retired in &done {
+            retired.engine.pause();
+            self.past.add(retired.engine.metrics());
+        }
+    }
+
+    fn abandon(&mut self, retired: Vec<Retired>) -> (usize, Vec<Session>) {
+        let (mut count, mut sources) = (0, Vec::new());
+        for Retired { engine, routes } in retired {
+            let held = engine.held();
+            engine.abandon();
+            if held > 0 {
+                sources.extend(engine.sources.iter().cloned());
+            }
+            count += held;
+            self.past.add(engine.metrics().given_up());
+            routes.into_iter().for_each(Route::abandon);
+        }
+        (count, sources)
+    }
+}
+
+impl Generations {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        let past = ForwarderMetrics::default();
+        Self { inner: Mutex::new(Inner { current: engine, retired: Vec::new(), past }) }
+    }
+
+    /// The one that takes messages.
+    pub(super) fn current(&self) -> Arc<Engine> {
+        Arc::clone(&self.lock().current)
+    }
+
+    /// `engine` takes messages from now on.
+    pub(super) fn advance(&self, engine: Arc<Engine>, routes: Vec<Route>) {
+        let mut inner = self.lock();
+        inner.forget_finished();
+        let engine = std::mem::replace(&mut inner.current, engine);
+        inner.retired.push(Retired { engine, routes });
+    }
+
+    /// What all of them did.
+    pub(super) fn metrics(&self) -> ForwarderMetrics {
+        let inner = self.lock();
+        let mut sum = inner.past.clone();
+        sum.add(inner.current.metrics());
+        inner.retired.iter().for_each(|retired| sum.add(retired.engine.metrics()));
+        sum
+    }
+
+    /// Messages that arrived and are not finished.
+    pub(super) fn held(&self) -> usize {
+        let inner = self.lock();
+        let retired = inner.retired.iter().map(|retired| retired.engine.held());
+        inner.current.held() + retired.sum::<usize>()
+    }
+
+    /// Waits until the retired ones have finished, at most until `until`, and forgets those that have; `true` if all have, but
+    /// for those that are paused.
+    pub(super) async fn settle(&self, until: Instant) -> bool {
+        for engine in self.retired() {
+            let _ = timeout_at(until, engine.drained()).await;
+        }
+        let mut inner = self.lock();
+        inner.forget_finished();
+        inner.retired.iter().all(Retired::is_paused)
+    }
+
+    /// After a pause: the retired ones send what they hold.
+    pub(super) fn resume_retired(&self) {
+        for engine in self.retired().iter().filter(|engine| engine.phase() == Phase::Paused) {
+            engine.resume();
+        }
+    }
+
+    /// Ends the retired ones; what they hold stays unacknowledged.
+    pub(super) fn abandon_retired(&self) {
+        let mut inner = self.lock();
+        let all = std::mem::take(&mut inner.retired);
+        inner.abandon(all);
+    }
+
+    /// The same for those that are not paused. Returns how many messages they held, and whose these may be.
+    pub(super) fn abandon_unpaused(&self) -> (usize, Vec<Session>) {
+        let mut inner = self.lock();
+        let all = std::mem::take(&mut inner.retired).into_iter();
+        let (paused, gone) = all.partition(Retired::is_paused);
+        inner.retired = paused;
+        inner.abandon(gone)
+    }
+
+    /// The engines that only finish what they took.
+    pub(super) fn retired(&self) -> Vec<Arc<Engine>> {
+        self.lock().retired.iter().map(|retired| Arc::clone(&retired.engine)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

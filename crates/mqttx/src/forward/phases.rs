@@ -1,0 +1,127 @@
+//! What an engine is to do: run, hold back, pause, stop, end.
+
+use super::engine::Engine;
+use super::flows::Phase;
+
+impl Engine {
+    pub(super) fn phase(&self) -> Phase {
+        self.lock().flows.phase()
+    }
+
+    /// Takes messages and sends none; nothing to do if it does not run.
+    pub(super) fn hold(&self) {
+        {
+            let mut inner = self.lock();
+            if inner.flows.phase() == Phase::Running {
+                inner.flows.set_phase(Phase::Paused);
+            }
+        }
+        self.release_qos0();
+    }
+
+    /// What a pause holds stays with its servers: nobody waits for it.
+    pub(super) fn leave_behind(&self) {
+        let mut counts = vec![0; self.sources.len()];
+        {
+            let inner = self.lock();
+            if inner.flows.phase() != Phase::Paused {
+                return;
+            }
+            for source in inner.flows.waiting_sources() {
+                counts.get_mut(source).into_iter().for_each(|count| *count += 1);
+            }
+        }
+        for (session, count) in self.sources.iter().zip(counts) {
+            session.leave_unhandled(count);
+        }
+    }
+
+    /// Starts sending, what was left from before first; `false` if it was not stopped.
+    pub(super) fn resume(&self) -> bool {
+        let mut inner = self.lock();
+        let phase = inner.flows.phase();
+        if phase == Phase::Running {
+            return false;
+        }
+        inner.flows.set_phase(Phase::Running);
+        let turn = inner.flows.take_turn();
+        drop(inner);
+        if turn {
+            self.pump();
+        }
+        phase != Phase::Paused
+    }
+
+    /// Takes messages and sends none until [`release`](Self::release): those of an earlier generation go first.
+    pub(super) fn begin_held(&self) {
+        let mut inner = self.lock();
+        inner.flows.set_phase(Phase::Running);
+        inner.flows.hold(true);
+    }
+
+    /// Sends what was held, and what comes.
+    pub(super) fn release(&self) {
+        let mut inner = self.lock();
+        inner.flows.hold(false);
+        let turn = inner.flows.take_turn();
+        drop(inner);
+        if turn {
+            self.pump();
+        }
+    }
+
+    /// Waits until everything that it took is with its targets.
+    pub(super) async fn sent(&self) {
+        self.lock().retiring = true;
+        loop {
+            let mut quiet = std::pin::pin!(self.quiet.notified());
+            // From here on no notification is missed.
+            quiet.as_mut().enable();
+            if !self.lock().flows.is_waiting() {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    /// Stops taking and sending; `false` if it was stopped. What is in flight is still acknowledged.
+    pub(super) fn pause(&self) -> bool {
+        let mut inner = self.lock();
+        let running = matches!(inner.flows.phase(), Phase::Running | Phase::Paused);
+        inner.flows.set_phase(Phase::Stopped);
+        let rest = inner.reports.rest();
+        drop(inner);
+        self.release_qos0();
+        for (reason, count) in rest {
+            self.tell(reason, count, String::new());
+        }
+        running
+    }
+
+    /// Waits until nothing is held, but for what a pause holds.
+    pub(super) async fn drained(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            // From here on no notification is missed.
+            idle.as_mut().enable();
+            if self.lock().flows.is_settled() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Messages that arrived and are not finished.
+    pub(super) fn held(&self) -> usize {
+        self.lock().flows.held()
+    }
+
+    /// Forgets what is held; the servers send it again.
+    pub(super) fn abandon(&self) {
+        let parked = self.lock().flows.clear();
+        parked.iter().for_each(|held| self.unpark(held.source, held.parked));
+        self.release_qos0();
+        self.quiet.notify_waiters();
+        self.idle.notify_waiters();
+    }
+}

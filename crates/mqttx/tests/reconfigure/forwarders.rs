@@ -1,0 +1,302 @@
+//! Other rules for a forwarder that runs.
+
+use std::time::Duration;
+
+use mqttx::{
+    Backoff, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, ForwarderState, Jitter,
+    SessionManager, SessionOptions, Version,
+};
+use mqttx_test::{Flood, LoadOptions, LoadPeer, Peer, ScriptedBroker};
+
+const ACCEPTED: &str = "20 { 00 00 {} }";
+const RESUMED: &str = "20 { 01 00 {} }";
+const SOON: Duration = Duration::from_secs(10);
+/// Long enough for a wrong packet to arrive.
+const QUIET: Duration = Duration::from_millis(60);
+
+/// A forwarder from "src" to "one", with "two" beside it, and the brokers' ends of their connections.
+struct Bridge {
+    sessions: SessionManager,
+    forwarders: ForwarderManager,
+    forwarder: Forwarder,
+    broker: ScriptedBroker,
+    source: Peer,
+    one: Peer,
+    two: Peer,
+}
+
+fn rules() -> ForwarderBuilder {
+    ForwarderBuilder::new("fw").source("src", "a/+").target("one").topic("b/{1}")
+}
+
+/// A PUBLISH without properties of its own, as it is forwarded.
+fn sent(script: &str) -> String {
+    script.replace("{}", "{ 26 <mqttx-via> <d/fw> 26 <mqttx-hops> <1> }")
+}
+
+impl Bridge {
+    async fn start() -> Self {
+        Self::start_with(rules()).await
+    }
+
+    async fn start_with(rules: ForwarderBuilder) -> Self {
+        let sessions = SessionManager::new();
+        let brokers = [
+            ScriptedBroker::start().await,
+            ScriptedBroker::start().await,
+            ScriptedBroker::start().await,
+        ];
+        for (name, broker) in ["src", "one", "two"].into_iter().zip(&brokers) {
+            let quick = Backoff::new(Duration::from_millis(10), Duration::from_millis(40));
+            let options = SessionOptions::quick_connect(name, broker.url())
+                .client_id(name)
+                .reconnect(quick.jitter(Jitter::None));
+            sessions.add_session(options.build().unwrap()).unwrap();
+        }
+        let forwarders = ForwarderManager::named(&sessions, "d");
+        let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+        let [broker, first, second] = brokers;
+        let (mut source, _) = broker.accept_and_answer(ACCEPTED).await;
+        let (one, _) = first.accept_and_answer(ACCEPTED).await;
+        let (two, _) = second.accept_and_answer(ACCEPTED).await;
+        source.expect("82 { 00 01 { 0b 01 } <a/+> 0d }").await;
+        source.send("90 { 00 01 {} 01 }").await;
+        sessions.wait_for_all_sessions(SOON).await.unwrap();
+        Self { sessions, forwarders, forwarder, broker, source, one, two }
+    }
+
+    async fn change(&self, rules: ForwarderBuilder) {
+        let rules = vec![rules.build().unwrap()];
+        let changed = self.forwarders.reconfigure(rules, &[], SOON).await.unwrap();
+        assert_eq!((changed.changed.len(), changed.added.len()), (1, 0));
+    }
+
+    async fn until_received(&self, count: u64) {
+        let arrived = async {
+            while self.forwarder.metrics().received < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, arrived).await.expect("it arrives");
+    }
+
+    /// received, forwarded, in flight.
+    fn counted(&self) -> (u64, u64, u64) {
+        let metrics = self.forwarder.metrics();
+        let done = metrics.forwarded + metrics.filtered + metrics.dropped + metrics.dead_lettered;
+        assert_eq!(metrics.received, done + metrics.in_flight, "{metrics:?}");
+        (metrics.received, metrics.forwarded, metrics.in_flight)
+    }
+}
+
+#[tokio::test]
+async fn other_topics_count_from_the_next_message_on_and_no_connection_notices() {
+    let mut bridge = Bridge::start().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    bridge.change(rules().topic("c/{1}")).await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.source.send("32 { <a/x> 00 08 {} '2' }").await;
+    bridge.one.expect(&sent("32 { <c/x> 00 02 {} '2' }")).await;
+    assert_eq!(bridge.counted(), (2, 0, 2));
+    bridge.one.send("40 { 00 01 } 40 { 00 02 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    bridge.source.expect("40 { 00 08 }").await;
+    assert_eq!(bridge.forwarder.settle(SOON).await, 0);
+    assert_eq!(bridge.counted(), (2, 2, 0));
+    assert!(bridge.forwarder.is_running());
+}
+
+#[tokio::test]
+async fn filters_are_subscribed_and_unsubscribed_as_they_come_and_go() {
+    let mut bridge = Bridge::start().await;
+    let other = ForwarderBuilder::new("fw").source("src", "a/x").source("src", "b").target("one");
+    bridge.change(other).await;
+    bridge.source.expect("82 { 00 02 { 0b 02 } <a/x> 0d }").await;
+    bridge.source.expect("82 { 00 03 { 0b 03 } <b> 0d }").await;
+    bridge.source.expect("a2 { 00 04 {} <a/+> }").await;
+    bridge.source.send("90 { 00 02 {} 01 } 90 { 00 03 {} 01 } b0 { 00 04 {} 00 }").await;
+    bridge.source.send("32 { <b> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b> 00 01 {} '1' }")).await;
+}
+
+#[tokio::test]
+async fn another_target_gets_what_comes_and_the_old_one_acknowledges_what_it_has() {
+    let mut bridge = Bridge::start().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    bridge.change(ForwarderBuilder::new("fw").source("src", "a/+").target("two")).await;
+    bridge.source.send("32 { <a/x> 00 08 {} '2' }").await;
+    bridge.two.expect(&sent("32 { <a/x> 00 01 {} '2' }")).await;
+    bridge.two.send("40 { 00 01 }").await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.one.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    bridge.source.expect("40 { 00 08 }").await;
+    assert_eq!(bridge.counted(), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn what_waits_goes_before_what_comes() {
+    let mut bridge = Bridge::start_with(rules().window(1)).await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' } 32 { <a/x> 00 08 {} '2' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    let (forwarders, next) = (bridge.forwarders.clone(), rules().topic("c/{1}"));
+    let change = tokio::spawn(async move {
+        forwarders.reconfigure(vec![next.build().unwrap()], &[], SOON).await.map(|_| ())
+    });
+    bridge.source.send("32 { <a/x> 00 09 {} '3' }").await;
+    bridge.one.expect_silence(QUIET).await;
+    bridge.one.send("40 { 00 01 }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 02 {} '2' }")).await;
+    change.await.unwrap().unwrap();
+    bridge.source.send("32 { <a/x> 00 0a {} '4' }").await;
+    let third = bridge.one.recv_packet().await;
+    assert!(third.ends_with(b"3"), "{third:?}");
+    bridge.one.send("40 { 00 02 } 40 { 00 03 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    bridge.source.expect("40 { 00 08 }").await;
+    bridge.source.expect("40 { 00 09 }").await;
+    bridge.one.expect(&sent("32 { <c/x> 00 04 {} '4' }")).await;
+}
+
+#[tokio::test]
+async fn what_an_old_target_never_acknowledges_is_sent_again_by_the_server() {
+    let mut bridge = Bridge::start().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    bridge.change(ForwarderBuilder::new("fw").source("src", "a/+").target("two")).await;
+    assert_eq!(bridge.forwarder.settle(QUIET).await, 1);
+    let metrics = bridge.forwarder.metrics();
+    assert_eq!(metrics.dropped_by_reason, [(ForwardDrop::TargetRemoved, 1)]);
+    bridge.source.expect("e0 {}").await;
+    let (mut source, _) = bridge.broker.accept_and_answer(RESUMED).await;
+    source.send("3a { <a/x> 00 07 {} '1' }").await;
+    bridge.two.expect(&sent("32 { <a/x> 00 01 {} '1' }")).await;
+    bridge.two.send("40 { 00 01 }").await;
+    source.expect("40 { 00 07 }").await;
+    // Too late: nobody knows it any more.
+    bridge.one.send("40 { 00 01 }").await;
+    source.expect_silence(QUIET).await;
+    assert_eq!(bridge.counted(), (2, 1, 0));
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_change_nothing_and_none_of_those_beside_them() {
+    let mut bridge = Bridge::start().await;
+    let fine = rules().topic("c/{1}").build().unwrap();
+    let unknown = ForwarderBuilder::new("new").source("srk", "x").target("one").build().unwrap();
+    let error = bridge.forwarders.reconfigure(vec![fine, unknown], &[], SOON).await.unwrap_err();
+    assert!(error.to_string().contains("did you mean 'src'"), "{error}");
+    assert!(bridge.forwarders.get("new").is_err());
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+}
+
+#[tokio::test]
+async fn circles_are_looked_for_with_all_rules_in_place() {
+    let sessions = SessionManager::new();
+    for name in ["a", "b"] {
+        let options = SessionOptions::quick_connect(name, "127.0.0.1:1").protocol(Version::V311);
+        sessions.add_session(options.manual_connect(true).build().unwrap()).unwrap();
+    }
+    let rules = |name: &str, from: &str, to: &str| {
+        ForwarderBuilder::new(name).source(from, "t/#").target(to).build().unwrap()
+    };
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    forwarders.add_forwarder(rules("f", "a", "b")).unwrap();
+    forwarders.reconfigure(vec![rules("g", "b", "a")], &[], SOON).await.expect_err("a circle");
+    // Turned round, it is none.
+    let all = vec![rules("f", "b", "a"), rules("g", "b", "a")];
+    forwarders.reconfigure(all, &[], SOON).await.expect("no circle");
+    assert_eq!(forwarders.list().len(), 2);
+    assert!(forwarders.get("g").unwrap().is_running());
+    let round = vec![rules("h", "a", "b")];
+    forwarders.reconfigure(round.clone(), &[], SOON).await.expect_err("a circle again");
+    let gone = ["f".to_owned(), "g".to_owned()];
+    let done = forwarders.reconfigure(round, &gone, SOON).await.expect("none without the others");
+    assert_eq!((done.added.len(), done.removed.len(), forwarders.list().len()), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn a_stopped_forwarder_stays_so_until_it_is_enabled() {
+    let mut bridge = Bridge::start().await;
+    let stopped = vec![rules().enabled(false).build().unwrap()];
+    let answer = async {
+        bridge.source.expect("a2 { 00 02 {} <a/+> }").await;
+        bridge.source.send("b0 { 00 02 {} 00 }").await;
+    };
+    let (changed, ()) = tokio::join!(bridge.forwarders.reconfigure(stopped, &[], SOON), answer);
+    changed.unwrap();
+    assert!(!bridge.forwarder.is_running());
+    bridge.change(rules().topic("c/{1}").enabled(false)).await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.change(rules().topic("c/{1}")).await;
+    bridge.source.expect("82 { 00 03 { 0b 02 } <a/+> 0d }").await;
+    assert!(bridge.forwarder.is_running());
+}
+
+#[tokio::test]
+async fn a_paused_forwarder_stays_so_and_what_it_holds_goes_first_by_its_old_rules() {
+    let mut bridge = Bridge::start().await;
+    bridge.forwarder.pause().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.until_received(1).await;
+    bridge.change(rules().topic("c/{1}")).await;
+    assert_eq!(bridge.forwarder.state(), ForwarderState::Paused);
+    assert_eq!(bridge.forwarder.settle(QUIET).await, 0, "what a pause holds is not given up");
+    bridge.source.send("32 { <a/x> 00 08 {} '2' }").await;
+    bridge.until_received(2).await;
+    bridge.one.expect_silence(QUIET).await;
+    bridge.source.expect_silence(QUIET).await;
+    assert_eq!((bridge.counted(), bridge.forwarder.metrics().queued), ((2, 0, 2), 2));
+    bridge.forwarder.start().await.unwrap();
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    bridge.one.expect(&sent("32 { <c/x> 00 02 {} '2' }")).await;
+    bridge.one.send("40 { 00 01 } 40 { 00 02 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    bridge.source.expect("40 { 00 08 }").await;
+    assert_eq!(bridge.forwarder.settle(SOON).await, 0);
+    assert_eq!(bridge.counted(), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_what_a_pause_holds_by_old_rules() {
+    let mut bridge = Bridge::start().await;
+    bridge.forwarder.pause().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.until_received(1).await;
+    bridge.change(rules().topic("c/{1}")).await;
+    let left = tokio::time::timeout(SOON, bridge.forwarders.shutdown(10 * SOON)).await;
+    assert_eq!(left.expect("it does not wait"), 1);
+    let report = tokio::time::timeout(SOON, bridge.sessions.shutdown(10 * SOON)).await;
+    report.expect("nor do the sessions");
+    bridge.source.expect("e0 {}").await;
+}
+
+/// Fifty changes while messages flow as fast as they can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_under_load_lose_nothing_and_send_nothing_twice() {
+    const MESSAGES: u64 = 20_000;
+    let flood = Flood { topic: "a/x".into(), payload: 16, qos: 1, messages: MESSAGES, window: 200 };
+    let source = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
+    let target = LoadPeer::start(LoadOptions::default());
+    let sessions = SessionManager::new();
+    for (name, peer) in [("src", &source), ("one", &target)] {
+        let options = SessionOptions::quick_connect(name, peer.url()).client_id(name);
+        sessions.add_session(options.build().unwrap()).unwrap();
+    }
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    let forwarder = forwarders.add_forwarder(rules().build().unwrap()).unwrap();
+    for n in 0..50 {
+        let rules = rules().topic(format!("b{n}/{{1}}")).window(100 + n).build().unwrap();
+        forwarders.reconfigure(vec![rules], &[], SOON).await.unwrap();
+        assert_eq!(forwarder.settle(SOON).await, 0);
+    }
+    let done = source.wait_for(|counters| counters.acknowledged >= MESSAGES);
+    tokio::time::timeout(SOON, done).await.expect("all are acknowledged");
+    let metrics = forwarder.metrics();
+    assert_eq!((metrics.received, metrics.forwarded), (MESSAGES, MESSAGES), "{metrics:?}");
+    assert_eq!((target.counters().publishes, source.counters().connects), (MESSAGES, 1));
+    drop(sessions);
+}

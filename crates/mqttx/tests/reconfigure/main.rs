@@ -1,0 +1,4 @@
+//! Sessions and forwarders that are asked for something else while they run.
+
+mod forwarders;
+mod sessions;
