@@ -64,6 +64,7 @@ fn line(
 }
 
 /// How important an event is, and what it says.
+#[expect(clippy::too_many_lines, reason = "a line for each event")]
 fn describe(kind: &EventKind) -> (Level, String) {
     match kind {
         EventKind::SessionConnecting { broker, attempt } => {
