@@ -33,8 +33,11 @@ async fn failed(session: &Session) {
     }
 }
 
+/// Which reaction is set.
+type Choice = fn(Reaction) -> Reactions;
+
 /// What CONNACK (`20 …`) or, once online, DISCONNECT (`e0 …`) carries, and which reaction decides.
-const CAUSES: [(&str, fn(Reaction) -> Reactions); 8] = [
+const CAUSES: [(&str, Choice); 8] = [
     ("20 { 00 86 {} }", |r| Reactions { bad_credentials: Some(r), ..Reactions::default() }),
     ("20 { 00 8c {} }", |r| Reactions { bad_credentials: Some(r), ..Reactions::default() }),
     ("e0 { 87 }", |r| Reactions { bad_credentials: Some(r), ..Reactions::default() }),

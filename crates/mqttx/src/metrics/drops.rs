@@ -2,7 +2,7 @@
 
 /// Why a message was given up instead of delivered.
 ///
-/// Every drop is counted under exactly one of these, in [`SessionMetrics::dropped`].
+/// Every drop is counted under exactly one of these, in [`SessionMetrics::dropped`](super::SessionMetrics::dropped).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
@@ -27,7 +27,7 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// Every reason, in the order of [`SessionMetrics::dropped`].
+    /// Every reason, in the order of [`SessionMetrics::dropped`](super::SessionMetrics::dropped).
     pub const ALL: [Self; 9] = [
         Self::RouteFull,
         Self::InboundFull,

@@ -169,6 +169,31 @@ async fn address_without_a_scheme_means_tls_when_there_are_options_for_it() {
     assert_eq!(front.handshakes().len(), 1);
 }
 
+#[cfg(feature = "websocket")]
+#[tokio::test]
+async fn websocket_runs_over_tls() {
+    let site = Site::new().await;
+    let socket = mqttx_test::WebSocketFront::start(site.broker.address()).await;
+    let front = TlsFront::builder(&site.server()).start(socket.address()).await;
+    let url = front.url().replace("mqtts://", "wss://") + "/mqtt";
+    let (_manager, session) = start(options(&url, site.trust()));
+    let (mut peer, _) = site.broker.accept_and_answer(CONNACK).await;
+    session.publish("a/b", "x", QoS::AtMostOnce, false).await.expect("written");
+    peer.expect("30 { <a/b> {} 'x' }").await;
+}
+
+#[tokio::test]
+async fn proxy_passes_tls_on_unread() {
+    let site = Site::new().await;
+    let front = site.front().await;
+    let proxy = mqttx_test::HttpProxy::start(None).await;
+    let through: mqttx::Proxy = proxy.url().parse().expect("a proxy");
+    let (_manager, session) = start(options(&front.url(), site.trust()).proxy(through));
+    let (_peer, _) = site.broker.accept_and_answer(CONNACK).await;
+    session.wait_ready(PATIENCE).await.expect("ready");
+    assert_eq!((proxy.asked().len(), front.handshakes().len()), (1, 1));
+}
+
 #[tokio::test]
 async fn redirect_of_an_encrypted_session_stays_encrypted() {
     let site = Site::new().await;
