@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mqttx_test::{Exposition, hex};
 
 use super::client::{get, send};
-use super::daemon::{Bridge, Daemon};
+use super::daemon::{Bridge, Daemon, sent};
 
 async fn scrape(daemon: &Daemon) -> Exposition {
     let answer = get(daemon.address, "/metrics").await;
@@ -16,9 +16,10 @@ async fn scrape(daemon: &Daemon) -> Exposition {
 #[tokio::test]
 async fn traffic_adds_up() {
     let mut bridge = Bridge::start("").await;
-    let (received, sent) = ("32 { <a/x> 00 07 {} 'hi' }", "32 { <b/x> 00 01 {} 'hi' }");
+    let received = "32 { <a/x> 00 07 {} 'hi' }";
+    let sent = sent("32 { <b/x> 00 01 {} 'hi' }");
     bridge.source.send(received).await;
-    bridge.target.expect(sent).await;
+    bridge.target.expect(&sent).await;
     let now = scrape(&bridge.daemon).await;
     let forwarder = |now: &Exposition, name: &str| {
         now.sum(&format!("mqtt_forwarder_{name}"), &[("forwarder", "fw")])
@@ -43,7 +44,7 @@ async fn traffic_adds_up() {
     assert_eq!(session("mqtt_session_messages_received_total", "src"), Some(1.0));
     let bytes = |script: &str| Some(hex(script).len() as f64);
     assert_eq!(session("mqtt_session_bytes_received_total", "src"), bytes(received));
-    assert_eq!(session("mqtt_session_bytes_sent_total", "dst"), bytes(sent));
+    assert_eq!(session("mqtt_session_bytes_sent_total", "dst"), bytes(&sent));
     assert_eq!(session("mqtt_session_errors_total", "src"), Some(0.0));
     assert_eq!(session("mqtt_session_reconnects_total", "src"), Some(0.0));
     assert_eq!(now.value("mqtt_connects_total", &[("code", "0x00")]), Some(2.0));

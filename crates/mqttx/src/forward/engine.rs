@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::endpoint::TargetRule;
 use super::fault::RuleFailure;
-use super::flows::{FlowKey, Flows, Phase};
+use super::flows::{FlowKey, Flows};
 use super::hops::Mark;
 use super::metrics::ForwarderMetrics;
 use super::reason::{DropReports, ForwardDrop};
@@ -422,7 +422,7 @@ const RETRY: Duration = Duration::from_millis(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::flows::{Admitted, Arrived};
+    use crate::forward::flows::{Admitted, Arrived, Phase};
     use crate::forward::scratch::Sending;
     use crate::router::Due;
     use mqttx_proto::QoS;
