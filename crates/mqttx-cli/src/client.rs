@@ -19,6 +19,9 @@ use crate::wire_log::StderrLog;
 /// How long DISCONNECT may take before the command ends without it.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// A certificate that ends within this time is worth a line.
+const SOON: Duration = Duration::from_secs(7 * 86_400);
+
 /// How long a store may take to open before that is said.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -144,7 +147,8 @@ impl Client {
             EventKind::TlsUnverified { broker } => {
                 warn(format_args!("warning: {broker}: the server's certificate is not checked"));
             }
-            EventKind::CertificateExpires { certificate, remaining, .. } => {
+            // A command ends soon: what ends in a month is the daemon's business.
+            EventKind::CertificateExpires { certificate, remaining, .. } if *remaining <= SOON => {
                 let days = remaining.as_secs() / 86_400;
                 warn(format_args!("warning: {certificate} ends in {days} days"));
             }

@@ -631,6 +631,12 @@ mod tests {
         for reference in ["", "a:b:c", "http://there", "there:0"] {
             assert_eq!(here.refer(reference), None, "{reference}");
         }
+        let safe: Endpoint = "mqtts://here".parse().expect("valid");
+        for reference in ["mqtt://there", "tcp://there:8883", "ws://there", "unix:///there"] {
+            assert_eq!(safe.refer(reference), None, "not encrypted: {reference}");
+        }
+        let found = safe.refer("there").expect("an address");
+        assert_eq!(found.to_string(), "mqtts://there:8883");
         let socket: Endpoint = "unix:///run/broker".parse().expect("valid");
         let found = socket.refer("there:1884").expect("an address");
         assert_eq!((found.scheme(), found.port()), (Scheme::Tcp, 1884));
