@@ -76,6 +76,7 @@ impl Head {
     }
 
     /// Whether the field's comma-separated list has that member.
+    #[cfg(any(test, feature = "websocket"))]
     pub(super) fn lists(&self, name: &str, member: &str) -> bool {
         let fields = self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
         fields
