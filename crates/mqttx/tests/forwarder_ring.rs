@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use mqttx::{
-    ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, QoS, SessionManager, SessionOptions,
+    EventName, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, QoS, SessionManager,
+    SessionOptions,
 };
 use support::Broker;
 
@@ -38,13 +39,10 @@ async fn a_message_goes_round_a_ring_of_three_once() {
     let options = SessionOptions::quick_connect("device", a.url()).build().unwrap();
     let device = sessions.add_session(options).unwrap();
     device.wait_ready(SOON).await.unwrap();
+    let (sessions_of_first, first) = &daemons[0];
+    let mut drops = sessions_of_first.events_matching(EventName::ForwarderMessageDropped);
     device.publish("a/x", "hi", QoS::AtLeastOnce, false).await.unwrap();
-    let first = &daemons[0].1;
-    let patience = tokio::time::Instant::now() + SOON;
-    while first.metrics().dropped == 0 {
-        assert!(tokio::time::Instant::now() < patience, "it does not come back");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    tokio::time::timeout(SOON, drops.next()).await.expect("it comes back").expect("an event");
     assert_eq!(first.metrics().dropped_by_reason, [(ForwardDrop::Loop, 1)]);
     let counts = daemons.each_ref().map(|(_, forwarder)| {
         let metrics = forwarder.metrics();
