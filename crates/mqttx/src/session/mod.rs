@@ -30,6 +30,8 @@ mod subscribe;
 mod tests;
 #[cfg(test)]
 mod tests_auth;
+#[cfg(test)]
+mod tests_wish;
 
 pub use delivery::{Delivery, Published};
 pub use publish::Accepting;

@@ -46,9 +46,10 @@ impl Session {
         let subscribed = self.shared.resubscribe(&mut state, before.subscriptions());
         let wanted = matches!(state.wish, Wish::Connected | Wish::Reconnected);
         let failed = state.has_failed();
-        self.shared.unlock_and_wake(state);
         if wanted || failed {
-            self.reconnect();
+            self.shared.wish_with(state, Wish::Reconnected);
+        } else {
+            self.shared.unlock_and_wake(state);
         }
         subscribed.map(|()| true)
     }

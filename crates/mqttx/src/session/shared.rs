@@ -239,7 +239,11 @@ impl Shared {
 
     /// Tells the driver what is wanted.
     pub(crate) fn wish(&self, wish: Wish) {
-        let mut state = self.lock();
+        self.wish_with(self.lock(), wish);
+    }
+
+    /// The same, with the lock that the caller has: nobody else's wish comes between what was seen under it and this one.
+    pub(crate) fn wish_with(&self, mut state: MutexGuard<'_, State>, wish: Wish) {
         if state.closed || state.wish == Wish::Removed {
             return;
         }

@@ -26,11 +26,7 @@ impl Driver {
     pub(super) fn on_wish(&mut self, now: Instant, wish: &Wish) {
         let at_rest = matches!(self.phase, Phase::Resting);
         if *wish == Wish::Reconnected && !matches!(self.phase, Phase::Open(_)) {
-            // Fulfilled by the attempt that begins now.
-            let mut state = self.shared.lock();
-            if state.wish == Wish::Reconnected {
-                state.wish = Wish::Connected;
-            }
+            self.fulfil_reconnect();
         }
         if matches!(wish, Wish::Connected | Wish::Reconnected) && !self.store_failed {
             self.reopen_store();
@@ -58,6 +54,14 @@ impl Driver {
             }
             (Wish::Disconnected(_), _) => self.rest(SessionStatus::Disconnected),
             (Wish::Removed, _) => self.phase = Phase::Finished,
+        }
+    }
+
+    /// The attempt that begins now is what was wished for; a wish that came since then stays.
+    fn fulfil_reconnect(&self) {
+        let mut state = self.shared.lock();
+        if state.wish == Wish::Reconnected {
+            state.wish = Wish::Connected;
         }
     }
 
@@ -298,7 +302,7 @@ impl Driver {
             Wish::Removed => self.phase = Phase::Finished,
             Wish::Disconnected(_) => self.rest(SessionStatus::Disconnected),
             Wish::Reconnected => {
-                self.shared.lock().wish = Wish::Connected;
+                self.fulfil_reconnect();
                 self.plan.start_over();
                 self.wait(now, Duration::ZERO);
             }
@@ -381,9 +385,14 @@ impl Driver {
         if error.is_some() {
             state.last_error = error;
         }
+        self.phase = Phase::Resting;
+        if state.wish_changed {
+            // Somebody called since this turn began: the next one does what they want.
+            return;
+        }
         state.wish = Wish::Idle;
         drop(state);
-        self.rest(SessionStatus::Failed);
+        self.shared.set_status(SessionStatus::Failed);
     }
 
     /// Counts an accepted connection that ended, or an attempt that was not accepted.
