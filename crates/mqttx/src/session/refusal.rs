@@ -9,6 +9,8 @@ use crate::transport::Endpoint;
 
 /// Redirects that are followed without a connection in between.
 pub(crate) const MAX_HOPS: u8 = 3;
+/// Addresses of one server reference that are tried. They are tried without a delay, and the text has room for thousands.
+const MAX_REFERENCES: usize = 8;
 
 /// What to do next.
 #[derive(Debug, PartialEq)]
@@ -51,6 +53,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) hops: u8,
     /// Where the connection was.
     pub(crate) here: Option<Endpoint>,
+    /// Whether there are settings for TLS: without them an encrypted address cannot be followed.
+    pub(crate) encrypts: bool,
     /// What failed in our own part of an authentication.
     pub(crate) failure: Option<&'a Error>,
 }
@@ -93,8 +97,12 @@ impl Judge<'_> {
     /// A server reference is a list of `host` or `host:port`, separated by spaces (section 4.11).
     fn redirect(&self, refusal: &Refusal) -> Verdict {
         let list = refusal.server_reference.as_deref().unwrap_or_default();
-        let refer = |reference| self.here.as_ref()?.refer(reference);
-        let endpoints: Vec<_> = list.split_whitespace().map_while(refer).collect();
+        let refer = |reference| {
+            let to = self.here.as_ref()?.refer(reference)?;
+            (self.encrypts || !to.scheme().is_encrypted()).then_some(to)
+        };
+        let endpoints: Vec<_> =
+            list.split_whitespace().map_while(refer).take(MAX_REFERENCES).collect();
         if endpoints.is_empty() || self.hops >= MAX_HOPS {
             return Verdict::GiveUp;
         }
@@ -146,7 +154,8 @@ pub(crate) fn error_of(cause: &CloseCause) -> Option<Error> {
         _ => Error::connection(cause.to_string()),
     };
     // Whatever was asked for: by itself, another try will hardly change these.
-    let judge = Judge { on: &Reactions::NONE, hops: MAX_HOPS, here: None, failure: None };
+    let judge =
+        Judge { on: &Reactions::NONE, hops: MAX_HOPS, here: None, encrypts: false, failure: None };
     let leads_on = matches!(cause, CloseCause::Refused(to) | CloseCause::ServerDisconnect(to)
         if has_moved(to) && to.server_reference.is_some());
     let lasting = !leads_on && matches!(judge.judge(cause), Verdict::GiveUp | Verdict::Stop);
@@ -175,7 +184,7 @@ mod tests {
 
     fn judged(cause: &CloseCause, on: &Reactions, hops: u8) -> Verdict {
         let here = "mqtt://user:secret@here".parse().ok();
-        Judge { on, hops, here, failure: None }.judge(cause)
+        Judge { on, hops, here, encrypts: false, failure: None }.judge(cause)
     }
 
     fn refused(code: u8) -> CloseCause {
@@ -279,9 +288,16 @@ mod tests {
         let found: Vec<_> = endpoints.iter().map(|e| (e.host(), e.port())).collect();
         assert_eq!(found, [("other", 1884), ("third", 1883)]);
         assert!(endpoints.iter().all(|endpoint| endpoint.username() == Some("user")));
-        for (cause, hops) in [(Some("other"), MAX_HOPS), (Some("a:b:c"), 0), (None, 0)] {
+        for (cause, hops) in
+            [(Some("other"), MAX_HOPS), (Some("a:b:c"), 0), (Some("mqtts://other"), 0), (None, 0)]
+        {
             assert_eq!(judged(&to(cause), none, hops), Verdict::GiveUp, "{cause:?}");
         }
+        let many = "other ".repeat(5000);
+        let Verdict::Follow { endpoints, .. } = judged(&to(Some(&many)), none, 0) else {
+            panic!("followed")
+        };
+        assert_eq!(endpoints.len(), MAX_REFERENCES, "they are tried without a delay");
         let another = refusal(ReasonCode::USE_ANOTHER_SERVER, Some("other"));
         let verdict = judged(&CloseCause::ServerDisconnect(another), none, 0);
         assert!(matches!(verdict, Verdict::Follow { permanent: false, .. }));
@@ -308,10 +324,11 @@ mod tests {
             (Error::bad_authentication("wrong"), Verdict::GiveUp, Verdict::RetrySlowly),
         ] {
             assert_eq!(judge_ours(&error, &Reactions::NONE), by_default);
-            let judge = Judge { on: &on, hops: 0, here: None, failure: Some(&error) };
+            let judge =
+                Judge { on: &on, hops: 0, here: None, encrypts: false, failure: Some(&error) };
             assert_eq!(judge.judge(&cause), asked);
         }
-        let judge = Judge { on: &on, hops: 0, here: None, failure: None };
+        let judge = Judge { on: &on, hops: 0, here: None, encrypts: false, failure: None };
         assert_eq!(judge.judge(&cause), Verdict::RetrySlowly);
     }
 }

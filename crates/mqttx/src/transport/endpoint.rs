@@ -198,6 +198,10 @@ impl Endpoint {
         if self.scheme.is_encrypted() && !other.scheme.is_encrypted() {
             return None;
         }
+        // A server elsewhere has no business with the sockets of this machine.
+        if other.scheme == Scheme::Unix && self.scheme != Scheme::Unix {
+            return None;
+        }
         let (username, password) = match other.username {
             Some(_) => (other.username, other.password),
             None => (self.username.clone(), self.password.clone()),

@@ -271,6 +271,7 @@ impl Driver {
                     on: &self.options.reconnect.on,
                     hops: if stable { 0 } else { self.plan.hops },
                     here: self.plan.endpoint(&self.options).ok(),
+                    encrypts: self.options.dialer().tls.is_some(),
                     failure: failure.as_ref(),
                 };
                 (judge.judge(&cause), failure.or_else(|| error_of(&cause)))

@@ -156,7 +156,7 @@ fn a_reference_is_reached_as_the_server_that_gave_it_and_with_its_user() {
         assert_eq!(shown(&found), expected);
         assert_eq!(found.topic(), None);
     }
-    for reference in ["", "a:b:c", "http://there", "there:0"] {
+    for reference in ["", "a:b:c", "http://there", "there:0", "unix:///run/docker.sock"] {
         assert_eq!(here.refer(reference), None, "{reference}");
     }
     let safe: Endpoint = "mqtts://here".parse().expect("valid");
@@ -168,6 +168,7 @@ fn a_reference_is_reached_as_the_server_that_gave_it_and_with_its_user() {
     let socket: Endpoint = "unix:///run/broker".parse().expect("valid");
     let found = socket.refer("there:1884").expect("an address");
     assert_eq!((found.scheme(), found.port()), (Scheme::Tcp, 1884));
+    assert!(socket.refer("unix:///run/other").is_some());
     let socket: Endpoint = "ws://h/path?key=1".parse().expect("valid");
     let found = socket.refer("there:81").expect("an address");
     assert_eq!((found.scheme(), found.resource()), (Scheme::Ws, socket.resource()));
