@@ -15,6 +15,8 @@ use super::{ACCEPTED, SOON, add, options};
 pub(crate) struct Echo {
     /// Whether each exchange was one on a connection that was there.
     pub(crate) begun: Arc<Mutex<Vec<bool>>>,
+    /// It panics when it is asked how long it is valid.
+    careless: bool,
 }
 
 impl Authenticator for Echo {
@@ -38,11 +40,20 @@ impl Exchange for Echo {
         Box::pin(async move {
             match challenge {
                 b"panic" => panic!("asked to"),
+                b"careless" => {
+                    self.careless = true;
+                    Ok(None)
+                }
                 b"wait" => std::future::pending().await,
                 b"fail" => Err(Error::authentication("asked to")),
                 other => Ok(Some(other.to_vec())),
             }
         })
+    }
+
+    fn valid_for(&self) -> Option<Duration> {
+        assert!(!self.careless, "asked to");
+        None
     }
 }
 
@@ -92,7 +103,7 @@ async fn the_connect_timeout_bounds_the_whole_exchange() {
 
 #[tokio::test]
 async fn an_authenticator_that_fails_ends_the_attempt() {
-    for (challenge, tried_again) in [("fail", true), ("panic", false)] {
+    for (challenge, tried_again) in [("fail", true), ("panic", false), ("careless", false)] {
         let broker = ScriptedBroker::start().await;
         let (_manager, session) = add(options(&broker).authenticator(Echo::default()));
         let mut peer = broker.accept().await;

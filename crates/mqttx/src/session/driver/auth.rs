@@ -46,7 +46,13 @@ enum Job {
     Finish,
 }
 
-type Done = (Box<dyn Exchange>, Result<Option<Vec<u8>>, Error>);
+/// The exchange after a step, and what came of it.
+struct Done {
+    exchange: Box<dyn Exchange>,
+    outcome: Result<Option<Vec<u8>>, Error>,
+    /// How long the credentials are valid, as far as is known.
+    valid_for: Option<Duration>,
+}
 
 /// The shortest time until the next authentication, however short credentials are valid, and the first delay after one that could
 /// not be begun.
@@ -151,8 +157,8 @@ impl Driver {
                 let job = *job;
                 let Poll::Ready(end) = task.poll_end(cx) else { return false };
                 auth.work = Work::Idle;
-                match end.and_then(|(exchange, outcome)| Ok((exchange, outcome?))) {
-                    Ok((exchange, data)) => self.on_worked(now, desk, job, exchange, data),
+                match end {
+                    Ok(done) => self.on_worked(now, desk, job, done),
                     Err(error) => self.on_work_failed(now, job, error),
                 }
                 true
@@ -175,15 +181,11 @@ impl Driver {
     }
 
     /// The exchange has its next step.
-    fn on_worked(
-        &mut self,
-        now: Instant,
-        desk: &mut Desk,
-        job: Job,
-        exchange: Box<dyn Exchange>,
-        data: Option<Vec<u8>>,
-    ) {
-        let data = data.map(Hidden::from);
+    fn on_worked(&mut self, now: Instant, desk: &mut Desk, job: Job, done: Done) {
+        let data = match done.outcome {
+            Ok(data) => data.map(Hidden::from),
+            Err(error) => return self.on_work_failed(now, job, error),
+        };
         let data = data.as_deref();
         let outcome = {
             let core = &mut self.shared.lock().core;
@@ -194,12 +196,12 @@ impl Driver {
             }
         };
         match outcome {
-            Ok(()) if job == Job::Finish => self.on_finished(now, desk, exchange.valid_for()),
+            Ok(()) if job == Job::Finish => self.on_finished(now, desk, done.valid_for),
             Ok(()) => {
                 if let Phase::Open(link) = &mut self.phase
                     && let Some(auth) = &mut link.auth
                 {
-                    auth.work = Work::Server(exchange);
+                    auth.work = Work::Server(done.exchange);
                 }
             }
             // The connection is being closed already, for another reason.
@@ -272,5 +274,6 @@ async fn work(job: Job, mut exchange: Box<dyn Exchange>, data: Option<Hidden>) -
         Job::Respond => exchange.respond(data.unwrap_or_default()).await,
         Job::Finish => exchange.finish(data).await.map(|()| None),
     };
-    (exchange, outcome)
+    let valid_for = exchange.valid_for();
+    Done { exchange, outcome, valid_for }
 }
