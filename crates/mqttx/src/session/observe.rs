@@ -32,8 +32,8 @@ impl Session {
             match &state.redirect {
                 Some(endpoint) => Some((**endpoint).clone()),
                 None => {
-                    let brokers = &state.options.brokers;
-                    brokers.get(usize::from(state.broker)).and_then(|url| url.parse().ok())
+                    let broker = state.options.brokers.get(usize::from(state.broker));
+                    broker.and_then(|broker| state.options.endpoint(broker).ok())
                 }
             }
         };

@@ -167,6 +167,7 @@ async fn address_without_a_scheme_means_tls_when_there_are_options_for_it() {
     let (_peer, _) = site.broker.accept_and_answer(CONNACK).await;
     session.wait_ready(PATIENCE).await.expect("ready");
     assert_eq!(front.handshakes().len(), 1);
+    assert_eq!(session.broker(), front.url());
 }
 
 #[cfg(feature = "websocket")]
