@@ -104,6 +104,16 @@ impl Pki {
 }
 
 impl Identity {
+    /// A certificate of X.509 version 1 and its key, as `openssl x509 -req` makes them without extensions: for `localhost`, but
+    /// without subjectAltName, and valid for a century.
+    #[must_use]
+    pub fn version_1() -> Self {
+        Self {
+            cert: include_str!("pki/version_1.pem").to_owned(),
+            key: include_str!("pki/version_1.key").to_owned(),
+        }
+    }
+
     /// Writes `NAME.pem` and `NAME.key` into the directory.
     ///
     /// # Panics

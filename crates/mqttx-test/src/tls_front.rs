@@ -10,6 +10,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{HandshakeKind, RootCertStore, ServerConfig};
 
@@ -120,7 +121,7 @@ impl TlsFrontBuilder {
     /// Listens on a free port, on the runtime of the caller.
     ///
     /// # Panics
-    /// When the certificate and its key cannot be used.
+    /// When the certificate or its key cannot be read.
     pub async fn start(self, behind: SocketAddr) -> TlsFront {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -138,7 +139,7 @@ impl TlsFrontBuilder {
     /// Listens on a thread of its own, which ends with the process: for measurements.
     ///
     /// # Panics
-    /// When there is no thread, or the certificate and its key cannot be used.
+    /// When there is no thread, or the certificate or its key cannot be read.
     #[must_use]
     pub fn start_apart(self, behind: SocketAddr) -> TlsFront {
         let (report, reported) = std::sync::mpsc::channel();
@@ -172,7 +173,10 @@ impl TlsFrontBuilder {
         let chain = CertificateDer::pem_slice_iter(self.identity.cert.as_bytes());
         let chain = chain.collect::<Result<_, _>>().expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(self.identity.key.as_bytes()).expect("a key");
-        let mut config = builder.with_single_cert(chain, key).expect("a certificate and its key");
+        let key = default_provider().key_provider.load_private_key(key).expect("a usable key");
+        // Without a look at whether they fit: clients have to cope with certificates that rustls itself would not serve.
+        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let mut config = builder.with_cert_resolver(Arc::new(shown));
         config.alpn_protocols.clone_from(&self.alpn);
         config
     }

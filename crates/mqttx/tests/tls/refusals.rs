@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use mqttx::{Publish, SessionOptions, TlsOptions, TlsVersion};
-use mqttx_test::{Pki, ScriptedBroker, TlsFront};
+use mqttx_test::{Identity, Pki, ScriptedBroker, TlsFront};
 
-use crate::support::{Site, assert_told, options, refusal};
+use crate::support::{CONNACK, PATIENCE, Site, assert_told, options, refusal, start};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const UNVERIFIED: &str = "connection.tls.unverified";
@@ -33,6 +33,23 @@ async fn certificate_for_another_name_is_not_believed() {
     let tls = TlsOptions::new().ca(given.cert.into_bytes());
     let error = refusal(options(&front.url(), tls)).await;
     assert_told(&error, UNVERIFIED, &["not for 127.0.0.1", "plant.example"]);
+}
+
+/// It cannot have names. A tutorial's `openssl x509 -req` makes such ones.
+#[tokio::test]
+async fn certificate_of_version_1_is_told_as_that_and_taken_where_nothing_is_checked() {
+    let site = Site::new().await;
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let front = site.front_with(&Identity::version_1()).await;
+        let tls = TlsOptions::new().versions([version]);
+        let checked = tls.clone().ca(Identity::version_1().cert.into_bytes());
+        let error = refusal(options(&front.url(), checked)).await;
+        assert_told(&error, UNVERIFIED, &["X.509 version 1", "subjectAltName"]);
+        let (_manager, session) =
+            start(options(&front.url(), tls.danger_accept_invalid_certs(true)));
+        let _peer = site.broker.accept_and_answer(CONNACK).await;
+        session.wait_ready(PATIENCE).await.expect("connected");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
 
-use super::expiry::validity;
+use super::expiry::{public_key, validity};
 use super::material::{Identity, Loader, Material};
 use super::verify::Trust;
 use crate::error::ConfigProblem;
@@ -106,7 +106,7 @@ fn certified(
         (None, key) => ("key", key.as_ref().map(ToString::to_string).unwrap_or_default()),
     };
     let cert = options.cert.as_ref().map_or_else(|| "in it".to_owned(), ToString::to_string);
-    match CertifiedKey::from_der(identity.chain, identity.key, provider) {
+    match pair(identity, provider) {
         Ok(certified) => Some(certified),
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             let message = format!("it is not the key of the certificate {cert}");
@@ -126,6 +126,27 @@ fn certified(
             loader.problem(field, source, format!("a key of this kind cannot be used: {why}"));
             None
         }
+    }
+}
+
+/// Puts certificate and key together if they fit, as far as that can be told.
+fn pair(identity: Identity, provider: &CryptoProvider) -> Result<CertifiedKey, rustls::Error> {
+    let key = provider.key_provider.load_private_key(identity.key)?;
+    let certified = CertifiedKey::new(identity.chain, key);
+    let unreadable = match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            return Ok(certified);
+        }
+        Err(error @ rustls::Error::InvalidCertificate(_)) => error,
+        Err(error) => return Err(error),
+    };
+    // rustls reads version 3 of X.509 alone, and servers take a client's certificate of version 1, too: it is what
+    // `openssl x509 -req` makes without extensions.
+    let leaf = certified.end_entity_cert()?;
+    let Some(in_certificate) = public_key(leaf) else { return Err(unreadable) };
+    match certified.key.public_key() {
+        Some(ours) if ours.as_ref() != in_certificate => Err(InconsistentKeys::KeyMismatch.into()),
+        _ => Ok(certified),
     }
 }
 
@@ -188,5 +209,24 @@ fn check_names(options: &TlsOptions, loader: &mut Loader) {
         if protocol.is_empty() || protocol.len() > 255 {
             loader.problem("alpn", protocol, "1 to 255 bytes are allowed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqttx_test::{Identity as Files, Pki};
+
+    #[test]
+    fn a_client_certificate_may_be_of_version_1_and_its_key_must_fit_all_the_same() {
+        let Files { cert, key } = Files::version_1();
+        let with = |key: String| {
+            let (cert, key) = (cert.clone().into_bytes(), key.into_bytes());
+            load(&TlsOptions::new().client_certificate(cert, key))
+        };
+        let loaded = with(key).map_err(|problems| problems[0].to_string());
+        assert!(loaded.expect("usable").not_after.is_some());
+        let problems = with(Pki::new("ca").client("gw").key).err().expect("another key");
+        assert!(problems[0].message.contains("is not the key"), "{}", problems[0]);
     }
 }

@@ -1,8 +1,8 @@
-//! Until when certificates are valid, and when to tell of their end.
+//! What certificates say: until when they are valid, and when to tell of their end; whose key they are for.
 
 use std::time::{Duration, SystemTime};
 
-use der::Decode;
+use der::{Decode, Encode};
 use x509_cert::Certificate;
 
 /// When a certificate is valid.
@@ -20,6 +20,12 @@ pub(super) fn validity(der: &[u8]) -> Option<Validity> {
         not_before: SystemTime::UNIX_EPOCH + validity.not_before.to_unix_duration(),
         not_after: SystemTime::UNIX_EPOCH + validity.not_after.to_unix_duration(),
     })
+}
+
+/// The public key in the certificate with these bytes, which may be of any version; `None` when they cannot be read.
+pub(super) fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+    let certificate = Certificate::from_der(der).ok()?;
+    certificate.tbs_certificate().subject_public_key_info().to_der().ok()
 }
 
 /// The end of one certificate, and what was told of it.

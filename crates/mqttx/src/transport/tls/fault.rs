@@ -15,9 +15,14 @@ const CLIENT_CERTIFICATE: &str = "connection.tls.client_certificate";
 const INCOMPATIBLE: &str = "connection.tls.incompatible";
 const FAILED: &str = "connection.tls.failed";
 
+/// Names of a certificate that an error repeats.
+const SHOWN: usize = 8;
+
 /// The error of a stream, told with what is known of the options; what does not come from TLS stays as it is.
 pub(super) fn told(error: io::Error, options: &TlsOptions) -> io::Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    match of_tls(&error) {
+        // The server did speak TLS: something on the way spoilt a record.
+        Some(inner @ Error::InvalidMessage(_)) => temporary(&format!("TLS failed: {inner}")).into(),
         Some(inner) => fault(inner, options).into(),
         None => error,
     }
@@ -30,8 +35,15 @@ pub(super) fn told_of_handshake(error: io::Error, options: &TlsOptions) -> io::E
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
             broken_off(&error.to_string())
         }
-        _ => told(error, options),
+        _ => match of_tls(&error) {
+            Some(inner) => fault(inner, options).into(),
+            None => error,
+        },
     }
+}
+
+fn of_tls(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn broken_off(how: &str) -> io::Error {
@@ -45,7 +57,7 @@ fn fault(error: &Error, options: &TlsOptions) -> Fault {
         Error::AlertReceived(alert) => alerted(*alert, options),
         Error::InvalidMessage(_) => permanent(
             INCOMPATIBLE,
-            "the server does not answer in TLS: it speaks plain MQTT at this port (mqtt://), or \
+            "the server does not answer in TLS: it speaks plain MQTT at this port (mqtt://, ws://), or \
              something else"
                 .to_owned(),
         ),
@@ -75,14 +87,16 @@ fn unverified(error: &CertificateError, options: &TlsOptions) -> String {
         CertificateError::NotValidForName => "it is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
-            let names = if presented.is_empty() {
-                "no name at all (subjectAltName)".to_owned()
-            } else {
-                presented.join(", ")
-            };
+            if presented.is_empty() {
+                return format!(
+                    "the server's certificate is not for {expected}: it has no name at all \
+                     (subjectAltName), and a common name is none"
+                );
+            }
             return format!(
-                "the server's certificate is not for {expected}: it has {names}; connect by a name \
-                 that it has, or give that one with tls.sni (--sni)"
+                "the server's certificate is not for {expected}: it is for {}; connect by a name \
+                 that it has, or give that one with tls.sni (--sni)",
+                names(presented)
             );
         }
         CertificateError::Expired => "it has expired".to_owned(),
@@ -99,12 +113,31 @@ fn unverified(error: &CertificateError, options: &TlsOptions) -> String {
                 .to_owned()
         }
         other if other.to_string().contains("CaUsedAsEndEntity") => {
-            "it is that of an authority, not of a server; to trust it all the same, give it with ca"
+            "it is that of an authority, not of a server; to trust it all the same, give it with tls.ca (--cafile)"
+                .to_owned()
+        }
+        // What `openssl x509 -req` makes without extensions.
+        other if other.to_string().contains("UnsupportedCertVersion") => {
+            "it is of X.509 version 1, which has no room for names (subjectAltName): the server \
+             needs another one, of version 3"
                 .to_owned()
         }
         other => other.to_string(),
     };
     format!("the server's certificate cannot be verified: {why}")
+}
+
+/// Names of a certificate as people write them; rustls gives `DnsName("plant")`. There may be thousands.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+        inner.unwrap_or(name).trim_matches('"').to_owned()
+    };
+    let mut text = presented.iter().take(SHOWN).map(bare).collect::<Vec<_>>().join(", ");
+    if presented.len() > SHOWN {
+        text.push_str(&format!(" and {} more", presented.len() - SHOWN));
+    }
+    text
 }
 
 fn authorities(options: &TlsOptions) -> String {
@@ -274,6 +307,32 @@ mod tests {
             fault.text.contains("expired at 2023-11-14T22:13:20Z (now it is 2027-01-15T"),
             "{fault:?}"
         );
+    }
+
+    #[test]
+    fn names_are_told_as_people_write_them_and_not_thousands() {
+        let presented = [r#"DnsName("plant.example")"#, "IpAddress(127.0.0.1)", "DirectoryName"];
+        let presented = presented.map(str::to_owned);
+        assert_eq!(names(&presented), "plant.example, 127.0.0.1, DirectoryName");
+        let many: Vec<_> = (0..5000).map(|n| format!("DnsName(\"h{n}\")")).collect();
+        let text = names(&many);
+        assert!(text.starts_with("h0, h1, ") && text.ends_with("h7 and 4992 more"), "{text}");
+    }
+
+    #[test]
+    fn a_record_that_is_none_means_another_port_only_in_the_handshake() {
+        let spoilt = || {
+            let inner = Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+            io::Error::new(io::ErrorKind::InvalidData, inner)
+        };
+        for (error, code, is_permanent) in [
+            (told_of_handshake(spoilt(), &TlsOptions::new()), INCOMPATIBLE, true),
+            (told(spoilt(), &TlsOptions::new()), FAILED, false),
+        ] {
+            let inner = error.into_inner().expect("an error inside");
+            let fault = inner.downcast::<Fault>().expect("a fault");
+            assert_eq!((fault.code, fault.permanent), (code, is_permanent), "{fault:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ use super::expiry::validity;
 pub(super) enum Trust {
     /// Certificates that an authority issued, or that are among those given.
     Authorities { webpki: Arc<WebPkiServerVerifier>, given: Vec<CertificateDer<'static>> },
-    /// Anybody.
+    /// Anybody. Not even a signature is looked at: whoever lies between could show a certificate of their own, and those of
+    /// X.509 version 1 cannot be read here.
     Anybody(Arc<CryptoProvider>),
 }
 
@@ -50,13 +51,12 @@ impl ServerCertVerifier for Trust {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = match self {
+        match self {
             Self::Authorities { webpki, .. } => {
-                return webpki.verify_tls12_signature(message, cert, signature);
+                webpki.verify_tls12_signature(message, cert, signature)
             }
-            Self::Anybody(provider) => &provider.signature_verification_algorithms,
-        };
-        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+            Self::Anybody(_) => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn verify_tls13_signature(
@@ -65,13 +65,12 @@ impl ServerCertVerifier for Trust {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = match self {
+        match self {
             Self::Authorities { webpki, .. } => {
-                return webpki.verify_tls13_signature(message, cert, signature);
+                webpki.verify_tls13_signature(message, cert, signature)
             }
-            Self::Anybody(provider) => &provider.signature_verification_algorithms,
-        };
-        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+            Self::Anybody(_) => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
