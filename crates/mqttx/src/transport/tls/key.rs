@@ -52,9 +52,10 @@ pub(super) fn open_p12(bytes: &[u8], password: Option<&[u8]>) -> Result<Identity
         .map_err(|_| "key_password is not UTF-8".to_owned())?;
     let opened = Pkcs12Archive::from_pkcs12(bytes, text).map_err(|error| match error {
         P12Error::MacError(_) if password.is_none() => {
-            "it is encrypted: key_password or key_password_file is missing".to_owned()
+            "it is encrypted: its password is missing (key_password_file, --key-password-file)"
+                .to_owned()
         }
-        P12Error::MacError(_) => "key_password does not open it".to_owned(),
+        P12Error::MacError(_) => "the password does not open it".to_owned(),
         P12Error::DerError(_) => "it is no PKCS#12 file".to_owned(),
         other => format!("it cannot be opened: {other}"),
     })?;
@@ -97,12 +98,16 @@ fn encrypted_section(bytes: &[u8]) -> Result<Vec<u8>, String> {
 
 fn decrypt(der: &[u8], password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, String> {
     let Some(password) = password else {
-        return Err("it is encrypted: key_password or key_password_file is missing".to_owned());
+        return Err(
+            "it is encrypted: its password is missing (key_password_file, --key-password-file)"
+                .to_owned(),
+        );
     };
-    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der)
-        .map_err(|error| format!("its encryption is not known: {error}"))?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| {
+        "its encryption is not known: convert it with `openssl pkcs8 -topk8`".to_owned()
+    })?;
     let key =
-        encrypted.decrypt(password).map_err(|_| "key_password does not open it".to_owned())?;
+        encrypted.decrypt(password).map_err(|_| "the password does not open it".to_owned())?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
@@ -144,10 +149,10 @@ mod tests {
             assert!(read(&der, Some(b"secret")).is_ok(), "{how}, DER");
             assert_eq!(
                 read(pem.as_bytes(), Some(b"x")).unwrap_err(),
-                "key_password does not open it"
+                "the password does not open it"
             );
             let missing = read(&der, None).unwrap_err();
-            assert!(missing.contains("key_password_file is missing"), "{missing}");
+            assert!(missing.contains("its password is missing"), "{missing}");
         }
     }
 
@@ -188,9 +193,9 @@ mod tests {
             let opened = open_p12(&bytes, Some(b"secret")).expect("opened");
             assert_eq!((opened.chain.len(), opened.key.secret_der()), (1, key.as_slice()));
             let wrong = open_p12(&bytes, Some(b"other")).err().expect("wrong password");
-            assert_eq!(wrong, "key_password does not open it");
+            assert_eq!(wrong, "the password does not open it");
             let without = open_p12(&bytes, None).err().expect("no password");
-            assert!(without.contains("key_password_file is missing"), "{without}");
+            assert!(without.contains("its password is missing"), "{without}");
         }
         assert_eq!(open_p12(b"hello", None).err().as_deref(), Some("it is no PKCS#12 file"));
     }

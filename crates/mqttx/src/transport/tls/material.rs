@@ -121,6 +121,10 @@ impl Loader {
 
     fn identity(&mut self, options: &TlsOptions) -> Option<Identity> {
         let password = self.password(options);
+        if password.is_none() && options.key_password_file.is_some() {
+            // That was told; that a key stays closed without it is no news.
+            return None;
+        }
         let password = password.as_deref();
         match (&options.cert, &options.key, &options.p12) {
             (None, None, None) => None,
