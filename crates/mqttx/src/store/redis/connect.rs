@@ -87,12 +87,20 @@ impl Connection {
     }
 }
 
+/// The cryptography that brokers are reached with, too: the feature `aws-lc-rs` chooses its own, else it is ring's.
+fn provider() -> rustls::crypto::CryptoProvider {
+    #[cfg(feature = "aws-lc-rs")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc-rs"))]
+    rustls::crypto::ring::default_provider()
+}
+
 fn info(address: &Address, host: &Host, login: bool) -> Result<ConnectionInfo, Error> {
     let (name, port) = (host.name.clone(), host.port);
     let target = if address.tls {
         // Without a default, the TLS library does not know by which means to encrypt.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
+            let _ = provider().install_default();
         }
         ConnectionAddr::TcpTls { host: name, port, insecure: false, tls_params: None }
     } else {
