@@ -1,5 +1,6 @@
 //! From an address to a stream.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use super::error::Fault;
 use super::tls::{Connector, TlsStream};
 #[cfg(feature = "websocket")]
 use super::ws;
-use super::{ByteStream, ConnectError, Endpoint, Proxies, Scheme, Stream, Transport, tcp, unix};
+use super::{
+    ByteStream, ConnectError, Endpoint, Proxies, ProxyServer, Scheme, Stream, Transport, tcp, unix,
+};
 use crate::options::TcpOptions;
 #[cfg(feature = "websocket")]
 use crate::options::WebSocketOptions;
@@ -50,8 +53,12 @@ impl Dialer {
         let layer = AtomicUsize::new(0);
         let stream = tokio::time::timeout(timeout, self.open(endpoint, &layer)).await;
         stream.unwrap_or_else(|_| {
-            let missing = MISSING.get(layer.into_inner()).copied().unwrap_or_default();
-            let text = format!("no {missing} after {} ms", timeout.as_millis());
+            let layer = layer.into_inner();
+            let missing = MISSING.get(layer).copied().unwrap_or_default();
+            // Who is silent then is the proxy, or somebody behind it of whom only the proxy knows.
+            let proxy = if layer == 0 { self.proxy_of(endpoint).ok().flatten() } else { None };
+            let through = proxy.map_or_else(String::new, |p| format!(" through the proxy {p}"));
+            let text = format!("no {missing}{through} after {} ms", timeout.as_millis());
             Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
         })
     }
@@ -79,6 +86,14 @@ impl Dialer {
         }
     }
 
+    /// The proxy between, if there is one.
+    fn proxy_of(&self, endpoint: &Endpoint) -> Result<Option<Cow<'_, ProxyServer>>, ConnectError> {
+        if self.transport.is_some() || endpoint.scheme() == Scheme::Unix {
+            return Ok(None);
+        }
+        self.proxies.of(endpoint)
+    }
+
     async fn socket(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
         if let Some(transport) = &self.transport {
             return Ok(Stream::Other(transport.connect(endpoint).await?));
@@ -86,7 +101,7 @@ impl Dialer {
         if endpoint.scheme() == Scheme::Unix {
             return Ok(Stream::Other(Box::new(unix::connect(endpoint).await?)));
         }
-        let stream = match self.proxies.of(endpoint)? {
+        let stream = match self.proxy_of(endpoint)? {
             Some(proxy) => proxy.connect(endpoint, self.bind, &self.tcp).await?,
             None => tcp::connect(endpoint.host(), endpoint.port(), self.bind, &self.tcp).await?,
         };

@@ -80,8 +80,14 @@ fn judge(proxy: &ProxyServer, error: Error) -> ConnectError {
         | Error::InvalidReservedByte
         | Error::UnknownAddressType
         | Error::InvalidTargetAddress(_)
+        // A method that was not offered, or a reply that SOCKS 5 does not have.
+        | Error::UnknownAuthMethod
         | Error::ParseError(_) => {
-            return proxy.failed(io::Error::new(io::ErrorKind::InvalidData, error.to_string()));
+            let text = match error {
+                Error::UnknownAuthMethod => "it answers what SOCKS 5 does not know".to_owned(),
+                error => error.to_string(),
+            };
+            return proxy.failed(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Error::GeneralSocksServerFailure => (" (reply 0x01)", false),
         Error::ConnectionNotAllowedByRuleset => (" (reply 0x02)", true),
@@ -99,4 +105,58 @@ fn judge(proxy: &ProxyServer, error: Error) -> ConnectError {
         _ => ("", false),
     };
     proxy.refused(format_args!("{error}{reply}"), permanent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// What comes of a proxy that chooses this method, and gives this reply.
+    async fn outcome(method: u8, reply: u8) -> ConnectError {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let proxy: ProxyServer = format!("socks5h://{address}").parse().expect("a proxy");
+        let endpoint: Endpoint = "mqtt://plant".parse().expect("an address");
+        let client = async {
+            let stream = TcpStream::connect(address).await.expect("connected");
+            connect(&proxy, stream, &endpoint).await.expect_err("refused")
+        };
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let mut greeting = [0; 3];
+            stream.read_exact(&mut greeting).await.expect("a greeting");
+            stream.write_all(&[5, method]).await.expect("room");
+            // Version, command, the kind of the address, the name behind its length, the port.
+            let mut request = [0; 12];
+            if stream.read_exact(&mut request).await.is_ok() {
+                stream.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0]).await.expect("room");
+            }
+        };
+        tokio::join!(client, server).0
+    }
+
+    #[tokio::test]
+    async fn each_reply_is_told_and_says_whether_it_lasts() {
+        for (method, reply, permanent, code, part) in [
+            (0, 1, false, "connection.proxy.refused", "reply 0x01"),
+            (0, 2, true, "connection.proxy.refused", "reply 0x02"),
+            (0, 3, false, "connection.proxy.refused", "reply 0x03"),
+            (0, 4, false, "connection.proxy.refused", "reply 0x04"),
+            (0, 5, false, "connection.proxy.refused", "reply 0x05"),
+            (0, 6, false, "connection.proxy.refused", "reply 0x06"),
+            (0, 7, true, "connection.proxy.refused", "reply 0x07"),
+            (0, 8, false, "connection.proxy.refused", "reply 0x08"),
+            (0, 9, false, "connection.proxy.failed", "does not know"),
+            (0, 255, false, "connection.proxy.failed", "does not know"),
+            (255, 0, true, "connection.proxy.refused", "other credentials"),
+            (7, 0, false, "connection.proxy.failed", "does not know"),
+        ] {
+            let error = outcome(method, reply).await;
+            let text = error.error.to_string();
+            assert_eq!((error.code, error.permanent), (code, permanent), "{text}");
+            assert!(text.contains(part), "{method} {reply}: {text}");
+        }
+    }
 }
