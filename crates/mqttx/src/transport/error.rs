@@ -39,14 +39,27 @@ impl Fault {
         Self { code: "config.invalid", permanent: true, text: text.into() }
     }
 
-    /// The first bytes of an answer to a plain CONNECT are a record of TLS, which no packet of a server begins like.
+    /// The first bytes of an answer to a plain CONNECT are those of TLS or HTTP, which no packet of a server begins like.
     pub(crate) fn of_answer(bytes: &[u8]) -> Option<Self> {
+        Self::of_tls(bytes).or_else(|| {
+            bytes.starts_with(b"HTTP/").then(|| Self {
+                code: "connection.websocket.expected",
+                permanent: true,
+                text: "the server speaks HTTP at this port: use ws://, or its port for MQTT"
+                    .to_owned(),
+            })
+        })
+    }
+
+    /// The first bytes of an answer are a record of TLS.
+    pub(super) fn of_tls(bytes: &[u8]) -> Option<Self> {
         const ALERT: u8 = 0x15;
         const HANDSHAKE: u8 = 0x16;
         matches!(bytes, [ALERT | HANDSHAKE, 3, ..]).then(|| Self {
             code: "connection.tls.expected",
             permanent: true,
-            text: "the server speaks TLS at this port: use mqtts://, or its plain port".to_owned(),
+            text: "the server speaks TLS at this port: use mqtts:// (wss://), or its plain port"
+                .to_owned(),
         })
     }
 }
@@ -97,8 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn records_of_tls_are_no_answer_to_a_plain_connect() {
-        assert!(Fault::of_answer(&[0x15, 3, 1, 0, 2, 2, 70]).is_some());
+    fn tls_and_http_are_no_answer_to_a_plain_connect() {
+        let told = |bytes: &[u8]| Fault::of_answer(bytes).map(|fault| fault.code);
+        assert_eq!(told(&[0x15, 3, 1, 0, 2, 2, 70]), Some("connection.tls.expected"));
+        assert_eq!(told(b"HTTP/1.1 400 Bad Request\r\n"), Some("connection.websocket.expected"));
         for answer in [&[0x20, 3, 0, 0, 0][..], &[0x15], &[]] {
             assert!(Fault::of_answer(answer).is_none(), "{answer:?}");
         }

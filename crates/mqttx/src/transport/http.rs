@@ -5,6 +5,8 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::error::Fault;
+
 /// The longest head that is read, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 /// The most header fields that are read.
@@ -38,6 +40,9 @@ impl Head {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             }
             bytes.extend_from_slice(chunk);
+            if let Some(fault) = Fault::of_tls(&bytes) {
+                return Err(fault.into());
+            }
             // A head that is not over with this chunk needs no look.
             if chunk.contains(&b'\n')
                 && let Some(head) = Self::parse(&bytes)?
@@ -145,6 +150,7 @@ mod tests {
             (endless, "longer than 16 KiB"),
             (lines, "no HTTP response"),
             (b"SSH-2.0-x\r\n\r\n".to_vec(), "no HTTP response"),
+            (b"\x15\x03\x03\x00\x02\x02\x46".to_vec(), "speaks TLS at this port"),
             (b"\x20\x02\x00\x00\n".to_vec(), "no HTTP response"),
             (b"HTTP/1.1 101 x\r\nUpgrade: web".to_vec(), "closed before"),
             (Vec::new(), "closed before"),

@@ -60,21 +60,33 @@ async fn shake_hands(stream: &mut DuplexStream) {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_has_the_time_of_an_attempt() {
-    for url in ["mqtt://h", "ws://h"] {
+    for (url, part) in [
+        ("mqtt://h", "CONNACK"),
+        ("ws://h", "no answer to the WebSocket handshake after 10000 ms"),
+        ("mqtts://h", "no answer to TLS after 10000 ms"),
+        ("wss://h", "no answer to TLS after 10000 ms"),
+    ] {
         let (_manager, session, mut connections) = session(url);
         let _stream = connections.recv().await.expect("a connection");
         let (error, time) = end(&session).await;
         assert_eq!((error.code(), time.as_secs()), ("connection.timeout", 10), "{url}: {error}");
+        assert!(error.is_temporary() && error.to_string().contains(part), "{url}: {error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_one_byte_a_second_does_not_prolong_the_attempt() {
-    for (url, answer) in [("mqtt://h", "\x20\x7f".repeat(100)), ("ws://h", SWITCH.to_owned())] {
+    // The header of a handshake record of 16 KiB, and never its end.
+    let record = [&[0x16, 3, 3, 0x40, 0][..], &[2; 100]].concat();
+    for (url, answer) in [
+        ("mqtt://h", b"\x20\x7f".repeat(100)),
+        ("ws://h", SWITCH.as_bytes().to_vec()),
+        ("mqtts://h", record),
+    ] {
         let (_manager, session, mut connections) = session(url);
         let mut stream = connections.recv().await.expect("a connection");
         tokio::spawn(async move {
-            for byte in answer.into_bytes() {
+            for byte in answer {
                 sleep(Duration::from_secs(1)).await;
                 if stream.write_all(&[byte]).await.is_err() {
                     return;
@@ -116,6 +128,7 @@ async fn a_reset_in_the_handshake_is_a_failed_attempt() {
         drop(stream);
         let (error, time) = end(&session).await;
         assert!(error.is_temporary() && time < CONNECT_TIMEOUT, "{error}");
+        assert!(error.to_string().contains("broke off the WebSocket handshake"), "{error}");
     }
 }
 
@@ -195,5 +208,7 @@ async fn a_proxy_that_says_nothing_has_the_time_of_an_attempt() {
         let (_silent, _) = listener.accept().await.expect("a client");
         let (error, _) = end(&session).await;
         assert_eq!(error.code(), "connection.timeout", "{error}");
+        let text = format!("no connection through the proxy {scheme}://{address} after 50 ms");
+        assert!(error.to_string().contains(&text), "{error}");
     }
 }

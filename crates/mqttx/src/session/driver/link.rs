@@ -235,8 +235,8 @@ impl Link {
         }
     }
 
-    /// Whether the first answer to CONNECT, `length` bytes of `read`, is one of TLS.
-    pub(super) fn answer_in_tls(&self, read: &[u8], length: usize) -> Option<Fault> {
+    /// What is wrong when the first answer to CONNECT, `length` bytes of `read`, is one of TLS or HTTP.
+    pub(super) fn answer_of_others(&self, read: &[u8], length: usize) -> Option<Fault> {
         let first = self.online_since().is_none() && self.partial.is_empty();
         first.then(|| Fault::of_answer(read.get(..length)?)).flatten()
     }

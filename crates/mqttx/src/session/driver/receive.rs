@@ -67,7 +67,7 @@ impl Driver {
                 let end = link.cause_or(error);
                 self.end_link(now, end);
             }
-            Poll::Ready(Ok(n)) if let Some(fault) = link.answer_in_tls(space, n) => {
+            Poll::Ready(Ok(n)) if let Some(fault) = link.answer_of_others(space, n) => {
                 let end = link.cause_or(fault.into());
                 self.end_link(now, end);
             }

@@ -24,11 +24,32 @@ pub(super) async fn shake_hands(
 ) -> Result<Vec<u8>, ConnectError> {
     let key = generate_key();
     let request = request(endpoint, &key, options);
-    stream.write_all(&request).await?;
-    stream.flush().await?;
-    let head = Head::read(stream).await?;
+    let head = ask(stream, &request).await.map_err(unanswered)?;
     verify(&head, &key)?;
     Ok(head.rest)
+}
+
+async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+) -> io::Result<Head> {
+    stream.write_all(request).await?;
+    stream.flush().await?;
+    Head::read(stream).await
+}
+
+/// What the end of the connection means that comes instead of an answer.
+fn unanswered(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => {
+            let ask = "does it speak WebSocket at this port?";
+            let text = format!("the server broke off the WebSocket handshake ({error}): {ask}");
+            io::Error::new(error.kind(), text)
+        }
+        _ => error,
+    }
 }
 
 fn request(endpoint: &Endpoint, key: &str, options: &WebSocketOptions) -> Vec<u8> {
