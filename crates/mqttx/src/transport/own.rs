@@ -14,6 +14,9 @@ use super::Endpoint;
 /// `mqtt://` gives MQTT on them, whatever host and port mean to it. The time that an attempt may take is the
 /// session's `connect_timeout`: then the future is dropped. Errors are tried again like those of a socket.
 ///
+/// The future and the streams are polled by the session's own task: what blocks in them holds up the session and other
+/// tasks of its thread, and a panic ends the session, as if it had been removed.
+///
 /// ```
 /// use mqttx::{Endpoint, Transport, TransportFuture};
 /// use tokio::io::duplex;
