@@ -149,8 +149,12 @@ impl Client {
             }
             // A command ends soon: what ends in a month is the daemon's business.
             EventKind::CertificateExpires { certificate, remaining, .. } if *remaining <= SOON => {
-                let days = remaining.as_secs() / 86_400;
-                warn(format_args!("warning: {certificate} ends in {days} days"));
+                match remaining.as_secs() / 86_400 {
+                    _ if remaining.is_zero() => {
+                        warn(format_args!("warning: {certificate} has expired"))
+                    }
+                    days => warn(format_args!("warning: {certificate} ends in {days} days")),
+                }
             }
             EventKind::MessageDropped { reason, count, topic, .. } => {
                 return Some(Notice::MessagesDropped {

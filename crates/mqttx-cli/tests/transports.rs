@@ -209,3 +209,30 @@ async fn a_daemon_bridges_from_one_transport_to_another() {
     let header = ws.requests("x-token");
     assert!(header.contains(&("/mqtt?token=abc".to_owned(), Some("abc".to_owned()))), "{header:?}");
 }
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_told_when_the_time_is_over() {
+    let broker = ScriptedBroker::start().await;
+    let url = broker.url();
+    let args = ["pub", "-L", &url, "-t", "t", "-m", "m", "-q", "1", "--timeout", "0.2"];
+    let (ended, _silent) = tokio::join!(output(&args), broker.accept());
+    let told = stderr(&ended);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    // The command's time and that of its attempt are over at the same moment.
+    let reason = ["did not accept a connection", "sent no CONNACK in time"];
+    assert!(told.contains("0.2 s are over") && reason.iter().any(|r| told.contains(r)), "{told}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_told_where_nothing_is_checked() {
+    let broker = InProcessBroker::start().await;
+    let day = std::time::Duration::from_secs(86_400);
+    let now = std::time::SystemTime::now();
+    let old = Pki::new("ca").issue("old", &["127.0.0.1"], now - 9 * day, now - day);
+    let front = TlsFront::builder(&old).start(broker.address()).await;
+    let url = front.url();
+    let ended = output(&["pub", "-L", &url, "-t", "t", "-m", "m", "-q", "1", "--insecure"]).await;
+    let told = stderr(&ended);
+    assert!(ended.status.success(), "{told}");
+    assert!(told.contains("has expired") && told.contains("is not checked"), "{told}");
+}

@@ -116,6 +116,7 @@ fn values_out_of_range_are_named() {
         (&["--topic-alias-max", "65536"], "65536"),
         (&["--max-packet-size", "0"], "0"),
         (&["--max-inflight", "0"], "0"),
+        (&["--cert", "gw.pem"], "were not provided: --key <FILE>"),
         (&["--timeout", "0"], "seconds above 0"),
         (&["--timeout", "x"], "seconds above 0"),
         (&["--timeout", "nan"], "seconds above 0"),

@@ -300,8 +300,12 @@ impl Publisher {
 
     async fn out_of_time(&mut self, timeout: Duration) -> Failure {
         self.store_rest().await;
-        let last = self.client.session().last_error();
-        let last = last.map_or_else(String::new, |error| format!("; last error: {error}"));
+        let session = self.client.session();
+        let last = match session.last_error() {
+            Some(error) => format!("; last error: {error}"),
+            None if session.is_connected() => String::new(),
+            None => "; the server did not accept a connection".to_owned(),
+        };
         let what = match self.unacknowledged() {
             0 if self.reading => "there was more to publish".to_owned(),
             0 => "not connected".to_owned(),

@@ -243,9 +243,12 @@ fn describe_tls(kind: &EventKind) -> Option<Line> {
         }
         EventKind::CertificateExpires { certificate, remaining, .. } => {
             let hours = remaining.as_secs() / 3600;
-            let left =
-                if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) };
-            Line::new(Level::Warn, format!("{certificate} ends in {left}"))
+            let end = match hours {
+                _ if remaining.is_zero() => "has expired".to_owned(),
+                0..48 => format!("ends in {hours} hours"),
+                _ => format!("ends in {} days", hours / 24),
+            };
+            Line::new(Level::Warn, format!("{certificate} {end}"))
         }
         _ => return None,
     };
