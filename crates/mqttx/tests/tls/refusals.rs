@@ -113,6 +113,16 @@ async fn protocols_without_one_in_common_are_told() {
 }
 
 #[tokio::test]
+async fn server_that_closes_instead_of_answering_is_told() {
+    let site = Site::new().await;
+    let front = site.front().await;
+    let closing = async { site.broker.accept().await.close().await };
+    let attempt = options(&front.url(), site.trust()).auto_reconnect(false);
+    let (error, ()) = tokio::join!(refusal(attempt), closing);
+    assert_told(&error, "connection.failed", &["instead of answering CONNECT", "certificate"]);
+}
+
+#[tokio::test]
 async fn plain_connection_to_a_server_with_tls_is_told() {
     let site = Site::new().await;
     let front = site.front().await;

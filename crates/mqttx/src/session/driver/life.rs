@@ -282,8 +282,7 @@ impl Driver {
                 let refused = permanent && lasted.is_none();
                 let verdict = if refused { Verdict::GiveUp } else { Verdict::Retry };
                 let what = if refused { "cannot connect" } else { "connection lost" };
-                let plain = !self.scheme().is_encrypted();
-                let error = if plain && lasted.is_none() { unanswered(error) } else { error };
+                let error = if lasted.is_none() { unanswered(error, self.scheme()) } else { error };
                 let error = self.transport_error(what, code, error);
                 (verdict, Some(error.with_temporary(!refused)))
             }
@@ -444,11 +443,15 @@ impl Driver {
     }
 }
 
-/// What the end of a plain connection may mean that comes instead of an answer to CONNECT.
-fn unanswered(error: io::Error) -> io::Error {
+/// What the end of a connection may mean that comes instead of an answer to CONNECT.
+fn unanswered(error: io::Error, scheme: Scheme) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
-            let ask = "does it want TLS, or another version of MQTT?";
+            let ask = match scheme {
+                Scheme::Tcp => "does it want TLS, or another version of MQTT?",
+                Scheme::Tls => "does it want a client certificate, or another version of MQTT?",
+                _ => "does it want another version of MQTT?",
+            };
             let text = format!("{error}, instead of answering CONNECT: {ask}");
             io::Error::new(error.kind(), text)
         }
