@@ -184,7 +184,11 @@ impl Client {
     fn say_reconnecting(&self, delay: Duration) {
         if let Some(error) = self.session.last_error() {
             let delay = delay.as_millis();
-            warn(format_args!("warning: {}; connecting again in {delay} ms", error.message()));
+            let broker = error.context().find(|(key, _)| *key == "broker");
+            let broker =
+                broker.map_or_else(String::new, |(_, broker)| format!(", broker {broker}"));
+            let message = error.message();
+            warn(format_args!("warning: {message}{broker}; connecting again in {delay} ms"));
         }
     }
 

@@ -22,6 +22,9 @@ const LAST_ANSWERS: Duration = Duration::from_millis(50);
 /// How long a group of the store is waited for at the end.
 const LAST_STORED: Duration = Duration::from_millis(500);
 
+/// How long an attempt is waited for that has as much time as the command.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 /// Longer than any command runs.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -301,6 +304,10 @@ impl Publisher {
     async fn out_of_time(&mut self, timeout: Duration) -> Failure {
         self.store_rest().await;
         let session = self.client.session();
+        if session.last_error().is_none() {
+            // The attempt had the same time, and says why in a moment.
+            let _ = session.wait_connected(LAST_WORD).await;
+        }
         let last = match session.last_error() {
             Some(error) => format!("; last error: {error}"),
             None if session.is_connected() => String::new(),
