@@ -1,6 +1,6 @@
 //! Another configuration for a daemon that runs.
 
-use mqttx_test::{Peer, ScriptedBroker, hex};
+use mqttx_test::{Peer, Pki, ScriptedBroker, TempDir, TlsFront, hex};
 
 use super::process::Process;
 use super::support::{ACCEPTED, QUIET, sent, sent_by};
@@ -270,4 +270,32 @@ async fn a_stop_waits_for_a_reload_and_a_second_signal_does_not() {
     assert_eq!(code, Some(1), "{log:#?}");
     let said = "error: stopped at once: 1 messages were not acknowledged";
     assert!(log.iter().any(|line| line == said), "{log:#?}");
+}
+
+#[tokio::test]
+async fn certificates_are_read_again_also_where_nobody_watches_them() {
+    let (pki, files) = (Pki::new("ca"), TempDir::new("tls"));
+    let broker = ScriptedBroker::start().await;
+    let server = TlsFront::builder(&pki.server(&["127.0.0.1"])).clients_of(&pki);
+    let front = server.start(broker.address()).await;
+    let ca = files.path().join("ca.pem");
+    std::fs::write(&ca, pki.ca()).expect("a file");
+    let (cert, key) = pki.client("gw").write(files.path(), "gw");
+    let config = format!(
+        "[sessions.s]\nbrokers = ['{}']\nclient_id = 's'\nreconnect = {{ initial = '10ms' }}\n\
+         tls = {{ ca = '{}', cert = '{}', key = '{}' }}\n",
+        front.url(),
+        ca.display(),
+        cert.display(),
+        key.display()
+    );
+    let mut process = Process::start(&config);
+    let (peer, _) = broker.accept_and_answer(ACCEPTED).await;
+    let _ = pki.client("gw").write(files.path(), "gw");
+    process.reload(&config).await;
+    process.line("reloaded: nothing changed").await;
+    peer.close().await;
+    let _peer = broker.accept_and_answer(ACCEPTED).await;
+    let shown: Vec<_> = front.handshakes().into_iter().map(|handshake| handshake.client).collect();
+    assert!(shown.len() == 2 && shown[0] != shown[1], "the next connection shows the new one");
 }

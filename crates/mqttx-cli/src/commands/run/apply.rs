@@ -59,6 +59,7 @@ impl Daemon {
             }
         };
         // From here on nothing goes back.
+        self.reload_certificates(&mut changes).await;
         new.iter().filter(|(_, connects)| *connects).for_each(|(session, _)| session.connect());
         self.reconfigure(plan.kept, &mut changes).await;
         changes.forwarders = names(&forwarders);
@@ -71,6 +72,15 @@ impl Daemon {
             http.change(self.facts(effective, SystemTime::now()));
         }
         Ok(changes)
+    }
+
+    /// Certificates may have changed under the same names, also where nobody watches them.
+    async fn reload_certificates(&self, changes: &mut Changes) {
+        let sessions = self.sessions.clone();
+        let reloaded = tokio::task::spawn_blocking(move || sessions.reload_tls()).await;
+        if let Ok(Err(error)) = reloaded {
+            changes.notes.push(format!("changed certificates are not used: {error}"));
+        }
     }
 
     /// `[daemon]`, `[http]` and `[log]`.
