@@ -387,7 +387,7 @@ impl Flows {
     }
 
     /// Parts of a flow are finished; the last one finishes the flow, unless its message becomes a dead letter now. The
-    /// first failure counts.
+    /// first failure counts, but for the one that leaves the message with its server.
     pub(super) fn settle(
         &mut self,
         key: FlowKey,
@@ -395,7 +395,11 @@ impl Flows {
         failure: Option<ForwardDrop>,
     ) -> Option<Done> {
         let flow = self.flows.get_mut(key as usize).filter(|flow| flow.live)?;
-        flow.failure = flow.failure.or(failure);
+        flow.failure = match failure {
+            // Whatever others said: one target never had it, so that the source's server keeps it.
+            Some(ForwardDrop::TargetRemoved) => failure,
+            _ => flow.failure.or(failure),
+        };
         flow.parts -= parts.min(flow.parts);
         if flow.parts > 0 {
             return None;
