@@ -288,7 +288,8 @@ impl CompletionSink for Engine {
         let finished = finished.filter(|_| target.is_current(tag));
         for (key, result) in finished {
             let failure = result.err().map(|error| {
-                if self.keeps {
+                // Of an optional target: the key may be that of another message by now.
+                if self.keeps && rule.required {
                     inner.flows.explain(key, || explanation(&error));
                 }
                 ForwardDrop::of(&error)
