@@ -223,6 +223,22 @@ async fn a_stopped_forwarder_drains_unsubscribes_and_starts_again() {
 }
 
 #[tokio::test]
+async fn what_a_removed_forwarder_leaves_is_acknowledged_where_the_server_would_forget_it() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
+    let forwarders = bridge.forwarders.clone();
+    let removing = tokio::spawn(async move { forwarders.remove("fw", QUIET).await });
+    let unsubscribe = bridge.source.expect_type(0xa2).await;
+    let mut answer = hex("b0 04 00 00 00 00");
+    answer[2..4].copy_from_slice(&unsubscribe[2..4]);
+    bridge.source.send_bytes(&answer).await;
+    bridge.source.expect("40 { 00 07 }").await;
+    assert_eq!(removing.await.unwrap().unwrap(), 1);
+    bridge.source.expect_silence(QUIET).await;
+}
+
+#[tokio::test]
 async fn what_a_stop_leaves_is_acknowledged_later_and_nothing_is_lost() {
     let mut bridge = bridge(Version::V5, rules().window(1)).await;
     bridge.source.send("32 { <a/1> 00 07 {} } 32 { <a/2> 00 08 {} }").await;

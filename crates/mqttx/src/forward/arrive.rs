@@ -69,6 +69,10 @@ impl Inlet {
             if elsewhere {
                 continue;
             }
+            if !inner.flows.takes(qos) {
+                scratch.leave(*source, due);
+                continue;
+            }
             let letter = match self.decide(verdict, &publish) {
                 Ok(letter) => letter,
                 Err(reason) => {
@@ -111,7 +115,7 @@ impl Inlet {
                     inner.flows.wait(waiting);
                 }
                 Admitted::Dropped(reason) => inner.report(reason, publish.topic, scratch),
-                // It stays with the server.
+                // It was asked about.
                 Admitted::Refused => {}
             }
         }
@@ -266,7 +270,6 @@ impl Inner {
         scratch: &mut Scratch,
     ) {
         if !self.flows.leave_out(qos, reason) {
-            // It stays with the server.
             return;
         }
         scratch.acks.extend(due.settle().map(|ticket| (source, ticket)));

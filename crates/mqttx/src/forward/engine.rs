@@ -249,6 +249,9 @@ impl Engine {
             }
         }
         scratch.acks.clear();
+        if !scratch.left.is_empty() {
+            self.hand_back(&mut scratch.left);
+        }
         for (reason, count, topic) in scratch.told.drain(..) {
             self.tell(reason, count, topic);
         }

@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::flows::Phase;
 use super::generations::Generations;
 use super::metrics::ForwarderMetrics;
+use super::phases::End;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::event::EventKind;
@@ -207,10 +208,12 @@ impl Forwarder {
     }
 
     /// [`stop`](Self::stop) for good, after [`ForwarderManager::take_out`](super::ForwarderManager::take_out). Returns
-    /// the number of messages left: they stay unacknowledged, and their server sends them again after a reconnect.
+    /// the number of messages left. They are given back: no acknowledgement may overtake a missing one, so that their source
+    /// connects anew, and its server sends them again. The server of a source that is not persistent would forget them: there
+    /// they are acknowledged.
     pub async fn end(&self, deadline: Duration) -> usize {
         let left = self.stop(deadline).await;
-        self.forget();
+        self.forget(End::Alone);
         left
     }
 
@@ -229,20 +232,20 @@ impl Forwarder {
             engine.leave_behind();
         }
         let left = self.finish_stop();
-        self.forget();
+        self.forget(End::WithAll);
         left
     }
 
-    /// Ends for good: what is held stays unacknowledged.
-    pub(super) fn forget(&self) {
+    /// Ends for good.
+    pub(super) fn forget(&self, how: End) {
         self.shared.removed.store(true, Ordering::Release);
         let routes = std::mem::take(&mut *self.routes());
         let running = routes.running.into_iter().map(|(_, route)| route);
         for route in running.chain(routes.retired) {
             route.abandon();
         }
-        self.shared.generations.abandon_retired();
-        self.engine().abandon();
+        self.shared.generations.end_retired(how);
+        self.engine().end(how);
     }
 
     fn finish_stop(&self) -> usize {

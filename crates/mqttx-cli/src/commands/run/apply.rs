@@ -194,21 +194,16 @@ impl Daemon {
     ) {
         let mut jobs = JoinSet::new();
         for forwarder in forwarders.changed {
-            jobs.spawn(async move { (forwarder.settle(grace).await, forwarder, true) });
+            jobs.spawn(async move { (forwarder.settle(grace).await, forwarder) });
         }
         for forwarder in forwarders.removed {
-            jobs.spawn(async move { (forwarder.end(grace).await, forwarder, false) });
+            jobs.spawn(async move { (forwarder.end(grace).await, forwarder) });
         }
-        while let Some(Ok((left, forwarder, stays))) = jobs.join_next().await {
+        while let Some(Ok((left, forwarder))) = jobs.join_next().await {
             if left > 0 {
                 let name = forwarder.name();
-                let then = if stays {
-                    "their sources reconnect to get them again"
-                } else {
-                    "they stay with the servers"
-                };
                 changes.notes.push(format!(
-                    "forwarder {name}: {left} messages taken by its old rules were not acknowledged: {then}"
+                    "forwarder {name}: {left} messages taken by its old rules were not acknowledged: their servers get them back"
                 ));
             }
         }
