@@ -238,6 +238,28 @@ async fn what_a_removed_forwarder_leaves_is_acknowledged_where_the_server_would_
     bridge.source.expect_silence(QUIET).await;
 }
 
+/// As by a client of the daemon that does not wait for its answer.
+#[tokio::test]
+async fn a_stop_that_nobody_waits_for_any_more_loses_nothing_and_comes_to_its_end() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    let given_up = tokio::time::timeout(QUIET, bridge.forwarder.stop(SOON)).await;
+    assert!(given_up.is_err(), "the server has not answered");
+    let unsubscribe = bridge.source.expect_type(0xa2).await;
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    let mut answer = hex("b0 04 00 00 00 00");
+    answer[2..4].copy_from_slice(&unsubscribe[2..4]);
+    bridge.source.send_bytes(&answer).await;
+    until("it has stopped", || !bridge.forwarder.is_running()).await;
+    bridge.forwarder.start().await.unwrap();
+    grant(&mut bridge.source, Version::V5).await;
+    bridge.source.send("32 { <a/y> 00 08 {} }").await;
+    bridge.target.expect(&sent("32 { <b/y> 00 02 {} }")).await;
+}
+
 #[tokio::test]
 async fn what_a_stop_leaves_is_acknowledged_later_and_nothing_is_lost() {
     let mut bridge = bridge(Version::V5, rules().window(1)).await;

@@ -174,9 +174,22 @@ impl Forwarder {
 
     /// Unsubscribes its sources, forwards what arrived, and waits for the acknowledgements of the targets
     /// until `deadline` is over. Returns the number of messages left: they stay unacknowledged, and a
-    /// [`start`](Self::start) goes on with them.
+    /// [`start`](Self::start) goes on with them. A stop that was begun comes to its end also when the future is dropped.
     pub async fn stop(&self, deadline: Duration) -> usize {
-        let until = Instant::now() + deadline;
+        let (until, this) = (Instant::now() + deadline, self.clone());
+        self.to_its_end(async move { this.stop_now(until).await }).await
+    }
+
+    /// What must not remain half done, since filters would be subscribed without a route, or routes end with messages on their
+    /// way: it does not depend on whoever waits for it.
+    async fn to_its_end(&self, job: impl Future<Output = usize> + Send + 'static) -> usize {
+        let Some(source) = self.engine().sources.first().cloned() else { return job.await };
+        // It fails only when the runtime ends.
+        let done = source.services().runtime.spawn(job).await;
+        done.unwrap_or_else(|_| self.shared.generations.held())
+    }
+
+    async fn stop_now(&self, until: Instant) -> usize {
         let _control = self.shared.control.lock().await;
         let engine = self.engine();
         if engine.phase() == Phase::Paused {
@@ -212,9 +225,13 @@ impl Forwarder {
     /// connects anew, and its server sends them again. The server of a source that is not persistent would forget them: there
     /// they are acknowledged.
     pub async fn end(&self, deadline: Duration) -> usize {
-        let left = self.stop(deadline).await;
-        self.forget(End::Alone);
-        left
+        let (until, this) = (Instant::now() + deadline, self.clone());
+        let end = async move {
+            let left = this.stop_now(until).await;
+            this.forget(End::Alone);
+            left
+        };
+        self.to_its_end(end).await
     }
 
     /// The end of the process: takes nothing more from its sources, without unsubscribing, and waits until
