@@ -460,6 +460,29 @@ async fn a_message_is_forwarded_by_its_first_filter() {
 }
 
 #[tokio::test]
+async fn a_filter_that_the_server_refused_takes_no_message_from_a_later_one() {
+    let rules = ForwarderBuilder::new("fw").source("src", "a/#").source("src", "a/+").target("dst");
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    sessions.add_session(session("dst", &brokers.1, Version::V5).build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    source.expect("82 { 00 01 { 0b 01 } <a/#> 0d }").await;
+    source.expect("82 { 00 02 { 0b 02 } <a/+> 0d }").await;
+    // The later filter is there first, and the earlier one never.
+    source.send("90 { 00 02 {} 01 } 32 { <a/x> 00 05 { 0b 02 } '1' }").await;
+    target.expect(&sent("32 { <a/x> 00 01 {} '1' }")).await;
+    source.send("90 { 00 01 {} 87 } 32 { <a/x> 00 06 { 0b 02 } '2' }").await;
+    target.expect(&sent("32 { <a/x> 00 02 {} '2' }")).await;
+    target.send("40 { 00 01 } 40 { 00 02 }").await;
+    source.expect("40 { 00 05 }").await;
+    source.expect("40 { 00 06 }").await;
+}
+
+#[tokio::test]
 async fn a_full_outbox_delays_and_loses_nothing() {
     let outbox = Outbox { messages: Some(1), ..Outbox::default() };
     let mut bridge = bridge_with(Version::V5, rules(), 1, |target| target.outbox(outbox)).await;
