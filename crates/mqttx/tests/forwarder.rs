@@ -223,6 +223,44 @@ async fn a_stopped_forwarder_drains_unsubscribes_and_starts_again() {
 }
 
 #[tokio::test]
+async fn what_a_removed_forwarder_leaves_is_acknowledged_where_the_server_would_forget_it() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
+    let forwarders = bridge.forwarders.clone();
+    let removing = tokio::spawn(async move { forwarders.remove("fw", QUIET).await });
+    let unsubscribe = bridge.source.expect_type(0xa2).await;
+    let mut answer = hex("b0 04 00 00 00 00");
+    answer[2..4].copy_from_slice(&unsubscribe[2..4]);
+    bridge.source.send_bytes(&answer).await;
+    bridge.source.expect("40 { 00 07 }").await;
+    assert_eq!(removing.await.unwrap().unwrap(), 1);
+    bridge.source.expect_silence(QUIET).await;
+}
+
+/// As by a client of the daemon that does not wait for its answer.
+#[tokio::test]
+async fn a_stop_that_nobody_waits_for_any_more_loses_nothing_and_comes_to_its_end() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    let given_up = tokio::time::timeout(QUIET, bridge.forwarder.stop(SOON)).await;
+    assert!(given_up.is_err(), "the server has not answered");
+    let unsubscribe = bridge.source.expect_type(0xa2).await;
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    let mut answer = hex("b0 04 00 00 00 00");
+    answer[2..4].copy_from_slice(&unsubscribe[2..4]);
+    bridge.source.send_bytes(&answer).await;
+    until("it has stopped", || !bridge.forwarder.is_running()).await;
+    bridge.forwarder.start().await.unwrap();
+    grant(&mut bridge.source, Version::V5).await;
+    bridge.source.send("32 { <a/y> 00 08 {} }").await;
+    bridge.target.expect(&sent("32 { <b/y> 00 02 {} }")).await;
+}
+
+#[tokio::test]
 async fn what_a_stop_leaves_is_acknowledged_later_and_nothing_is_lost() {
     let mut bridge = bridge(Version::V5, rules().window(1)).await;
     bridge.source.send("32 { <a/1> 00 07 {} } 32 { <a/2> 00 08 {} }").await;
@@ -419,6 +457,29 @@ async fn a_message_is_forwarded_by_its_first_filter() {
     bridge.target.send("40 { 00 01 }").await;
     bridge.source.expect("40 { 00 06 }").await;
     bridge.target.expect_silence(QUIET).await;
+}
+
+#[tokio::test]
+async fn a_filter_that_the_server_refused_takes_no_message_from_a_later_one() {
+    let rules = ForwarderBuilder::new("fw").source("src", "a/#").source("src", "a/+").target("dst");
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    sessions.add_session(session("dst", &brokers.1, Version::V5).build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    let (mut target, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    source.expect("82 { 00 01 { 0b 01 } <a/#> 0d }").await;
+    source.expect("82 { 00 02 { 0b 02 } <a/+> 0d }").await;
+    // The later filter is there first, and the earlier one never.
+    source.send("90 { 00 02 {} 01 } 32 { <a/x> 00 05 { 0b 02 } '1' }").await;
+    target.expect(&sent("32 { <a/x> 00 01 {} '1' }")).await;
+    source.send("90 { 00 01 {} 87 } 32 { <a/x> 00 06 { 0b 02 } '2' }").await;
+    target.expect(&sent("32 { <a/x> 00 02 {} '2' }")).await;
+    target.send("40 { 00 01 } 40 { 00 02 }").await;
+    source.expect("40 { 00 05 }").await;
+    source.expect("40 { 00 06 }").await;
 }
 
 #[tokio::test]

@@ -101,7 +101,8 @@ async fn the_configuration_is_shown_without_secrets() {
     let config = "[http]\nlisten = '127.0.0.1:0'\n\
         [defaults.session]\nkeep_alive = '30s'\npassword = 'hidden-1'\n\
         [stores.disk]\nkind = 'file'\n\
-        [sessions.plant]\nbrokers = ['mqtt://user:hidden-2@127.0.0.1:1']\nprotocol = '3.1.1'\n\
+        [sessions.plant]\nbrokers = ['mqtt://user:hidden-2@127.0.0.1:1', 'ws://127.0.0.1:1/mqtt?key=hidden-4']\nprotocol = '3.1.1'\n\
+        ws = { headers = { Cookie = 'hidden-5' } }\n\
         client_id = 'gw-${env:MQTTX_TEST_UNSET:-lab}-plant'\nusername = 'gw'\n\
         [sessions.cloud]\nbrokers = ['127.0.0.1:1']\nclient_id = 'c'\npassword = '${env:HOME}'\n\
         user_properties = [['key', 'hidden-3']]\nstore = 'disk'\n\

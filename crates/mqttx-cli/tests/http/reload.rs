@@ -3,7 +3,7 @@
 use mqttx_test::Exposition;
 use serde_json::{Value, json};
 
-use super::client::{get, post};
+use super::client::{get, post, send};
 use super::daemon::{Bridge, sent};
 
 /// What `check-config --json` says of the daemon's file.
@@ -72,4 +72,23 @@ async fn a_token_counts_from_its_reload_on_and_another_address_after_a_restart()
     assert_eq!(get(address, "/api/v1/config").await.status, 401);
     assert_eq!(post(address, "/-/reload").await.status, 401);
     assert_eq!(get(address, "/metrics").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_keeps_its_token_until_the_restart_that_gives_it_up() {
+    let bridge = Bridge::start("token = 'secret'").await;
+    let address = bridge.daemon.address;
+    let path = bridge.daemon.files.path().join("mqttx.toml");
+    let first = std::fs::read_to_string(&path).expect("a file");
+    let second = first.replace("token = 'secret'", "").replace("127.0.0.1:0", "127.0.0.2:0");
+    std::fs::write(&path, second).expect("a file");
+    let answer = send(address, "POST", "/-/reload", &[("Authorization", "Bearer secret")]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let changes = &answer.json()["changes"];
+    assert_eq!((&changes["settings"], &changes["restart"]), (&json!([]), &json!(["http.listen"])));
+    assert_eq!(get(address, "/api/v1/config").await.status, 401);
+    std::fs::write(&path, first.replace("token = 'secret'", "")).expect("a file");
+    let answer = send(address, "POST", "/-/reload", &[("Authorization", "Bearer secret")]).await;
+    assert_eq!(answer.json()["changes"]["settings"], json!(["http.token"]));
+    assert_eq!(get(address, "/api/v1/config").await.status, 200);
 }

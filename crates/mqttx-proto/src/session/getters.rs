@@ -121,6 +121,12 @@ impl Session {
         self.subscriptions.len()
     }
 
+    /// Whether the server granted a filter, as far as it said so: not while it was asked and has not answered.
+    #[must_use]
+    pub fn is_granted(&self, filter: &str) -> bool {
+        self.subscriptions.is_granted(filter)
+    }
+
     /// Whether an answer of the server to something of ours is outstanding: CONNACK, AUTH, an acknowledgement, SUBACK, PINGRESP. A
     /// driver that does not read now would wait for ever.
     #[must_use]

@@ -119,6 +119,11 @@ impl Subscriptions {
         self.desired.len()
     }
 
+    pub(crate) fn is_granted(&self, filter: &str) -> bool {
+        let desired = self.desired.get(filter);
+        desired.is_some_and(|desired| matches!(desired.standing, Standing::Granted(_)))
+    }
+
     /// Whether every request was answered.
     pub(crate) fn is_settled(&self) -> bool {
         self.requests.is_empty()

@@ -25,6 +25,7 @@ pub(super) struct Inlet {
 impl LotHandler for Inlet {
     fn take(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>) {
         let mut scratch = Scratch::borrow();
+        self.leave_to_earlier(lot, items, &mut scratch);
         self.judge(lot, items, &mut scratch);
         let turn = self.admit(lot, items, &mut scratch);
         self.engine.settle_up(&mut scratch);
@@ -43,6 +44,22 @@ impl LotHandler for Inlet {
 }
 
 impl Inlet {
+    /// Leaves out what another filter brings, in this copy or in its own: for that, this one owes nothing.
+    fn leave_to_earlier(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>, scratch: &mut Scratch) {
+        if (self.source, self.filter) == (0, 0) {
+            return;
+        }
+        items.retain_mut(|LotItem { index, due }| {
+            let earlier =
+                lot.read.get(*index).is_some_and(|publish| self.has_earlier_match(&publish));
+            if earlier {
+                let ticket = std::mem::take(due).settle();
+                scratch.acks.extend(ticket.map(|ticket| (self.source, ticket)));
+            }
+            !earlier
+        });
+    }
+
     /// Takes messages in; `true` if those in `scratch.sending` are to be sent by the caller, who has the turn.
     fn admit(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>, scratch: &mut Scratch) -> bool {
         let Self { engine, source, filter } = self;
@@ -58,15 +75,14 @@ impl Inlet {
         for LotItem { index, mut due } in items.drain(..) {
             let verdict = verdicts.next().unwrap_or(Verdict::Take);
             let Some(publish) = lot.read.get(index) else { continue };
-            let elsewhere = self.has_earlier_match(publish.topic);
             let qos = publish.qos.min(rule.qos);
-            if elsewhere || qos == QoS::AtMostOnce {
-                // Another filter brings it, in this copy or in its own; or the subscription asks for more than this forwarder:
-                // it owes nothing.
+            if qos == QoS::AtMostOnce {
+                // The subscription asks for more than this forwarder: it owes nothing.
                 let ticket = std::mem::take(&mut due).settle();
                 scratch.acks.extend(ticket.map(|ticket| (*source, ticket)));
             }
-            if elsewhere {
+            if !inner.flows.takes(qos) {
+                scratch.leave(*source, due);
                 continue;
             }
             let letter = match self.decide(verdict, &publish) {
@@ -111,7 +127,7 @@ impl Inlet {
                     inner.flows.wait(waiting);
                 }
                 Admitted::Dropped(reason) => inner.report(reason, publish.topic, scratch),
-                // It stays with the server.
+                // It was asked about.
                 Admitted::Refused => {}
             }
         }
@@ -149,16 +165,20 @@ impl Inlet {
     }
 
     /// Whether a filter before this one, on the same session, brings the message.
-    pub(super) fn has_earlier_match(&self, topic: &str) -> bool {
-        if (self.source, self.filter) == (0, 0) {
-            return false;
-        }
+    ///
+    /// A copy that names its subscriptions came to the routes of these alone. Then only what the server granted brings
+    /// another copy: one that it refused, or did not answer yet, takes nothing from this one.
+    fn has_earlier_match(&self, publish: &Publish<'_>) -> bool {
         let sources = &self.engine.options.sources;
         let Some(this) = sources.get(self.source) else { return false };
+        let is_named = publish.properties.subscription_identifiers().next().is_some();
+        let session = self.engine.sources.get(self.source);
+        let comes = |filter: &str| !is_named || session.is_some_and(|s| s.is_granted(filter));
         sources.iter().take(self.source + 1).enumerate().any(|(n, rule)| {
             let before = if n == self.source { self.filter } else { rule.topics.len() };
+            let mut before = rule.topics.iter().take(before);
             rule.session == this.session
-                && rule.topics.iter().take(before).any(|filter| brings(filter, topic))
+                && before.any(|filter| brings(filter, publish.topic) && comes(filter))
         })
     }
 
@@ -266,7 +286,6 @@ impl Inner {
         scratch: &mut Scratch,
     ) {
         if !self.flows.leave_out(qos, reason) {
-            // It stays with the server.
             return;
         }
         scratch.acks.extend(due.settle().map(|ticket| (source, ticket)));

@@ -249,6 +249,9 @@ impl Engine {
             }
         }
         scratch.acks.clear();
+        if !scratch.left.is_empty() {
+            self.hand_back(&mut scratch.left);
+        }
         for (reason, count, topic) in scratch.told.drain(..) {
             self.tell(reason, count, topic);
         }
@@ -288,7 +291,8 @@ impl CompletionSink for Engine {
         let finished = finished.filter(|_| target.is_current(tag));
         for (key, result) in finished {
             let failure = result.err().map(|error| {
-                if self.keeps {
+                // Of an optional target: the key may be that of another message by now.
+                if self.keeps && rule.required {
                     inner.flows.explain(key, || explanation(&error));
                 }
                 ForwardDrop::of(&error)

@@ -223,10 +223,19 @@ impl Flows {
         free
     }
 
+    /// Whether a message of that level is the forwarder's.
+    pub(super) fn takes(&self, qos: QoS) -> bool {
+        match self.phase {
+            Phase::Gone => false,
+            Phase::Stopped => qos != QoS::AtMostOnce,
+            Phase::Paused | Phase::Running => true,
+        }
+    }
+
     /// A message arrived. `turn`: the caller has it. What it owes is kept only if it is admitted.
     pub(super) fn admit(&mut self, arrived: Arrived<'_>, turn: bool) -> Admitted {
         let qos0 = arrived.qos == QoS::AtMostOnce;
-        if self.phase == Phase::Gone || (qos0 && self.phase == Phase::Stopped) {
+        if !self.takes(arrived.qos) {
             return Admitted::Refused;
         }
         self.counts.received += 1;
@@ -255,7 +264,7 @@ impl Flows {
     /// A message arrived that is not to be forwarded: by the rules, or for a reason. `false`: it is not the
     /// forwarder's.
     pub(super) fn leave_out(&mut self, qos: QoS, reason: Option<ForwardDrop>) -> bool {
-        if self.phase == Phase::Gone || (qos == QoS::AtMostOnce && self.phase == Phase::Stopped) {
+        if !self.takes(qos) {
             return false;
         }
         self.counts.received += 1;
@@ -387,7 +396,7 @@ impl Flows {
     }
 
     /// Parts of a flow are finished; the last one finishes the flow, unless its message becomes a dead letter now. The
-    /// first failure counts.
+    /// first failure counts, but for the one that leaves the message with its server.
     pub(super) fn settle(
         &mut self,
         key: FlowKey,
@@ -395,7 +404,11 @@ impl Flows {
         failure: Option<ForwardDrop>,
     ) -> Option<Done> {
         let flow = self.flows.get_mut(key as usize).filter(|flow| flow.live)?;
-        flow.failure = flow.failure.or(failure);
+        flow.failure = match failure {
+            // Whatever others said: one target never had it, so that the source's server keeps it.
+            Some(ForwardDrop::TargetRemoved) => failure,
+            _ => flow.failure.or(failure),
+        };
         flow.parts -= parts.min(flow.parts);
         if flow.parts > 0 {
             return None;
@@ -441,6 +454,13 @@ impl Flows {
     /// The topic of the message that had the flow last.
     pub(super) fn topic(&self, key: FlowKey) -> &str {
         self.flows.get(key as usize).map_or("", |flow| &flow.topic)
+    }
+
+    /// What the messages that are not finished owe, with the indices of their sources.
+    pub(super) fn take_dues(&mut self) -> Vec<(usize, Due)> {
+        let live = self.flows.iter_mut().filter(|flow| flow.live);
+        let dues = live.map(|flow| (flow.source, std::mem::take(&mut flow.due)));
+        dues.filter(|(_, due)| due.ticket().is_some()).collect()
     }
 
     /// Forgets everything, for the end: nothing is acknowledged. What was parked is returned.

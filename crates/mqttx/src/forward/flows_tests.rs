@@ -288,6 +288,19 @@ fn only_what_is_bad_for_ever_is_a_dead_letter() {
 }
 
 #[test]
+fn a_message_that_one_target_never_had_stays_with_its_server_whatever_the_others_said() {
+    let mut flows = with_letters();
+    let key = go_kept(&mut flows, "a");
+    assert!(flows.settle(key, 1, Some(ForwardDrop::Refused)).is_none());
+    let done = flows.settle(key, 2, Some(ForwardDrop::TargetRemoved)).expect("no dead letter");
+    assert_eq!(done.failure, Some(ForwardDrop::TargetRemoved));
+    let key = go_kept(&mut flows, "b");
+    assert!(flows.settle(key, 1, Some(ForwardDrop::TargetRemoved)).is_none());
+    let done = flows.settle(key, 2, Some(ForwardDrop::Refused)).expect("no dead letter");
+    assert_eq!(done.failure, Some(ForwardDrop::TargetRemoved));
+}
+
+#[test]
 fn what_a_target_has_is_sent_to_it_again_in_order_and_nothing_else() {
     let mut flows = Flows::new(8, 8, 2).keeping(true, None);
     flows.set_phase(Phase::Running);

@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout_at};
 use super::engine::Engine;
 use super::flows::Phase;
 use super::metrics::ForwarderMetrics;
+use super::phases::End;
 use crate::router::Route;
-use crate::session::Session;
 
 /// The engines of a forwarder.
 pub(super) struct Generations {
@@ -47,19 +47,15 @@ impl Inner {
         }
     }
 
-    fn abandon(&mut self, retired: Vec<Retired>) -> (usize, Vec<Session>) {
-        let (mut count, mut sources) = (0, Vec::new());
+    fn end(&mut self, retired: Vec<Retired>, how: End) -> usize {
+        let mut count = 0;
         for Retired { engine, routes } in retired {
-            let held = engine.held();
-            engine.abandon();
-            if held > 0 {
-                sources.extend(engine.sources.iter().cloned());
-            }
-            count += held;
+            count += engine.held();
+            engine.end(how);
             self.past.add(engine.metrics().given_up());
             routes.into_iter().for_each(Route::abandon);
         }
-        (count, sources)
+        count
     }
 }
 
@@ -116,20 +112,20 @@ impl Generations {
         }
     }
 
-    /// Ends the retired ones; what they hold stays unacknowledged.
-    pub(super) fn abandon_retired(&self) {
+    /// Ends the retired ones.
+    pub(super) fn end_retired(&self, how: End) {
         let mut inner = self.lock();
         let all = std::mem::take(&mut inner.retired);
-        inner.abandon(all);
+        inner.end(all, how);
     }
 
-    /// The same for those that are not paused. Returns how many messages they held, and whose these may be.
-    pub(super) fn abandon_unpaused(&self) -> (usize, Vec<Session>) {
+    /// Ends those that are not paused, and gives back what they held: how many messages.
+    pub(super) fn end_unpaused(&self) -> usize {
         let mut inner = self.lock();
         let all = std::mem::take(&mut inner.retired).into_iter();
         let (paused, gone) = all.partition(Retired::is_paused);
         inner.retired = paused;
-        inner.abandon(gone)
+        inner.end(gone, End::Alone)
     }
 
     /// The engines that only finish what they took.

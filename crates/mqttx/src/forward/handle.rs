@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::flows::Phase;
 use super::generations::Generations;
 use super::metrics::ForwarderMetrics;
+use super::phases::End;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::event::EventKind;
@@ -173,9 +174,22 @@ impl Forwarder {
 
     /// Unsubscribes its sources, forwards what arrived, and waits for the acknowledgements of the targets
     /// until `deadline` is over. Returns the number of messages left: they stay unacknowledged, and a
-    /// [`start`](Self::start) goes on with them.
+    /// [`start`](Self::start) goes on with them. A stop that was begun comes to its end also when the future is dropped.
     pub async fn stop(&self, deadline: Duration) -> usize {
-        let until = Instant::now() + deadline;
+        let (until, this) = (Instant::now() + deadline, self.clone());
+        self.to_its_end(async move { this.stop_now(until).await }).await
+    }
+
+    /// What must not remain half done, since filters would be subscribed without a route, or routes end with messages on their
+    /// way: it does not depend on whoever waits for it.
+    async fn to_its_end(&self, job: impl Future<Output = usize> + Send + 'static) -> usize {
+        let Some(source) = self.engine().sources.first().cloned() else { return job.await };
+        // It fails only when the runtime ends.
+        let done = source.services().runtime.spawn(job).await;
+        done.unwrap_or_else(|_| self.shared.generations.held())
+    }
+
+    async fn stop_now(&self, until: Instant) -> usize {
         let _control = self.shared.control.lock().await;
         let engine = self.engine();
         if engine.phase() == Phase::Paused {
@@ -207,11 +221,17 @@ impl Forwarder {
     }
 
     /// [`stop`](Self::stop) for good, after [`ForwarderManager::take_out`](super::ForwarderManager::take_out). Returns
-    /// the number of messages left: they stay unacknowledged, and their server sends them again after a reconnect.
+    /// the number of messages left. They are given back: no acknowledgement may overtake a missing one, so that their source
+    /// connects anew, and its server sends them again. The server of a source that is not persistent would forget them: there
+    /// they are acknowledged.
     pub async fn end(&self, deadline: Duration) -> usize {
-        let left = self.stop(deadline).await;
-        self.forget();
-        left
+        let (until, this) = (Instant::now() + deadline, self.clone());
+        let end = async move {
+            let left = this.stop_now(until).await;
+            this.forget(End::Alone);
+            left
+        };
+        self.to_its_end(end).await
     }
 
     /// The end of the process: takes nothing more from its sources, without unsubscribing, and waits until
@@ -229,20 +249,20 @@ impl Forwarder {
             engine.leave_behind();
         }
         let left = self.finish_stop();
-        self.forget();
+        self.forget(End::WithAll);
         left
     }
 
-    /// Ends for good: what is held stays unacknowledged.
-    pub(super) fn forget(&self) {
+    /// Ends for good.
+    pub(super) fn forget(&self, how: End) {
         self.shared.removed.store(true, Ordering::Release);
         let routes = std::mem::take(&mut *self.routes());
         let running = routes.running.into_iter().map(|(_, route)| route);
         for route in running.chain(routes.retired) {
             route.abandon();
         }
-        self.shared.generations.abandon_retired();
-        self.engine().abandon();
+        self.shared.generations.end_retired(how);
+        self.engine().end(how);
     }
 
     fn finish_stop(&self) -> usize {

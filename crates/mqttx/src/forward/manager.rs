@@ -13,6 +13,7 @@ use super::endpoint::TargetRule;
 use super::engine::{Ends, Engine};
 use super::handle::Forwarder;
 use super::metrics::ForwarderMetrics;
+use super::phases::End;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::manager::{SessionManager, near};
@@ -178,7 +179,7 @@ impl ForwarderManager {
     async fn take_back(&self, changed: &[(Forwarder, ForwarderOptions)], added: &[Forwarder]) {
         for forwarder in added {
             self.lock().remove(forwarder.name());
-            forwarder.forget();
+            forwarder.forget(End::Alone);
         }
         for (forwarder, before) in changed {
             // Its sessions were there a moment ago; without them it cannot run by its old rules, either.
@@ -188,8 +189,8 @@ impl ForwarderManager {
         }
     }
 
-    /// [Stops](Forwarder::stop) a forwarder and forgets it. Returns the number of messages that were left;
-    /// they stay unacknowledged, and their server sends them again after a reconnect.
+    /// [Stops](Forwarder::stop) a forwarder and forgets it. Returns the number of messages that were left
+    /// and given back, as by [`end`](Forwarder::end).
     ///
     /// # Errors
     /// No forwarder has that name.

@@ -2,6 +2,16 @@
 
 use super::engine::Engine;
 use super::flows::Phase;
+use crate::router::Due;
+
+/// With whom an engine ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its sources go on: their servers get back what it holds.
+    Alone,
+    /// So do all sessions, which leaves everything with the servers.
+    WithAll,
+}
 
 impl Engine {
     pub(super) fn phase(&self) -> Phase {
@@ -116,12 +126,36 @@ impl Engine {
         self.lock().flows.held()
     }
 
-    /// Forgets what is held; the servers send it again.
-    pub(super) fn abandon(&self) {
-        let parked = self.lock().flows.clear();
+    /// Forgets what is held; nothing of it is acknowledged.
+    pub(super) fn end(&self, how: End) {
+        let mut dues = self.forget();
+        if how == End::Alone {
+            dues.sort_by_key(|(source, _)| *source);
+            self.hand_back(&mut dues);
+        }
+    }
+
+    /// The servers get messages back that are not finished here; those of one source together.
+    pub(super) fn hand_back(&self, dues: &mut Vec<(usize, Due)>) {
+        let mut dues = dues.drain(..).peekable();
+        while let Some((source, first)) = dues.next() {
+            let more = std::iter::from_fn(|| dues.next_if(|(other, _)| *other == source));
+            let all = std::iter::once(first).chain(more.map(|(_, due)| due)).collect();
+            if let Some(session) = self.sources.get(source) {
+                session.give_back(all);
+            }
+        }
+    }
+
+    fn forget(&self) -> Vec<(usize, Due)> {
+        let (dues, parked) = {
+            let flows = &mut self.lock().flows;
+            (flows.take_dues(), flows.clear())
+        };
         parked.iter().for_each(|held| self.unpark(held.source, held.parked));
         self.release_qos0();
         self.quiet.notify_waiters();
         self.idle.notify_waiters();
+        dues
     }
 }

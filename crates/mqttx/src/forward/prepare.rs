@@ -33,11 +33,6 @@ impl Inlet {
                 scratch.verdicts.push(Verdict::Leave);
                 continue;
             };
-            if self.has_earlier_match(publish.topic) {
-                // It is not this filter's message.
-                scratch.verdicts.push(Verdict::Take);
-                continue;
-            }
             let message = MessageView {
                 topic: publish.topic,
                 payload: publish.payload,

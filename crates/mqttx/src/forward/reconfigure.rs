@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::engine::Engine;
 use super::flows::Phase;
 use super::handle::{Forwarder, inlets};
+use super::phases::End;
 use crate::error::Error;
 use crate::router::{Prepared, Route};
 use crate::session::Session;
@@ -37,7 +38,7 @@ impl Forwarder {
         match replace(inlets(&engine), &old) {
             Ok(running) => self.routes().running = running,
             Err(error) => {
-                engine.abandon();
+                engine.end(End::Alone);
                 self.routes().running = old;
                 return Err(located(error));
             }
@@ -58,18 +59,14 @@ impl Forwarder {
     }
 
     /// Waits until what was taken by earlier rules is acknowledged by its targets, but for what a
-    /// [`pause`](Self::pause) holds: that goes on with [`start`](Self::start). What is not acknowledged when `deadline` is over stays
-    /// unacknowledged, and its source connects anew, so that its server sends it again, to be forwarded by today's rules.
-    /// Returns how many messages these are.
+    /// [`pause`](Self::pause) holds: that goes on with [`start`](Self::start). What is not acknowledged when `deadline` is over is
+    /// given back: its source connects anew, so that its server sends it again, to be forwarded by today's rules. The server of a
+    /// source that is not persistent would forget it: there it is acknowledged. Returns how many messages these are.
     pub async fn settle(&self, deadline: Duration) -> usize {
         if self.generations().settle(Instant::now() + deadline).await {
             return 0;
         }
-        let (left, mut sources) = self.generations().abandon_unpaused();
-        sources.sort_unstable_by(|one, other| one.name().cmp(other.name()));
-        sources.dedup_by(|one, other| one.name() == other.name());
-        sources.iter().filter(|source| source.is_connected()).for_each(Session::reconnect);
-        left
+        self.generations().end_unpaused()
     }
 }
 

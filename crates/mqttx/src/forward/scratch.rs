@@ -12,7 +12,7 @@ use super::metadata;
 use super::reason::ForwardDrop;
 use super::topics::{Topic, Topics};
 use crate::message::{self, Message};
-use crate::router::Lot;
+use crate::router::{Due, Lot};
 
 /// The lists of a turn. All are empty between turns.
 #[derive(Default)]
@@ -23,6 +23,8 @@ pub(super) struct Scratch {
     pub(super) properties: Properties,
     /// What is to be acknowledged, with the index of its source.
     pub(super) acks: Vec<(usize, AckTicket)>,
+    /// What stays with the servers, with the index of its source.
+    pub(super) left: Vec<(usize, Due)>,
     /// Messages given up that an event tells of: why, how many, and the topic of the last.
     pub(super) told: Vec<(ForwardDrop, u64, String)>,
     /// Bytes that do not wait any more, with the index of their source.
@@ -209,6 +211,13 @@ impl Scratch {
     /// The thread's own; a new one when a turn runs inside a turn.
     pub(super) fn borrow() -> Box<Self> {
         SCRATCH.take().unwrap_or_default()
+    }
+
+    /// A message stays with its server: the forwarder is gone.
+    pub(super) fn leave(&mut self, source: usize, due: Due) {
+        if due.ticket().is_some() {
+            self.left.push((source, due));
+        }
     }
 
     /// Bytes of a source do not wait any more.

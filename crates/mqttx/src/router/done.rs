@@ -97,6 +97,15 @@ pub(crate) enum Due {
 }
 
 impl Due {
+    /// What it is about, whoever else has the message.
+    pub(crate) fn ticket(&self) -> Option<AckTicket> {
+        match self {
+            Self::Nothing => None,
+            Self::One(ticket) => Some(*ticket),
+            Self::Shared(countdown) => Some(countdown.ticket),
+        }
+    }
+
     /// The route is done with the message: what to acknowledge, unless another route still has it.
     pub(crate) fn settle(self) -> Option<AckTicket> {
         match self {

@@ -433,7 +433,9 @@ impl Target {
         let (waiting, unacked) = {
             let mut state = self.state();
             state.phase = Phase::Stopped;
-            self.open.store(false, Release);
+            // A closed route is done with whatever still comes. One that takes lots is not: what a read brings at this
+            // moment its handler leaves with the server, too.
+            self.open.store(matches!(self.consumer, Consumer::Lot(_)), Release);
             (state.queue.drain(), state.unacked.take_where(|_, _| true))
         };
         waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());

@@ -9,6 +9,7 @@ mod backoff;
 mod delivery;
 mod driver;
 mod gate;
+mod give_back;
 mod handover;
 mod interest;
 mod observe;

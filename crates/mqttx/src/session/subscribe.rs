@@ -151,6 +151,11 @@ impl Session {
         waiting.await;
     }
 
+    /// Whether the server granted a filter.
+    pub(crate) fn is_granted(&self, filter: &str) -> bool {
+        self.shared.lock().core.is_granted(filter)
+    }
+
     /// Whether it still accepts commands.
     ///
     /// # Errors

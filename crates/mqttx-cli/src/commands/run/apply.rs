@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mqttx::store::Store;
-use mqttx::{Forwarder, ForwarderOptions, Reconfigured, Session, SessionOptions, SessionStatus};
+use mqttx::{
+    Forwarder, ForwarderOptions, Reconfigured, Secret, Session, SessionOptions, SessionStatus,
+};
 use tokio::task::JoinSet;
 
 use super::daemon::{Daemon, prepare};
@@ -93,7 +95,7 @@ impl Daemon {
         changed("daemon.connect_rate", before.connect_rate != now.connect_rate);
         let (http, new_http) = (self.http_section.as_ref(), config.http.as_ref());
         if let (Some(before), Some(now)) = (http, new_http) {
-            changed("http.token", before.token != now.token);
+            changed("http.token", before.token.as_ref() != token_of(before, now));
             changed("http.per_session_limit", before.per_session_limit != now.per_session_limit);
         }
         changed("log.format", self.log_section.format != config.log.format);
@@ -204,21 +206,16 @@ impl Daemon {
     ) {
         let mut jobs = JoinSet::new();
         for forwarder in forwarders.changed {
-            jobs.spawn(async move { (forwarder.settle(grace).await, forwarder, true) });
+            jobs.spawn(async move { (forwarder.settle(grace).await, forwarder) });
         }
         for forwarder in forwarders.removed {
-            jobs.spawn(async move { (forwarder.end(grace).await, forwarder, false) });
+            jobs.spawn(async move { (forwarder.end(grace).await, forwarder) });
         }
-        while let Some(Ok((left, forwarder, stays))) = jobs.join_next().await {
+        while let Some(Ok((left, forwarder))) = jobs.join_next().await {
             if left > 0 {
                 let name = forwarder.name();
-                let then = if stays {
-                    "their sources reconnect to get them again"
-                } else {
-                    "they stay with the servers"
-                };
                 changes.notes.push(format!(
-                    "forwarder {name}: {left} messages taken by its old rules were not acknowledged: {then}"
+                    "forwarder {name}: {left} messages taken by its old rules were not acknowledged: their servers get them back"
                 ));
             }
         }
@@ -258,8 +255,9 @@ impl Daemon {
         self.log.change(&config.log);
         self.log_section = config.log;
         if let (Some(before), Some(now)) = (&mut self.http_section, config.http) {
+            let token = token_of(before, &now).cloned();
             // Its address counts after a restart.
-            *before = HttpSection { listen: before.listen, ..now };
+            *before = HttpSection { listen: before.listen, token, ..now };
         }
         let name = self.section.name.take();
         self.section = config.daemon;
@@ -279,6 +277,13 @@ impl Daemon {
 
 /// For a store to have what it was given.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// The token from now on. An address that is served until the restart, and that others may reach, is not left without one because
+/// the next address needs none.
+fn token_of<'a>(before: &'a HttpSection, now: &'a HttpSection) -> Option<&'a Secret> {
+    let kept = before.token.as_ref().filter(|_| before.listen != now.listen);
+    now.token.as_ref().or(kept)
+}
 
 fn same_store(one: &SessionOptions, other: &SessionOptions) -> bool {
     match (&one.store, &other.store) {

@@ -130,6 +130,17 @@ fn a_stopped_route_gets_nothing_and_owes_nothing() {
     assert!(keeper.lots().is_empty());
 }
 
+/// As when a driver found the route a moment before.
+#[test]
+fn an_abandoned_route_is_not_done_with_what_still_comes() {
+    let (mut bench, keeper) = (Bench::new(), Keeper::default());
+    let route = keeper.route(&bench, "a");
+    route.target().abandon();
+    let outcomes = read(&mut bench, &[("a", QoS::AtLeastOnce)]);
+    assert_eq!(outcomes[0].0, Dispatched::Pending);
+    assert_eq!(keeper.lots(), [["0"]], "its handler knows what to do");
+}
+
 #[test]
 fn memory_is_given_back_once_after_each_burst() {
     let (mut bench, keeper) = (Bench::new(), Keeper::default());

@@ -31,13 +31,25 @@ pub(super) fn check(expression: &Expression) -> Result<Found, String> {
     Ok(Found { degree: seen.degree, patterns: walk.patterns })
 }
 
-/// Refuses what the parser would need too much stack for.
+/// Refuses what parser and evaluation would need too much stack for.
 ///
 /// # Errors
-/// Brackets stand in one another too deep, or too many prefixes stand in a row.
+/// Brackets stand in one another too deep, too many prefixes stand in a row, or too many operators in the whole: the operands
+/// of `a + b + c` stand in one another, too.
 pub(super) fn nesting(source: &str) -> Result<(), String> {
-    let (mut depth, mut prefixes) = (0_usize, 0_usize);
+    let (mut depth, mut prefixes, mut operators) = (0_usize, 0_usize, 0_usize);
+    let (mut quote, mut escaped, mut was_operator) = (None, false, false);
     for byte in source.bytes() {
+        // Such as `&&` is one.
+        let is_operator = quote.is_none() && OPERATORS.contains(&byte);
+        operators += usize::from(is_operator && !was_operator);
+        was_operator = is_operator;
+        match (quote, byte) {
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (Some(open), _) if open == byte && !escaped => quote = None,
+            _ => {}
+        }
+        escaped = byte == b'\\' && !escaped;
         match byte {
             b'(' | b'[' | b'{' | b'?' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
@@ -50,6 +62,9 @@ pub(super) fn nesting(source: &str) -> Result<(), String> {
         }
         if depth > MAX_NESTING || prefixes > MAX_NESTING {
             return Err(format!("an expression may be nested {MAX_NESTING} deep"));
+        }
+        if operators > MAX_OPERATORS {
+            return Err(format!("an expression may have {MAX_OPERATORS} operators"));
         }
     }
     Ok(())
@@ -218,6 +233,9 @@ fn is_namespace(target: &Expression) -> bool {
 }
 
 const MAX_NESTING: usize = 64;
+/// A stack of 2 MiB is enough for twice as many, also without optimization.
+const MAX_OPERATORS: usize = 500;
+const OPERATORS: &[u8] = b"+-*/%<>=!&|.[(";
 const MAX_LOOPS: usize = 8;
 
 const TYPES: [&str; 11] = [

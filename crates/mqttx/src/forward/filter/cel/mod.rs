@@ -1,6 +1,7 @@
 //! By a CEL expression. [`check`] decides at the start what it may use and cost, [`scope`] gives it the message.
 
 mod check;
+mod growth;
 mod scope;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ impl Expression {
             .map_err(|panic| wrong(RuleFailure::panicked("the parser", &*panic).to_string()))?
             .map_err(|errors| wrong(describe(&errors)))?;
         let found = check::check(program.expression()).map_err(wrong)?;
+        growth::check(program.expression()).map_err(wrong)?;
         let mut patterns = HashMap::new();
         for pattern in found.patterns {
             let regex = regex::RegexBuilder::new(&pattern)

@@ -124,10 +124,52 @@ fn neither_length_nor_depth_of_an_expression_is_a_problem() {
     assert!(ask(&format!("{}true{}", "(".repeat(2000), ")".repeat(2000)), "").is_err());
     assert!(ask(&format!("{}true", "!".repeat(4000)), "").is_err());
     assert!(ask(&"[".repeat(4000), "").is_err());
-    let chain = vec!["true"; 500].join(" && ");
-    assert!(ask(&chain, "").is_ok_and(|answer| answer) || ask(&chain, "").is_err());
-    let sum = format!("{} > 0", vec!["1"; 1000].join("+"));
-    let _ = ask(&sum, "");
-    let select = format!("payload{}", ".a".repeat(2000));
-    assert!(ask(&select, "{}").is_err());
+    let chain = |part: &str, by: &str, n: usize| vec![part; n].join(by);
+    for (by, n) in
+        [("+", 2045), ("<", 2045), ("&&", 1360), ("||", 1360), (" in ", 810), ("*", 2045)]
+    {
+        let error = ask(&chain("1", by, n), "").unwrap_err();
+        assert!(error.contains("500 operators") || by == " in ", "{by}: {error}");
+    }
+    assert_eq!(ask(&format!("{} == 499", chain("1", "+", 499)), ""), Ok(true));
+    assert_eq!(ask(&chain("true", "&&", 500), ""), Ok(true));
+    assert_eq!(ask(&format!("{} != ''", chain("'+'", "+", 200)), ""), Ok(true));
+    assert_eq!(
+        ask(&format!("'{}\\'' != ''", "+".repeat(2000)), ""),
+        Ok(true),
+        "text is no operator"
+    );
+    for step in [".a", "[0]", ".size()"] {
+        assert!(
+            ask(&format!("payload{}", step.repeat(4000 / step.len())), "{}").is_err(),
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn what_would_grow_with_every_step_is_refused() {
+    let doubled = |steps| format!("payload.l{} == []", ".map(a, a + a)".repeat(steps));
+    assert_eq!(ask(&doubled(3), r#"{"l":["x"]}"#), Ok(false));
+    for steps in [9, 30, 160] {
+        assert!(
+            ask(&doubled(steps), r#"{"l":["x"]}"#).unwrap_err().contains("256 times"),
+            "{steps}"
+        );
+    }
+    let seven = |name: &str| [name; 7].join(" + ");
+    let inner = format!(
+        "[payload.s].map(a, [{}].map(b, [{}].map(c, {})))",
+        seven("a"),
+        seven("b"),
+        seven("c")
+    );
+    let error = ask(&format!("{inner} == []"), "{}").unwrap_err();
+    assert!(error.contains("256 times"), "{error}");
+    let many = ["payload.l.exists(x, x == 'x')"; 90].join(" && ");
+    assert_eq!(ask(&many, r#"{"l":["x"]}"#), Ok(true), "what is only looked at does not add up");
+    let kept = format!("payload.l{}.size() == 1", ".filter(a, a == 'x')".repeat(100));
+    assert_eq!(ask(&kept, r#"{"l":["x"]}"#), Ok(true), "nor what is kept");
+    let plain = format!("payload.l{}.size() == 1", ".map(a, a)".repeat(100));
+    assert_eq!(ask(&plain, r#"{"l":["x"]}"#), Ok(true));
 }
