@@ -249,6 +249,7 @@ impl Engine {
             }
         }
         scratch.acks.clear();
+        scratch.ended.clear();
         for (reason, count, topic) in scratch.told.drain(..) {
             self.tell(reason, count, topic);
         }
@@ -363,7 +364,8 @@ impl Inner {
         failure: Option<ForwardDrop>,
         scratch: &mut Scratch,
     ) {
-        let Some(done) = self.flows.settle(key, parts, failure) else { return };
+        let Some(mut done) = self.flows.settle(key, parts, failure) else { return };
+        scratch.ended.extend(done.span.take().map(|span| *span));
         if let Some(reason) = done.failure
             && let Some(count) = self.reports.add(reason, crate::session::now())
         {
