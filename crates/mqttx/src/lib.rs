@@ -87,8 +87,17 @@ mod guides {
     #[doc = include_str!("../../../docs/from-go.md")]
     struct FromGo;
 
+    #[doc = include_str!("../../../docs/from-rumqttc.md")]
+    struct FromRumqttc;
+
+    #[doc = include_str!("../../../docs/from-paho.md")]
+    struct FromPaho;
+
     #[doc = include_str!("../../../docs/authentication.md")]
     struct Authentication;
+
+    #[doc = include_str!("../../../docs/metrics.md")]
+    struct Metrics;
 
     #[cfg(feature = "otel")]
     #[doc = include_str!("../../../docs/tracing.md")]
