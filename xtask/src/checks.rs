@@ -53,7 +53,7 @@ const MOSQUITTO: &str = "MQTTX_TEST_MOSQUITTO";
 const REDIS: &str = "MQTTX_TEST_REDIS";
 
 /// What is checked beyond the default features.
-const FEATURES: &str = "mqttx/redis,mqttx/contract,mqttx/filters";
+const FEATURES: &str = "mqttx/redis,mqttx/contract,mqttx/filters,mqttx/otel";
 
 /// The comparison with the peers, without the peers: so that it does not rot, in half a minute.
 const BENCHES_FORMAT: [&str; 4] = ["fmt", "--manifest-path", "benches/Cargo.toml", "--check"];

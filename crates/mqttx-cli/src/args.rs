@@ -85,6 +85,7 @@ pub(crate) fn usage_failure(error: &clap::Error) -> Option<Failure> {
         .filter(|line| !line.is_empty())
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .collect();
+    // What is missing stands in lines of its own.
     let mut message = lines.join("; ").replace(":; ", ": ");
     // The words of a -D, which the parser shows without what joins them, and the password of a URL.
     if let Some(ContextValue::String(words)) = error.get(ContextKind::InvalidValue) {

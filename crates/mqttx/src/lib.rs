@@ -35,6 +35,7 @@ mod options;
 mod router;
 mod session;
 pub mod store;
+mod trace;
 mod transport;
 
 pub use mqttx_proto as proto;
@@ -44,6 +45,9 @@ pub use mqttx_proto::{
     SessionExpiry, SubscribeOptions, Topic, TopicError, Version, matches, validate_filter,
     validate_topic,
 };
+/// The version of the API that `Message::trace_context` speaks.
+#[cfg(feature = "otel")]
+pub use opentelemetry;
 
 pub use error::{ConfigErrors, ConfigProblem, Error, ErrorKind, PublishError, Severity};
 pub use event::{
@@ -83,6 +87,19 @@ mod guides {
     #[doc = include_str!("../../../docs/from-go.md")]
     struct FromGo;
 
+    #[doc = include_str!("../../../docs/from-rumqttc.md")]
+    struct FromRumqttc;
+
+    #[doc = include_str!("../../../docs/from-paho.md")]
+    struct FromPaho;
+
     #[doc = include_str!("../../../docs/authentication.md")]
     struct Authentication;
+
+    #[doc = include_str!("../../../docs/metrics.md")]
+    struct Metrics;
+
+    #[cfg(feature = "otel")]
+    #[doc = include_str!("../../../docs/tracing.md")]
+    struct Tracing;
 }

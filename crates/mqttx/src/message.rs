@@ -170,6 +170,32 @@ impl Message {
         PropertiesRef::parse(raw, PropertyContext::Publish).unwrap_or(PropertiesRef::EMPTY)
     }
 
+    /// The trace that the message belongs to, as its sender wrote it into `traceparent` and `tracestate`: the parent for what is
+    /// done with the message. Without one, or with one that is malformed, an empty context, so that a span becomes a root.
+    ///
+    /// In handlers it is the current context already: spans that begin there are its children.
+    ///
+    /// ```no_run
+    /// # async fn example(session: mqttx::Session) -> Result<(), mqttx::Error> {
+    /// use mqttx::opentelemetry::trace::{FutureExt, TraceContextExt, Tracer};
+    /// use mqttx::opentelemetry::global;
+    ///
+    /// let tracer = global::tracer("app");
+    /// let mut readings = session.listen("plant/+/temp")?;
+    /// while let Some(message) = readings.next().await {
+    ///     let parent = message.trace_context();
+    ///     let span = tracer.start_with_context("store a reading", &parent);
+    ///     // With tracing-opentelemetry: `span.set_parent(message.trace_context())`.
+    ///     async { /* … */ }.with_context(parent.with_span(span)).await;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn trace_context(&self) -> opentelemetry::Context {
+        crate::trace::context(self.properties())
+    }
+
     /// The name of the session that received the message.
     #[must_use]
     pub fn session(&self) -> &str {
@@ -291,6 +317,13 @@ impl<'a> MessageRef<'a> {
     #[must_use]
     pub fn properties(&self) -> PropertiesRef<'a> {
         self.publish.properties
+    }
+
+    /// See [`Message::trace_context`].
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn trace_context(&self) -> opentelemetry::Context {
+        crate::trace::context(self.properties())
     }
 
     /// The name of the session that received the message.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use mqttx::{ConfigErrors, ConfigProblem};
+use mqttx::{ConfigErrors, ConfigProblem, PropertyContext, PropertyId};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -160,11 +160,37 @@ fn describe(message: &str, further: &[&str], hidden: bool) -> String {
         let name = names.next().unwrap_or_default();
         return near::unknown("value", if hidden { "***" } else { name }, names);
     }
-    if !hidden {
-        return message.to_owned();
+    if message.starts_with("missing field `") {
+        return format!("the key '{}' is missing", names.next().unwrap_or_default());
     }
-    match message.split_once(", expected ") {
-        Some((_, expected)) => format!("invalid value '***', expected {expected}"),
-        None => "invalid value '***'".to_owned(),
+    if let Some(name) = message.strip_prefix("unknown property '") {
+        let name = name.trim_end_matches('\'');
+        let known = PropertyId::ALL.iter().filter(|id| id.allowed_in(PropertyContext::Will));
+        return near::unknown("property", name, known.map(|id| id.name()));
+    }
+    if message == "invalid IP address syntax" {
+        return "an IP address is expected, as 192.0.2.7 or 2001:db8::7".to_owned();
+    }
+    match (message.split_once(", expected "), hidden) {
+        (Some((wrong, expected)), false) => format!("{wrong}, expected {}", plain(expected)),
+        (None, false) => message.to_owned(),
+        (Some((_, expected)), true) => {
+            format!("invalid value '***', expected {}", plain(expected))
+        }
+        (None, true) => "invalid value '***'".to_owned(),
+    }
+}
+
+/// What a type is called by who writes a file.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" => "a number from 0 to 255",
+        "u16" => "a number from 0 to 65535",
+        "u32" | "u64" | "usize" | "i64" => "a number that is not negative",
+        "a sequence" => "a list: [ … ]",
+        "a map" => "a table: { … }",
+        "a tuple of size 2" => "a pair of a name and a value",
+        other if other.starts_with("struct ") => "a table: { … }",
+        other => other,
     }
 }

@@ -39,6 +39,10 @@ pub(super) fn read(layout: &Layout<'_>, report: &mut Report<'_>) -> Option<HttpS
     let part = layout.http.as_ref()?;
     let mut readable = part.clone();
     let Table { listen, token, per_session_limit } = extract(&mut readable, report)?;
+    let empty = token.as_ref().is_some_and(|token| token.expose().is_empty());
+    if empty {
+        report.add(part.file, &place_of(part, "token"), "http.token is empty");
+    }
     let Some(listen) = listen else {
         if !part.table.contains_key("listen") && report.is_complete() {
             report.add(
@@ -49,10 +53,6 @@ pub(super) fn read(layout: &Layout<'_>, report: &mut Report<'_>) -> Option<HttpS
         }
         return None;
     };
-    let empty = token.as_ref().is_some_and(|token| token.expose().is_empty());
-    if empty {
-        report.add(part.file, &place_of(part, "token"), "http.token is empty");
-    }
     if token.is_none() && !part.table.contains_key("token") && !listen.ip().is_loopback() {
         let message = format!(
             "http.listen = {listen}: others can reach this address, so that it needs a http.token; without one listen on \

@@ -46,7 +46,12 @@ impl<'a> Layout<'a> {
         for (file, source) in files.iter().enumerate() {
             let (root, errors) = DeTable::parse_recoverable(&source.text);
             for error in errors {
-                report.add_syntax(file, &error.span().unwrap_or_default(), error.message());
+                let span = error.span().unwrap_or_default();
+                let message = match (error.message(), source.text.get(span.clone())) {
+                    ("duplicate key", Some(key)) => format!("'{key}' is defined twice"),
+                    (message, _) => message.to_owned(),
+                };
+                report.add_syntax(file, &span, &message);
             }
             let mut root = root.into_inner();
             let environment = |name: &str| std::env::var(name).ok();
@@ -75,12 +80,14 @@ impl<'a> Layout<'a> {
                 "http" => put(&mut self.http, part, report),
                 "log" => put(&mut self.log, part, report),
                 "defaults" => {
-                    for part in part.children(report) {
-                        if part.name == "session" {
+                    for (key, value) in part.table {
+                        if key.get_ref() != "session" {
+                            let message = near::unknown("key", key.get_ref(), ["session"]);
+                            let message =
+                                format!("{message}; [defaults.session] has those of sessions");
+                            report.add(file, &key.span(), message);
+                        } else if let Some(part) = Part::new(file, key, value, taken, report) {
                             put(&mut self.session_defaults, part, report);
-                        } else {
-                            let message = near::unknown("key", &part.name, ["session"]);
-                            report.add(file, &part.key, message);
                         }
                     }
                 }
@@ -110,7 +117,9 @@ impl<'a> Part<'a> {
                 Some(Self { file, name, key: key_span, span, table, taken: taken.to_owned() })
             }
             _ if TABLES.contains(&name.as_str()) => {
-                report.add(file, &span, format!("'{name}' is a table: [{name}]"));
+                let many = ["fleets", "forwarders", "sessions", "stores"].contains(&name.as_str());
+                let key = if many { ".NAME" } else { "" };
+                report.add(file, &span, format!("'{name}' is a table: [{name}{key}]"));
                 None
             }
             other => {
@@ -129,24 +138,24 @@ impl<'a> Part<'a> {
 }
 
 fn put<'a>(slot: &mut Option<Part<'a>>, part: Part<'a>, report: &mut Report<'_>) {
-    if slot.is_some() {
-        report.add(
-            part.file,
-            &part.key,
-            format!("'{}' is defined in another file, too", part.name),
-        );
-    } else {
-        *slot = Some(part);
+    match slot {
+        Some(known) => say_twice(known, &part, report),
+        None => *slot = Some(part),
     }
+}
+
+fn say_twice(known: &Part<'_>, part: &Part<'_>, report: &mut Report<'_>) {
+    let place = report.place(known.file, &known.key);
+    let message = format!("'{}' is defined in another file, too: {place}", part.name);
+    report.add(part.file, &part.key, message);
 }
 
 fn add<'a>(parts: &mut Vec<Part<'a>>, new: Vec<Part<'a>>, report: &mut Report<'_>) {
     for part in new {
         if part.name.is_empty() {
             report.add(part.file, &part.key, "the name is empty");
-        } else if parts.iter().any(|known| known.name == part.name) {
-            let message = format!("'{}' is defined in another file, too", part.name);
-            report.add(part.file, &part.key, message);
+        } else if let Some(known) = parts.iter().find(|known| known.name == part.name) {
+            say_twice(known, &part, report);
         } else {
             parts.push(part);
         }

@@ -114,6 +114,8 @@ fn data_dir(layout: &Layout<'_>, daemon: &DaemonSection, files: &[SourceFile]) -
 #[cfg(test)]
 mod forwarder_tests;
 #[cfg(test)]
+mod guide_tests;
+#[cfg(test)]
 mod reference_tests;
 #[cfg(test)]
 mod tests;

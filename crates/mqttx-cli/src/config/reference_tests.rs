@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use super::rules::{DeadLetterSection, RateLimitSection};
+use super::rules::{DeadLetterSection, RateLimitSection, TransformSection};
 use super::sections::{ForwarderSection, FromSection, ToSection};
 use super::sessions::FleetSection;
 use super::stores::{StoreSection, WaitSection};
@@ -65,6 +65,10 @@ fn every_key_is_documented_and_nothing_else() {
     let session = keys::<SessionOptions>().into_iter().chain(store).collect();
     assert_documented("[sessions.NAME]", session);
     assert_documented("reconnect", keys::<mqttx::Backoff>());
+    assert_documented("on", keys::<mqttx::Reactions>());
+    assert_documented("tls", keys::<mqttx::TlsOptions>());
+    assert_documented("auth", keys::<mqttx::auth::AuthOptions>());
+    assert_documented("transform", keys::<TransformSection>());
     assert_documented("outbox", keys::<mqttx::Outbox>());
     assert_documented("performance", keys::<mqttx::Performance>());
     assert_documented("will", keys::<mqttx::Will>());
@@ -96,12 +100,16 @@ fn file(heading: &str, lines: &str) -> String {
         ),
         "[sessions.NAME]" => format!("{sessions}{lines}"),
         "will" => format!("{sessions}[sessions.s.will]\ntopic = 't'\n{lines}"),
-        "reconnect" | "outbox" | "performance" | "tcp" | "ws" => {
+        "reconnect" | "outbox" | "performance" | "tcp" | "ws" | "tls" => {
             format!("{sessions}[sessions.s.{heading}]\n{lines}")
         }
         "[fleets.NAME]" => format!("[fleets.f]\ncount = 1\nbrokers = ['h']\n{lines}"),
         "[forwarders.NAME]" => forwarder(lines),
-        "from" | "to" => forwarder(""),
+        "on" => format!("{sessions}[sessions.s.reconnect.on]\n{lines}"),
+        "auth" => {
+            format!("{sessions}auth = {{ method = 'PLAIN', username = 'u', password = 'p' }}")
+        }
+        "from" | "to" | "transform" => forwarder(""),
         "rate_limit" => forwarder("rate_limit.messages = 1"),
         "[http]" => format!("[http]\nlisten = '127.0.0.1:1'\n{lines}"),
         "dead_letter" => forwarder("dead_letter = { session = 's', topic = 'd' }"),

@@ -52,6 +52,14 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// A place as `FILE:LINE`.
+    pub(super) fn place(&self, file: usize, span: &Range<usize>) -> String {
+        self.files.get(file).map_or_else(String::new, |file| {
+            let place = file.problem(span.start, String::new());
+            format!("{}:{}", place.path, place.line)
+        })
+    }
+
     /// A file that is not TOML: what seems to be missing elsewhere may stand in the broken part.
     pub(super) fn add_syntax(&mut self, file: usize, span: &Range<usize>, message: &str) {
         self.syntax = true;

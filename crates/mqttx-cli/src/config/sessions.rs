@@ -221,10 +221,10 @@ fn merge<'a>(
 /// Most members of one fleet.
 const MAX_COUNT: u32 = 100_000;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct FleetSection {
-    count: u32,
+    count: Option<u32>,
 }
 
 fn read_fleet(part: &Part<'_>, common: &Common<'_>, report: &mut Report<'_>) -> Vec<SessionEntry> {
@@ -256,13 +256,15 @@ fn fleet_count(part: &Part<'_>, report: &mut Report<'_>) -> Option<u32> {
     };
     let mut only = Part { table: DeTable::new(), ..part.clone() };
     only.table.insert(key.clone(), value.clone());
-    let section: FleetSection = extract(&mut only, report)?;
-    if !(1..=MAX_COUNT).contains(&section.count) {
-        let message = format!("count = {}: 1 to {MAX_COUNT} are allowed", section.count);
+    let FleetSection { count } = extract(&mut only, report)?;
+    // What it is instead was said.
+    let count = count?;
+    if !(1..=MAX_COUNT).contains(&count) {
+        let message = format!("count = {count}: 1 to {MAX_COUNT} are allowed");
         report.add(part.file, &value.span(), message);
         return None;
     }
-    Some(section.count)
+    Some(count)
 }
 
 /// Replaces `{i}` and `{i:05}` in every string of a table.
@@ -324,6 +326,8 @@ fn check_names(layout: &Layout<'_>, entries: &[SessionEntry], report: &mut Repor
 /// A server disconnects the older of two connections with one client id `[MQTT-3.1.4-3]`.
 fn check_client_ids(entries: &[SessionEntry], report: &mut Report<'_>) {
     let mut seen: HashMap<(String, &str), &str> = HashMap::new();
+    let places: HashMap<&str, _> =
+        entries.iter().map(|entry| (&*entry.name, (entry.file, &entry.client_id_at))).collect();
     for entry in entries {
         let Some(options) = entry.options.as_ref().filter(|options| options.enabled) else {
             continue;
@@ -334,10 +338,18 @@ fn check_client_ids(entries: &[SessionEntry], report: &mut Report<'_>) {
         for broker in brokers.filter_map(|broker| Endpoint::parse_as(broker, scheme).ok()) {
             let Some(other) = seen.insert((broker.broker(), id), &entry.name) else { continue };
             if other != entry.name {
-                let message = format!(
-                    "the client id '{id}' is that of the session '{other}' at the same broker, too: they would \
-                     disconnect each other"
-                );
+                let message = if places.get(other) == Some(&(entry.file, &entry.client_id_at)) {
+                    // A table that makes several sessions.
+                    format!(
+                        "the client id '{id}' is that of every session of the fleet: they would disconnect each other; \
+                         tell them apart with {{i}}"
+                    )
+                } else {
+                    format!(
+                        "the client id '{id}' is that of the session '{other}' at the same broker, too: they would \
+                         disconnect each other"
+                    )
+                };
                 report.add(entry.file, &entry.client_id_at, message);
                 break;
             }

@@ -168,9 +168,10 @@ fn file(
         problem("path", "it is a relative path below daemon.data_dir, without '..'".to_owned());
         return None;
     }
+    let mut fits = true;
     if section.on_error == Some(OnStoreError::Pause) {
         problem("on_error", "a file store fails with its disk: allowed is \"fail\"".to_owned());
-        return None;
+        fits = false;
     }
     // Two spellings of one path are one path.
     let below: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
@@ -180,14 +181,15 @@ fn file(
     if let Some(bytes) = section.max_bytes {
         if bytes < LEAST_BYTES {
             problem("max_bytes", format!("{bytes} is too little: at least 1 MiB is needed"));
-            return None;
+            fits = false;
         }
         store = store.max_bytes(bytes as u64);
     }
-    Some(store)
+    fits.then_some(store)
 }
 
 fn redis(section: StoreSection, problem: &mut dyn FnMut(&str, String)) -> Option<RedisStore> {
+    let fits = check_redis(&section, problem);
     let Some(url) = &section.url else {
         problem("url", "a redis store needs its address: redis://HOST[:PORT][/DB]".to_owned());
         return None;
@@ -201,16 +203,8 @@ fn redis(section: StoreSection, problem: &mut dyn FnMut(&str, String)) -> Option
             return None;
         }
     };
-    if section.ttl.is_some_and(|ttl| ttl < Duration::from_secs(1)) {
-        problem("ttl", "at least 1s is needed".to_owned());
-        return None;
-    }
     store = store.ttl(section.ttl);
     if let Some(prefix) = section.prefix {
-        if prefix.contains(['{', '}']) {
-            problem("prefix", "braces mark what a cluster keeps together".to_owned());
-            return None;
-        }
         store = store.prefix(prefix);
     }
     if let Some(username) = section.username {
@@ -223,13 +217,28 @@ fn redis(section: StoreSection, problem: &mut dyn FnMut(&str, String)) -> Option
         store = store.database(database);
     }
     if let Some(wait) = section.wait {
-        if wait.replicas == 0 || wait.timeout.is_zero() {
-            problem("wait", "replicas and timeout are above 0".to_owned());
-            return None;
-        }
         store = store.wait_replicas(wait.replicas, wait.timeout);
     }
-    Some(store)
+    fits.then_some(store)
+}
+
+/// Whether the values are good that need no address.
+fn check_redis(section: &StoreSection, problem: &mut dyn FnMut(&str, String)) -> bool {
+    let mut fits = true;
+    let mut wrong = |key: &str, message: &str| {
+        problem(key, message.to_owned());
+        fits = false;
+    };
+    if section.ttl.is_some_and(|ttl| ttl < Duration::from_secs(1)) {
+        wrong("ttl", "at least 1s is needed");
+    }
+    if section.prefix.as_ref().is_some_and(|prefix| prefix.contains(['{', '}'])) {
+        wrong("prefix", "braces mark what a cluster keeps together");
+    }
+    if section.wait.as_ref().is_some_and(|wait| wait.replicas == 0 || wait.timeout.is_zero()) {
+        wrong("wait", "replicas and timeout are above 0");
+    }
+    fits
 }
 
 /// What a session, or the defaults of sessions, say about the store.

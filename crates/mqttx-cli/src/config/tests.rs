@@ -180,7 +180,22 @@ fn a_directory_is_read_in_order_and_names_are_unique() {
     let found = load(&files.0).unwrap_err();
     assert_eq!(found.len(), 1);
     assert!(found[0].path.ends_with("30.toml"));
-    assert!(found[0].message.contains("'a' is defined in another file"));
+    assert!(found[0].message.starts_with("'a' is defined in another file, too: "));
+    assert!(found[0].message.ends_with("10.toml:1"), "{}", found[0].message);
+}
+
+#[test]
+fn what_stands_twice_or_is_no_table_is_named() {
+    let found = problems("[sessions.a]\nbrokers = ['h']\nbrokers = ['i']\n[sessions.a]\n");
+    assert_eq!(found, ["3:1: 'brokers' is defined twice", "4:11: 'a' is defined twice"]);
+    let found = problems("[[forwarders]]\nname = 'x'\n[defaults]\nkeep_alive = 5\n");
+    assert_eq!(
+        found,
+        [
+            "1:1: 'forwarders' is a table: [forwarders.NAME]",
+            "4:1: unknown key 'keep_alive': known are session; [defaults.session] has those of sessions"
+        ]
+    );
 }
 
 #[test]
@@ -249,6 +264,9 @@ fn two_sessions_with_one_client_id_are_refused() {
     );
     let fleet = problems("[fleets.f]\ncount = 2\nbrokers = ['h']\nclient_id = 'x'\n");
     assert_eq!(fleet.len(), 1, "{fleet:#?}");
+    let fleet = problems("[fleets.f]\ncount = 3\nbrokers = ['h']\nclient_id = 'x'\n");
+    assert_eq!(fleet.len(), 1, "said once: {fleet:#?}");
+    assert!(fleet[0].starts_with("4:13: the client id 'x' is that of every session of the fleet"));
 }
 
 #[test]

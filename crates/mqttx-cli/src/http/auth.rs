@@ -17,11 +17,19 @@ pub(super) async fn check(State(site): State<Arc<Site>>, request: Request, next:
     let guarded = is_guarded(request.uri().path());
     let facts = site.facts();
     if guarded && !is_allowed(request.headers(), facts.token.as_ref()) {
-        let mut refused = reply::error(
-            StatusCode::UNAUTHORIZED,
-            "a token is needed: Authorization: Bearer TOKEN",
-        );
-        let challenge = HeaderValue::from_static("Bearer realm=\"mqttx\"");
+        let (message, challenge) = match request.headers().contains_key(header::AUTHORIZATION) {
+            false => (
+                "a token is needed, http.token of the configuration: Authorization: Bearer TOKEN",
+                "Bearer realm=\"mqttx\"",
+            ),
+            // RFC 6750, section 3.1.
+            true => (
+                "this is not the token of the configuration, http.token: Authorization: Bearer TOKEN",
+                "Bearer realm=\"mqttx\", error=\"invalid_token\"",
+            ),
+        };
+        let mut refused = reply::error(StatusCode::UNAUTHORIZED, message);
+        let challenge = HeaderValue::from_static(challenge);
         refused.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         return refused;
     }

@@ -25,7 +25,7 @@ pub(super) async fn show(
         None => None,
         Some(pattern) => match RegexBuilder::new(pattern).size_limit(REGEX_BYTES).build() {
             Ok(regex) => Some(regex),
-            Err(error) => return reply::error(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(error) => return reply::error(StatusCode::BAD_REQUEST, &not_a_regex(&error)),
         },
     };
     let facts = site.facts();
@@ -53,6 +53,14 @@ pub(super) async fn show(
     };
     let chunks = chunks.map(|chunk| Ok::<_, std::convert::Infallible>(Bytes::from(chunk)));
     reply::typed(StatusCode::OK, kind, Body::from_stream(futures_util::stream::iter(chunks)))
+}
+
+/// What is wrong with the expression, without the picture of it, which takes several lines.
+fn not_a_regex(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    let why = last.strip_prefix("error: ").unwrap_or(last);
+    format!("session is not a regular expression: {why}")
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 use super::{
-    Site, auth, config, events, forwarders, health, metrics, reload, reply, sessions, stores,
+    Site, auth, config, events, forwarders, health, index, metrics, refusal, reload, sessions,
+    stores,
 };
 
 pub(super) fn router(site: Arc<Site>) -> Router {
@@ -23,18 +23,20 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/forwarders/{name}/resume", post(forwarders::resume))
         .route("/forwarders/{name}/drain", post(forwarders::drain))
         .route("/stores", get(stores::list))
+        .route("/stores/{name}", get(stores::one))
         .route("/config", get(config::show))
         .route("/events", get(events::stream));
-    Router::new()
+    let site = Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .route("/-/reload", post(reload::order))
+        .route("/api/v1", get(index::list))
+        .route("/api/v1/", get(index::list))
         .nest("/api/v1", api)
-        .fallback(async || reply::error(StatusCode::NOT_FOUND, "there is nothing at this path"))
-        .method_not_allowed_fallback(async || {
-            reply::error(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
-        })
+        .fallback(refusal::no_path)
         .layer(from_fn_with_state(Arc::clone(&site), auth::check))
-        .with_state(site)
+        .with_state(site);
+    // A layer of the router itself does not see which methods it allows.
+    Router::new().fallback_service(site).layer(from_fn(refusal::explain))
 }

@@ -9,25 +9,66 @@ use super::daemon::{Bridge, Daemon, command};
 async fn unknown_paths_are_404_and_wrong_methods_405() {
     let bridge = Bridge::start("").await;
     let address = bridge.daemon.address;
-    for path in ["/nothing", "/api", "/api/v1", "/api/v1/nothing", "/api/v2/sessions", "/-/nothing"]
-    {
+    for path in ["/nothing", "/api", "/api/v1/nothing", "/api/v2/sessions", "/-/nothing"] {
         let answer = get(address, path).await;
         assert_eq!(answer.status, 404, "{path}");
-        assert!(answer.json()["error"].is_string(), "{path}");
+        let error = answer.json()["error"].to_string();
+        assert!(error.contains("GET /api/v1 lists"), "{path}: {error}");
     }
-    for (method, path, allowed) in [
-        ("POST", "/metrics", "GET,HEAD"),
-        ("DELETE", "/healthz", "GET,HEAD"),
-        ("PUT", "/api/v1/sessions", "GET,HEAD"),
-        ("GET", "/api/v1/sessions/src/reconnect", "POST"),
-        ("GET", "/api/v1/forwarders/fw/pause", "POST"),
+    for (method, path, allowed, said) in [
+        ("POST", "/metrics", "GET,HEAD", "this path takes GET and HEAD"),
+        ("DELETE", "/healthz", "GET,HEAD", "this path takes GET and HEAD"),
+        ("PUT", "/api/v1/sessions", "GET,HEAD", "this path takes GET and HEAD"),
+        ("GET", "/api/v1/sessions/src/reconnect", "POST", "this path takes POST only"),
+        ("GET", "/api/v1/forwarders/fw/pause", "POST", "this path takes POST only"),
+        ("GET", "/-/reload", "POST", "this path takes POST only"),
     ] {
         let answer = send(address, method, path, &[]).await;
         assert_eq!(answer.status, 405, "{method} {path}");
         assert_eq!(answer.headers["allow"], allowed, "{method} {path}");
+        assert_eq!(answer.json()["error"], said, "{method} {path}");
     }
     let head = send(address, "HEAD", "/healthz", &[]).await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn the_index_names_paths_that_answer() {
+    let bridge = Bridge::start("").await;
+    let address = bridge.daemon.address;
+    for path in ["/api/v1", "/api/v1/"] {
+        let index = get(address, path).await.json();
+        let paths = index["paths"].as_array().expect("a list").clone();
+        assert!(paths.len() > 10, "{index}");
+        for path in paths {
+            let [method, path] =
+                [&path["method"], &path["path"]].map(|text| text.as_str().unwrap());
+            if path.contains("NAME") || path.ends_with("events") {
+                continue;
+            }
+            // The other method tells that the path is there, and orders nothing.
+            let other = if method == "GET" { "POST" } else { "GET" };
+            assert_eq!(send(address, other, path, &[]).await.status, 405, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_of_a_request_are_json_and_one_line() {
+    let bridge = Bridge::start("").await;
+    let address = bridge.daemon.address;
+    for (path, status, said) in [
+        ("/api/v1/sessions/%ff", 400, "UTF-8"),
+        ("/metrics?session=(", 400, "session is not a regular expression: unclosed group"),
+        ("/api/v1/stores/x", 404, "unknown store 'x'"),
+        ("/api/v1/sessions/srx", 404, "did you mean 'src'?"),
+    ] {
+        let answer = get(address, path).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.headers["content-type"], "application/json", "{path}");
+        let error = answer.json()["error"].as_str().expect("a text").to_owned();
+        assert!(error.contains(said) && !error.contains('\n'), "{path}: {error}");
+    }
 }
 
 #[tokio::test]
@@ -44,7 +85,9 @@ async fn the_token_opens_the_api_and_nothing_else_needs_it() {
     }
     assert_eq!(post(address, "/api/v1/forwarders/fw/pause").await.status, 401);
     let wrong = [("Authorization", "Bearer open")];
-    assert_eq!(send(address, "GET", "/api/v1/sessions", &wrong).await.status, 401);
+    let refused = send(address, "GET", "/api/v1/sessions", &wrong).await;
+    assert_eq!(refused.status, 401);
+    assert!(refused.headers["www-authenticate"].contains("invalid_token"));
     let right = [("Authorization", "Bearer open sesame")];
     assert_eq!(send(address, "GET", "/api/v1/sessions", &right).await.status, 200);
     assert_eq!(send(address, "POST", "/api/v1/forwarders/fw/pause", &right).await.status, 200);

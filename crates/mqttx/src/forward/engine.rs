@@ -252,6 +252,7 @@ impl Engine {
         if !scratch.left.is_empty() {
             self.hand_back(&mut scratch.left);
         }
+        scratch.ended.clear();
         for (reason, count, topic) in scratch.told.drain(..) {
             self.tell(reason, count, topic);
         }
@@ -367,7 +368,8 @@ impl Inner {
         failure: Option<ForwardDrop>,
         scratch: &mut Scratch,
     ) {
-        let Some(done) = self.flows.settle(key, parts, failure) else { return };
+        let Some(mut done) = self.flows.settle(key, parts, failure) else { return };
+        scratch.ended.extend(done.span.take().map(|span| *span));
         if let Some(reason) = done.failure
             && let Some(count) = self.reports.add(reason, crate::session::now())
         {

@@ -23,6 +23,7 @@ use super::rate::RateLimit;
 use super::reason::ForwardDrop;
 use super::scratch::{Extra, Sending};
 use crate::router::Due;
+use crate::trace::Span;
 
 /// The key of a flow, as targets give it back.
 pub(super) type FlowKey = u32;
@@ -34,6 +35,8 @@ pub(super) struct Done {
     pub(super) failure: Option<ForwardDrop>,
     /// When it arrived, if that is timed.
     pub(super) begun: Option<Instant>,
+    /// It ends when it is dropped, which nobody does under a lock.
+    pub(super) span: Option<Box<Span>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +86,8 @@ pub(super) struct Flow {
     begun: Option<Instant>,
     /// What is needed to send the message again.
     pub(super) kept: Option<Box<Kept>>,
+    /// Its part of a trace.
+    pub(super) span: Option<Box<Span>>,
 }
 
 /// One of so many messages is timed: reading the clock costs as much as forwarding.
@@ -448,7 +453,19 @@ impl Flows {
         let due = std::mem::take(&mut flow.due);
         // Only what was forwarded is timed.
         let begun = flow.begun.filter(|_| letter.is_none());
-        Some(Done { source: flow.source, due, failure, begun })
+        let mut span = flow.span.take();
+        if let (Some(span), Some(reason)) = (&mut span, failure.or(letter)) {
+            span.fail(reason.as_str());
+        }
+        Some(Done { source: flow.source, due, failure, begun, span })
+    }
+
+    /// A flow is part of a trace from now on; the span that it had is given back.
+    pub(super) fn trace(&mut self, key: FlowKey, span: Span) -> Option<Span> {
+        match self.flows.get_mut(key as usize).filter(|flow| flow.live) {
+            Some(flow) => flow.span.replace(Box::new(span)).map(|span| *span),
+            None => Some(span),
+        }
     }
 
     /// The topic of the message that had the flow last.

@@ -28,7 +28,7 @@ impl Entry {
         }
         let value = serde_json::to_value(value).map_err(|e| RuleError::new(name, e.to_string()))?;
         let template =
-            ValueTemplate::parse(&value).map_err(|m| RuleError::new(&value.to_string(), m))?;
+            ValueTemplate::parse(&value).map_err(|m| RuleError::new(&text_of(&value), m))?;
         let member = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
         let member = Pointer::parse(&member).map_err(|m| RuleError::new(name, m))?;
         Ok(Self { name: name.into(), member, value: template })
@@ -42,6 +42,11 @@ impl Entry {
     pub(super) fn check(&self, filter: &str) -> Result<(), String> {
         self.value.check(filter)
     }
+}
+
+/// A value as it was written.
+fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Fills the entries in for a message.

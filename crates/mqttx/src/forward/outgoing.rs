@@ -9,6 +9,7 @@ use super::metadata;
 use super::reason::ForwardDrop;
 use super::template::TopicContext;
 use super::topic_map::TopicMap;
+use crate::trace::Hop;
 
 /// What the properties of one message for one target come from.
 pub(super) struct Outgoing<'a> {
@@ -29,6 +30,8 @@ pub(super) struct Further<'a> {
     pub(super) metadata: Option<(&'a metadata::Rendered, &'a [metadata::Entry])>,
     /// Of a dead letter: why it is one.
     pub(super) error: Option<&'a str>,
+    /// The trace that it belongs to.
+    pub(super) trace: Option<&'a Hop>,
 }
 
 impl<'a> Outgoing<'a> {
@@ -59,7 +62,7 @@ impl<'a> Outgoing<'a> {
 
 impl Further<'_> {
     fn is_only_mark(&self) -> bool {
-        self.metadata.is_none() && self.error.is_none()
+        self.metadata.is_none() && self.error.is_none() && self.trace.is_none()
     }
 
     fn add(&self, arrived: PropertiesRef<'_>, out: &mut Properties) -> Result<(), ForwardDrop> {
@@ -69,6 +72,9 @@ impl Further<'_> {
             if let Some(Ok(())) = self.map.render(&cx, &mut mapped) {
                 out.set(Property::ResponseTopic(&mapped)).map_err(|_| ForwardDrop::Topic)?;
             }
+        }
+        if let Some(trace) = self.trace {
+            trace.replace(out);
         }
         let mut user = |name: &str, value: &str| {
             out.user_property(name, value).map_err(|_| ForwardDrop::Transform)
@@ -178,6 +184,7 @@ mod tests {
             cx,
             metadata: Some((&rendered, &entries)),
             error: Some("why"),
+            trace: None,
         };
         let came = list(&[
             Property::UserProperty("own", "1"),

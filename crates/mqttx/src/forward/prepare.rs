@@ -17,6 +17,7 @@ use super::send::LARGE;
 use super::text::RuleContext;
 use crate::message::{MessageView, Publish};
 use crate::router::{Lot, LotItem};
+use crate::trace::{self, About, Hop};
 
 impl Inlet {
     /// Asks the filter about each message of a lot.
@@ -57,14 +58,22 @@ impl Inlet {
 }
 
 impl Engine {
-    /// Applies transform and metadata to what is about to be sent, once to each message.
+    /// Applies transform and metadata to what is about to be sent, and continues its trace, once for each message.
     pub(super) fn prepare(&self, scratch: &mut Scratch, lot: Option<&Lot<'_>>) {
-        if !self.changes {
+        if !self.changes && !trace::AVAILABLE {
             return;
         }
         for sending in &mut scratch.sending {
             if sending.extra.as_ref().is_some_and(|extra| extra.prepared || extra.letter.is_some())
             {
+                continue;
+            }
+            if let Some(mut hop) = self.continue_trace(sending, lot) {
+                scratch.begun.extend(hop.span().map(|span| (sending.key, span)));
+                let extra = sending.extra();
+                (extra.trace, extra.prepared) = (Some(hop), true);
+            }
+            if !self.changes {
                 continue;
             }
             let failed = self.prepare_one(sending, lot);
@@ -87,12 +96,29 @@ impl Engine {
                 },
             }
         }
-        if !scratch.letters.is_empty() {
+        if !scratch.letters.is_empty() || !scratch.begun.is_empty() {
             let mut inner = self.lock();
+            for (key, span) in scratch.begun.drain(..) {
+                scratch.ended.extend(inner.flows.trace(key, span));
+            }
             for (key, reason) in scratch.letters.drain(..) {
                 inner.flows.begin_letter(key, reason);
             }
         }
+    }
+
+    /// The trace of a message, if it is in one.
+    fn continue_trace(&self, sending: &Sending, lot: Option<&Lot<'_>>) -> Option<Hop> {
+        let publish = sending.body.publish(lot)?;
+        if publish.properties.is_empty() {
+            return None;
+        }
+        let received_at = match (&sending.body, lot) {
+            (Body::Own(message), _) => message.received_at(),
+            (Body::Read(_), lot) => lot?.inbound.received_at,
+        };
+        let about = About { forwarder: &self.options.name, topic: publish.topic, received_at };
+        Hop::begin(publish.properties, about)
     }
 
     fn prepare_one(&self, sending: &mut Sending, lot: Option<&Lot<'_>>) -> Result<(), Failed> {

@@ -50,18 +50,19 @@ impl RateLimit {
         self
     }
 
-    /// What is wrong with it.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+    /// All that is wrong with it: the field, its value, and why.
+    pub(super) fn problems(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> {
         let allowed = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
-        if !allowed.contains(&self.per) {
-            return Some(("per", "allowed are 1 ms to 1 day".to_owned()));
-        }
-        match (self.messages, self.bytes) {
-            (Some(0), _) => Some(("messages", "at least 1".to_owned())),
-            (_, Some(0)) => Some(("bytes", "at least 1".to_owned())),
-            (None, None) => Some(("messages", "messages, bytes or both are needed".to_owned())),
-            _ => None,
-        }
+        let per = (!allowed.contains(&self.per))
+            .then(|| ("per", format!("{:?}", self.per), "allowed are 1 ms to 1 day"));
+        let nothing = self.messages.is_none() && self.bytes.is_none();
+        let nothing =
+            nothing.then(|| ("messages", String::new(), "messages, bytes or both are needed"));
+        let zero = |field, value: Option<u64>| {
+            value.filter(|n| *n == 0).map(|_| (field, "0".to_owned(), "at least 1"))
+        };
+        let all = [per, nothing, zero("messages", self.messages), zero("bytes", self.bytes)];
+        all.into_iter().flatten()
     }
 }
 
@@ -180,12 +181,13 @@ mod tests {
 
     #[test]
     fn limits_that_make_no_sense_are_named() {
-        let problem = |limit: RateLimit| limit.problem().map(|(field, _)| field);
+        let problem = |limit: RateLimit| limit.problems().next().map(|(field, ..)| field);
         assert_eq!(problem(RateLimit::per(SECOND)), Some("messages"));
         assert_eq!(problem(RateLimit::messages(0, SECOND)), Some("messages"));
         assert_eq!(problem(RateLimit::per(SECOND).bytes(0)), Some("bytes"));
         assert_eq!(problem(RateLimit::messages(1, Duration::ZERO)), Some("per"));
         assert_eq!(problem(RateLimit::messages(1, SECOND)), None);
+        assert_eq!(RateLimit::messages(0, Duration::ZERO).bytes(0).problems().count(), 3);
     }
 
     proptest! {

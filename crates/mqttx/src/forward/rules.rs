@@ -139,8 +139,8 @@ impl Asked {
         if self.max_hops == Some(0) {
             problems.add("max_hops", "0", "allowed are 1 to 255");
         }
-        if let Some((field, message)) = self.rate_limit.and_then(|limit| limit.problem()) {
-            problems.add(format!("rate_limit.{field}"), "", message);
+        for (field, value, message) in self.rate_limit.iter().flat_map(RateLimit::problems) {
+            problems.add(format!("rate_limit.{field}"), &value, message);
         }
         let on_error = self.on_filter_error.unwrap_or(match self.dead_letter {
             Some(_) => OnFilterError::DeadLetter,

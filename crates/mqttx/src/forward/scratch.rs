@@ -13,6 +13,7 @@ use super::reason::ForwardDrop;
 use super::topics::{Topic, Topics};
 use crate::message::{self, Message};
 use crate::router::{Due, Lot};
+use crate::trace::{Hop, Span};
 
 /// The lists of a turn. All are empty between turns.
 #[derive(Default)]
@@ -39,6 +40,10 @@ pub(super) struct Scratch {
     pub(super) verdicts: Vec<Verdict>,
     /// Flows whose messages became dead letters before anybody got them.
     pub(super) letters: Vec<(FlowKey, ForwardDrop)>,
+    /// Flows that are part of a trace from now on.
+    pub(super) begun: Vec<(FlowKey, Span)>,
+    /// Spans that end with this turn.
+    pub(super) ended: Vec<Span>,
     /// Nothing is held any more.
     pub(super) idle: bool,
 }
@@ -90,6 +95,8 @@ pub(super) struct Extra {
     pub(super) metadata: Option<metadata::Rendered>,
     /// The payload with the metadata, for the target that gets it now.
     pub(super) merged: Option<Bytes>,
+    /// The trace that it belongs to.
+    pub(super) trace: Option<Hop>,
     /// It goes to the dead letters.
     pub(super) letter: Option<Letter>,
     /// It goes only to this target, again.

@@ -170,6 +170,8 @@ impl Hand<'_> {
             },
             metadata: metadata.map(|rendered| (rendered, &*rules.metadata)),
             error: extra.and_then(|extra| extra.letter.as_ref()).map(|letter| &*letter.text),
+            // Dead letters go as they came.
+            trace: extra.filter(|extra| extra.letter.is_none()).and_then(|e| e.trace.as_ref()),
         })
     }
 

@@ -19,6 +19,7 @@ use super::subscription::{Item, Unparks};
 use super::target::{Phase, State, Target};
 use crate::event::{EventKind, EventName};
 use crate::message::{Message, MessageRef};
+use crate::trace::Surroundings;
 
 pub(crate) type InlineHandler = dyn Fn(&MessageRef<'_>) + Send + Sync;
 pub(crate) type BlockingHandler = dyn Fn(&Message) + Send + Sync;
@@ -65,7 +66,10 @@ impl Target {
         let Consumer::Blocking { handler, runtime } = &self.consumer else { return };
         let mut spent = None;
         while let Some(taken) = self.take(spent.take()) {
-            let result = catch_unwind(AssertUnwindSafe(|| handler(&taken.message)));
+            let result = {
+                let _entered = Surroundings::of(taken.message.properties()).enter();
+                catch_unwind(AssertUnwindSafe(|| handler(&taken.message)))
+            };
             let backoff = match self.finish(taken, result) {
                 Finished::Done(message) => {
                     spent = Some(message);
@@ -263,7 +267,8 @@ where
 {
     let mut spent = None;
     while let Some(taken) = std::future::poll_fn(|cx| target.poll_take(cx, spent.take())).await {
-        let result = call_async(&handler, taken.message.clone()).await;
+        let surroundings = Surroundings::of(taken.message.properties());
+        let result = call_async(&handler, taken.message.clone(), &surroundings).await;
         match target.finish(taken, result) {
             Finished::Done(message) => spent = Some(message),
             Finished::Again(backoff) => tokio::time::sleep(backoff).await,
@@ -274,16 +279,26 @@ where
 type Panic = Box<dyn Any + Send>;
 
 /// Like `handler(message).await`, with a panic of either part as an error.
-async fn call_async<F, Fut>(handler: &F, message: Message) -> Result<(), Panic>
+async fn call_async<F, Fut>(
+    handler: &F,
+    message: Message,
+    surroundings: &Surroundings,
+) -> Result<(), Panic>
 where
     F: Fn(Message) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let future = catch_unwind(AssertUnwindSafe(|| handler(message)))?;
+    let future = {
+        let _entered = surroundings.enter();
+        catch_unwind(AssertUnwindSafe(|| handler(message)))?
+    };
     let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
+    std::future::poll_fn(|cx| {
+        let _entered = surroundings.enter();
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
     })
     .await
 }

@@ -20,6 +20,7 @@ use super::{Arrival, MessageSource, Overflow, RouteOptions, RouteStats};
 use crate::event::{EventBus, EventKind, EventName};
 use crate::message::{Message, MessageRef};
 use crate::metrics::DropReason;
+use crate::trace::Surroundings;
 
 /// Drops of one route within this time make one event.
 const DROP_EVENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -351,6 +352,7 @@ impl Target {
     /// Calls an inline handler until it returns, or was called often enough.
     fn call_with(&self, handler: &InlineHandler, message: &MessageRef<'_>, acker: Option<&Acker>) {
         let mut attempts = 0;
+        let _entered = Surroundings::of(message.properties()).enter();
         while let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(message))) {
             attempts += 1;
             if attempts > self.options.retries {

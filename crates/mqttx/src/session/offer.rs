@@ -16,6 +16,7 @@ use super::storage::Condition;
 use crate::error::{Error, ErrorKind};
 use crate::message::Publish;
 use crate::options::OnFull;
+use crate::trace::Injected;
 
 /// A message that the caller still owns.
 #[derive(Clone, Copy)]
@@ -40,6 +41,11 @@ impl<'a> Draft<'a> {
             ttl: message.ttl,
             priority: message.priority,
         }
+    }
+
+    /// With the properties that the active span adds to.
+    pub(super) fn within(self, context: &'a Injected) -> Self {
+        Self { properties: context.or(self.properties), ..self }
     }
 
     pub(super) fn to_publish(self) -> Publish {

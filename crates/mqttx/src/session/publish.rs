@@ -13,6 +13,7 @@ use super::delivery::{Delivery, Published, Waiting, published};
 use super::offer::{Accepted, Awaited, Draft, Place, stand_aside};
 use crate::error::{Error, PublishError};
 use crate::message::Publish;
+use crate::trace;
 
 impl Session {
     /// Publishes a message and waits for the server's answer, over any number of reconnects. While
@@ -32,12 +33,13 @@ impl Session {
     ) -> Result<Published, PublishError> {
         let topic = topic.as_ref();
         let payload = payload.into();
+        let context = trace::inject(PropertiesRef::EMPTY);
         let message = Draft {
             topic,
             payload: (&payload).into(),
             qos,
             retain,
-            properties: PropertiesRef::EMPTY,
+            properties: context.or(PropertiesRef::EMPTY),
             ttl: None,
             priority: Priority::LOWEST,
         };
@@ -53,7 +55,8 @@ impl Session {
     /// # Errors
     /// As for [`publish`](Self::publish).
     pub async fn publish_message(&self, message: Publish) -> Result<Published, PublishError> {
-        let outcome = match self.accept(&Draft::of(&message), Awaited::END).await {
+        let context = trace::inject(message.properties.as_ref());
+        let outcome = match self.accept(&Draft::of(&message).within(&context), Awaited::END).await {
             Ok(accepted) => published(self.shared.waiting(accepted.token).await, &self.shared.name),
             Err(error) => Err(error),
         };
@@ -73,7 +76,9 @@ impl Session {
     /// The message cannot be sent as it is, the outbox or the store is full and does not block, the store failed, or the
     /// session was removed. The message is handed back.
     pub async fn enqueue(&self, message: Publish) -> Result<Delivery, PublishError> {
-        let accepted = match self.accept(&Draft::of(&message), Awaited::BOTH).await {
+        let context = trace::inject(message.properties.as_ref());
+        let accepted = match self.accept(&Draft::of(&message).within(&context), Awaited::BOTH).await
+        {
             Ok(accepted) => self.when_stored(accepted).await,
             Err(error) => Err(error),
         };
@@ -96,7 +101,8 @@ impl Session {
         &self,
         message: impl Borrow<Publish> + Into<Publish>,
     ) -> Result<(), PublishError> {
-        let draft = Draft::of(message.borrow());
+        let context = trace::inject(message.borrow().properties.as_ref());
+        let draft = Draft::of(message.borrow()).within(&context);
         let mut place = Place::new(&self.shared);
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::STORED, &mut place)).await;
@@ -120,7 +126,9 @@ impl Session {
     /// # Errors
     /// As for [`try_publish`](Self::try_publish).
     pub fn try_submit(&self, message: &Publish) -> Result<(), Error> {
-        let outcome = self.shared.offer(self.shared.lock(), &Draft::of(message), NO_TOKEN);
+        let context = trace::inject(message.properties.as_ref());
+        let draft = Draft::of(message).within(&context);
+        let outcome = self.shared.offer(self.shared.lock(), &draft, NO_TOKEN);
         outcome.map(|_| ()).map_err(|error| error.with_topic(&*message.topic))
     }
 
@@ -130,7 +138,8 @@ impl Session {
     /// # Errors
     /// As for [`enqueue`](Self::enqueue), except for what the store says later.
     pub async fn begin_enqueue(&self, message: Publish) -> Result<Accepting, PublishError> {
-        match self.accept(&Draft::of(&message), Awaited::END).await {
+        let context = trace::inject(message.properties.as_ref());
+        match self.accept(&Draft::of(&message).within(&context), Awaited::END).await {
             Ok(accepted) => {
                 let Accepted { token, lsn, failures, .. } = accepted;
                 let waiting = Some(self.shared.waiting(token));
@@ -146,7 +155,8 @@ impl Session {
     /// # Errors
     /// As for [`begin_enqueue`](Self::begin_enqueue).
     pub async fn begin_submit(&self, message: Publish) -> Result<Accepting, PublishError> {
-        let draft = Draft::of(&message);
+        let context = trace::inject(message.properties.as_ref());
+        let draft = Draft::of(&message).within(&context);
         let mut place = Place::new(&self.shared);
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::NOTHING, &mut place)).await;
@@ -169,9 +179,10 @@ impl Session {
     /// As for [`enqueue`](Self::enqueue); a full outbox is an error whatever its policy, unless the
     /// oldest message makes room.
     pub fn try_publish(&self, message: Publish) -> Result<Delivery, PublishError> {
+        let context = trace::inject(message.properties.as_ref());
         let mut state = self.shared.lock();
         let token = state.waiters.insert_task();
-        match self.shared.offer(state, &Draft::of(&message), token) {
+        match self.shared.offer(state, &Draft::of(&message).within(&context), token) {
             Ok(_) => Ok(Delivery::new(Waiting::new(Arc::clone(&self.shared), token))),
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
         }

@@ -9,6 +9,7 @@ use ::cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, LiteralValue};
 use ::cel::parser::Expression;
 
 use super::scope::VARIABLES;
+use crate::manager::near;
 
 /// What was found in an expression that may be used.
 #[derive(Debug, PartialEq)]
@@ -176,7 +177,7 @@ impl<'e> Walk<'e> {
         if TYPES.contains(&name) {
             return Ok(Seen::default());
         }
-        Err(format!("unknown variable '{name}': known are {}", VARIABLES.join(", ")))
+        Err(unknown("variable", name, &VARIABLES))
     }
 
     fn function(
@@ -208,7 +209,18 @@ impl<'e> Walk<'e> {
         }
         let mut known: Vec<&str> = FUNCTIONS.into_iter().chain(["matches"]).collect();
         known.sort_unstable();
-        Err(format!("unknown function '{full}': known are {}", known.join(", ")))
+        Err(unknown("function", &full, &known))
+    }
+}
+
+/// What is known instead, and what may have been meant.
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    let all = known.join(", ");
+    match near(name, known.iter().copied()).first() {
+        Some(nearest) => {
+            format!("unknown {what} '{name}': known are {all}; did you mean '{nearest}'?")
+        }
+        None => format!("unknown {what} '{name}': known are {all}"),
     }
 }
 

@@ -82,6 +82,9 @@ fn what_cannot_be_evaluated_is_refused_at_the_start() {
         ("topic.matches('(')", "unclosed group"),
         ("duration('1s') == duration('1s')", "unknown function 'duration'"),
         ("Foo{a: 1} == 1", "no type 'Foo'"),
+        ("paylod.x == 1", "; did you mean 'payload'?"),
+        ("sise(topic) == 1", "; did you mean 'size'?"),
+        ("wind == 1", "retain, topic, user"),
     ] {
         let error = ask(wrong, "").unwrap_err();
         assert!(error.contains(why), "{wrong}: {error}");
