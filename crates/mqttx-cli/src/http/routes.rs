@@ -8,7 +8,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use super::{
-    Site, auth, config, events, forwarders, health, metrics, reload, reply, sessions, stores,
+    Site, auth, config, dashboard, events, forwarders, health, metrics, reload, reply, sessions,
+    stores,
 };
 
 pub(super) fn router(site: Arc<Site>) -> Router {
@@ -24,8 +25,11 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/forwarders/{name}/drain", post(forwarders::drain))
         .route("/stores", get(stores::list))
         .route("/config", get(config::show))
-        .route("/events", get(events::stream));
+        .route("/events", get(events::stream))
+        .route("/dashboard", get(dashboard::stream));
     Router::new()
+        .route("/", get(dashboard::index))
+        .route("/dashboard/{file}", get(dashboard::file))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
