@@ -88,20 +88,19 @@ pub(crate) struct Events {
 impl Events {
     /// Of the events; connected once the first line is there.
     pub(crate) async fn start(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("it listens");
-        let mut events = Self::asked(stream, address, "/api/v1/events").await;
+        let mut events = Self::asked(address, "/api/v1/events").await;
         while events.line().await.expect("the first comment") != ": events" {}
         events
     }
 
     /// Of what the dashboard shows.
     pub(crate) async fn watch(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("it listens");
-        Self::asked(stream, address, "/api/v1/dashboard").await
+        Self::asked(address, "/api/v1/dashboard").await
     }
 
-    /// Over that connection; the head of the answer is read.
-    pub(crate) async fn asked(mut stream: TcpStream, address: SocketAddr, path: &str) -> Self {
+    /// Of what is at that path; the head of the answer is read.
+    async fn asked(address: SocketAddr, path: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut events = Self { lines: BufReader::new(stream) };
