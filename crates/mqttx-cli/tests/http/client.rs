@@ -106,7 +106,7 @@ impl Events {
         let mut events = Self { lines: BufReader::new(stream) };
         let head = events.line().await.expect("a status");
         assert_eq!(head, "HTTP/1.1 200 OK");
-        while events.line().await.expect("a head") != "" {}
+        while !events.line().await.expect("a head").is_empty() {}
         events
     }
 

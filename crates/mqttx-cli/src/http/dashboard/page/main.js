@@ -32,6 +32,7 @@ model.listen((changes) => {
   if (version !== model.hello.version) location.reload();
   text(byId("daemon"), model.hello.name);
   set(byId("daemon"), "title", `mqttx ${model.hello.version}, since ${new Date(model.hello.started).toLocaleString()}`);
+  if (model.hello.stopping) notice("The daemon is about to stop");
   document.title = `${model.hello.name} · mqttx`;
 });
 

@@ -24,8 +24,8 @@ export async function follow(take, tell) {
         }
         take(message);
       });
-    } catch (error) {
-      if (!(error instanceof TypeError) && error.name !== "AbortError") console.error(error);
+    } catch {
+      // The network failed, or the silence was too long: that is what `reason` says.
     }
     tell("lost", reason);
     await new Promise((done) => setTimeout(done, wait));
@@ -57,10 +57,19 @@ async function read(take) {
       const messages = (rest + value).split("\n\n");
       rest = messages.pop();
       for (const message of messages) {
-        if (message.startsWith("data: ")) take(JSON.parse(message.slice(6)));
+        if (message.startsWith("data: ")) given(take, message.slice(6));
       }
     }
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** A fault of the page is no fault of the connection: it goes on, and the console has it. */
+function given(take, message) {
+  try {
+    take(JSON.parse(message));
+  } catch (error) {
+    console.error(error);
   }
 }
