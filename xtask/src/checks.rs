@@ -11,19 +11,24 @@ use std::time::Instant;
 /// The first check that failed, and the line that runs just this one.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let started = Instant::now();
-    let [mosquitto, redis] = step("system packages", "cargo xtask test", || {
+    let [mosquitto, redis, chromium] = step("system packages", "cargo xtask test", || {
         system::components(root)?;
-        let programs =
-            [system::MOSQUITTO, system::REDIS, system::VALGRIND, system::MOSQUITTO_CLIENTS];
+        let programs = [
+            system::MOSQUITTO,
+            system::REDIS,
+            system::CHROMIUM,
+            system::VALGRIND,
+            system::MOSQUITTO_CLIENTS,
+        ];
         let found = programs.map(|program| {
             let path = system::installed(root, program)?;
             println!("{}: {}", program.name, path.display());
             Ok::<_, String>(path)
         });
-        let [mosquitto, redis, valgrind, clients] = found;
+        let [mosquitto, redis, chromium, valgrind, clients] = found;
         valgrind?;
         clients?;
-        Ok([mosquitto?, redis?])
+        Ok([mosquitto?, redis?, chromium?])
     })?;
     for (name, task) in static_checks() {
         step(name, &task.shown(), || task.run(root))?;
@@ -34,12 +39,14 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let tests = Task::cargo(&["test", "--workspace", "--features", FEATURES])
         .env("PROPTEST_RNG_SEED", &seed)
         .env_remove(MOSQUITTO)
-        .env_remove(REDIS);
+        .env_remove(REDIS)
+        .env_remove(CHROMIUM);
     step("tests, without servers", &tests.shown(), || tests.run(root))?;
     let interop =
         Task::cargo(&["test", "--workspace", "--features", FEATURES, "--test", "interop*"])
             .env(MOSQUITTO, &mosquitto.to_string_lossy())
-            .env(REDIS, &redis.to_string_lossy());
+            .env(REDIS, &redis.to_string_lossy())
+            .env(CHROMIUM, &chromium.to_string_lossy());
     step("interop tests", &interop.shown(), || interop.run(root))?;
     step("instructions", "cargo xtask instructions", || instructions::run(root, &[]))?;
     let demo = Task::cargo(&["run", "--release", "--", "demo", "--seconds", "5", "--json"]);
@@ -51,6 +58,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 /// Where the tests that need a server look for it; without it they say so and pass.
 const MOSQUITTO: &str = "MQTTX_TEST_MOSQUITTO";
 const REDIS: &str = "MQTTX_TEST_REDIS";
+const CHROMIUM: &str = "MQTTX_TEST_CHROMIUM";
 
 /// What is checked beyond the default features.
 const FEATURES: &str = "mqttx/redis,mqttx/contract,mqttx/filters,mqttx/otel";

@@ -29,6 +29,12 @@ pub(crate) const REDIS: Program = Program {
     by_hand: "install Redis (`redis-server`, 7.0 or later) and run this again",
 };
 
+pub(crate) const CHROMIUM: Program = Program {
+    name: "chromium",
+    package: "chromium",
+    by_hand: "install the browser `chromium` and run this again",
+};
+
 pub(crate) const CMAKE: Program =
     Program { name: "cmake", package: "cmake", by_hand: "install `cmake` and run this again" };
 

@@ -10,10 +10,12 @@
 //! | [`HttpProxy`], [`SocksProxy`] | proxies, which tell what they were asked for |
 //! | [`Cutter`] | a connection that ends after any byte |
 //! | [`TlsFront`] | TLS in front of any of these, with certificates of a [`Pki`] |
+//! | [`Chromium`] | a real browser without a window |
 //! | [`Exposition`] | what a scraper reads, strictly |
 //! | [`ScramServer`] | the server's part of SCRAM-SHA-256, for a scripted broker |
 //! | [`LoadPeer`] | counting and flooding at the speed of the socket |
 
+mod chromium;
 mod exposition;
 mod front;
 #[cfg(feature = "in-process")]
@@ -29,6 +31,7 @@ mod temp_dir;
 mod tls_front;
 mod wire;
 
+pub use chromium::Chromium;
 pub use exposition::{Exposition, Family, Sample};
 pub use front::{Cutter, HttpProxy, SocksProxy, UnixFront, WebSocketFront};
 #[cfg(feature = "in-process")]

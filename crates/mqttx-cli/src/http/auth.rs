@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -33,12 +34,15 @@ pub(super) async fn check(State(site): State<Arc<Site>>, request: Request, next:
         refused.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         return refused;
     }
-    if guarded
-        && facts.token.is_none()
-        && !matches!(*request.method(), Method::GET | Method::HEAD)
-        && !is_from_here(request.headers())
-    {
-        return reply::error(StatusCode::FORBIDDEN, "orders of web pages are not taken");
+    let open = facts.token.is_none();
+    if guarded && open && !is_asked_by_name_of_here(request.headers()) {
+        let text =
+            "without a token this is answered at an address or localhost, not at another name";
+        return reply::error(StatusCode::FORBIDDEN, text);
+    }
+    let orders = guarded && !matches!(*request.method(), Method::GET | Method::HEAD);
+    if orders && !is_from_here(request.headers(), open) {
+        return reply::error(StatusCode::FORBIDDEN, "orders of other web pages are not taken");
     }
     next.run(request).await
 }
@@ -65,20 +69,41 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && differences == 0
 }
 
-/// Without a token, an order must not come from a web page that the browser of this machine shows: such a request names
-/// another origin, or reaches us by a name that is not this machine's.
-fn is_from_here(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let host = text(header::HOST).unwrap_or_default();
-    let origin = match text(header::ORIGIN) {
+/// An order must not come from a page of somebody else that a browser shows: such a request names another origin. Without
+/// a token (`open`) the page must be one of this machine's addresses, too.
+fn is_from_here(headers: &HeaderMap, open: bool) -> bool {
+    let host = text(headers, header::HOST);
+    let origin = match headers.get(header::ORIGIN) {
         None => return true,
-        Some(origin) => origin.split_once("://").map_or(origin, |(_, authority)| authority),
+        Some(_) => text(headers, header::ORIGIN),
     };
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
-    });
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    origin == host && (address.is_ok() || name.eq_ignore_ascii_case("localhost"))
+    let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+    let named = host_name(host);
+    authority == host && (!open || is_address(named) || named.eq_ignore_ascii_case("localhost"))
+}
+
+/// Somebody's page can let its own name lead to this machine, and is then no other page to the browser. Such a name has a
+/// dot; what is local has none, or is an address.
+fn is_asked_by_name_of_here(headers: &HeaderMap) -> bool {
+    let name = host_name(text(headers, header::HOST));
+    let last = name.rsplit('.').next().unwrap_or_default();
+    is_address(name) || !name.contains('.') || last.eq_ignore_ascii_case("localhost")
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The host without its port.
+fn host_name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_address(name: &str) -> bool {
+    name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -115,14 +140,38 @@ mod tests {
     #[test]
     fn pages_of_others_give_no_orders() {
         let from = |host: &str, origin: &str| {
-            is_from_here(&headers(&[("host", host), ("origin", origin)]))
+            is_from_here(&headers(&[("host", host), ("origin", origin)]), true)
         };
-        assert!(is_from_here(&headers(&[("host", "gateway:9464")])), "no browser");
+        assert!(is_from_here(&headers(&[("host", "gateway:9464")]), true), "no browser");
         assert!(from("127.0.0.1:9464", "http://127.0.0.1:9464"));
         assert!(from("[::1]:9464", "http://[::1]:9464"));
         assert!(from("localhost:9464", "http://localhost:9464"));
         assert!(!from("127.0.0.1:9464", "http://evil.example"));
         assert!(!from("evil.example:9464", "http://evil.example:9464"), "a name that was bent");
         assert!(!from("127.0.0.1:9464", "null"));
+    }
+
+    #[test]
+    fn with_a_token_only_the_daemons_own_page_gives_orders_whatever_its_name() {
+        let from = |host: &str, origin: &str| {
+            is_from_here(&headers(&[("host", host), ("origin", origin)]), false)
+        };
+        assert!(from("gateway.example", "https://gateway.example"));
+        assert!(!from("gateway.example", "https://evil.example"));
+        assert!(!from("gateway.example", "null"));
+    }
+
+    #[test]
+    fn without_a_token_a_name_that_was_bent_is_not_answered() {
+        let asked = |host: &str| is_asked_by_name_of_here(&headers(&[("host", host)]));
+        for host in
+            ["127.0.0.1:9464", "[::1]:9464", "localhost:9464", "gw:9464", "a.localhost", "x"]
+        {
+            assert!(asked(host), "{host}");
+        }
+        for host in ["evil.example:9464", "evil.example", "127.0.0.1.evil.example:80"] {
+            assert!(!asked(host), "{host}");
+        }
+        assert!(is_asked_by_name_of_here(&headers(&[])), "no browser");
     }
 }

@@ -7,14 +7,18 @@ use super::sessions::time;
 
 /// One server-sent event.
 pub(super) fn piece(event: &Event) -> String {
-    let object = json!({
+    // JSON has no line breaks.
+    format!("data: {}\n\n", object(event))
+}
+
+/// The event as an object.
+pub(super) fn object(event: &Event) -> Value {
+    json!({
         "type": event.kind.name().as_str(),
         "session": event.session.as_deref(),
         "data": data(&event.kind),
         "timestamp": time(event.timestamp),
-    });
-    // JSON has no line breaks.
-    format!("data: {object}\n\n")
+    })
 }
 
 fn data(kind: &EventKind) -> Value {

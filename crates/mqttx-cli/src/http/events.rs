@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,6 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use mqttx::EventStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Site, event, reply};
 
@@ -25,7 +25,7 @@ const TOGETHER: usize = 64;
 /// The events from now on, until the daemon ends. A client that is slow loses the oldest ones, and gets an event
 /// `events_lagged` with their number in their place.
 pub(super) async fn stream(State(site): State<Arc<Site>>) -> Response {
-    let Some(place) = Place::take(&site) else {
+    let Ok(place) = Arc::clone(&site.listeners).try_acquire_owned() else {
         return reply::error(StatusCode::SERVICE_UNAVAILABLE, "too many listen to events");
     };
     let listener = Listener { events: site.sessions.events(), greeted: false, _place: place };
@@ -39,7 +39,7 @@ pub(super) async fn stream(State(site): State<Arc<Site>>) -> Response {
 struct Listener {
     events: EventStream,
     greeted: bool,
-    _place: Place,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Listener {
@@ -58,22 +58,5 @@ impl Listener {
             piece.push_str(&event::piece(&next));
         }
         Some(piece)
-    }
-}
-
-/// One of the [`LISTENERS`].
-struct Place(Arc<Site>);
-
-impl Place {
-    fn take(site: &Arc<Site>) -> Option<Self> {
-        let more = |count: usize| (count < LISTENERS).then_some(count + 1);
-        let taken = site.listeners.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        taken.is_ok().then(|| Self(Arc::clone(site)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.listeners.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::reply;
 
 /// Method, path, and what the answer is.
-const PATHS: [(&str, &str, &str); 18] = [
+const PATHS: [(&str, &str, &str); 20] = [
+    ("GET", "/", "the dashboard, for a browser"),
     ("GET", "/healthz", "200 while the process runs"),
     ("GET", "/readyz", "200 when every session is ready and every forwarder runs, else 503"),
     ("GET", "/metrics", "for Prometheus; ?session=REGEX shows sessions one by one"),
@@ -25,6 +26,11 @@ const PATHS: [(&str, &str, &str); 18] = [
     ("GET", "/api/v1/stores/NAME", "one store"),
     ("GET", "/api/v1/config", "the configuration in effect, without secrets"),
     ("GET", "/api/v1/events", "what happens, as server-sent events"),
+    (
+        "GET",
+        "/api/v1/dashboard",
+        "what the dashboard shows, as server-sent events that may change with it",
+    ),
     ("POST", "/-/reload", "reads the configuration again and applies what changed"),
 ];
 
@@ -50,7 +56,6 @@ mod tests {
             let path = cells.nth(1).unwrap_or_default();
             documented.push((cells.next().unwrap_or_default(), path));
         }
-        documented.retain(|(_, path)| *path != "/");
         documented.sort_unstable();
         let mut listed: Vec<_> = PATHS.iter().map(|(method, path, _)| (*method, *path)).collect();
         listed.sort_unstable();

@@ -6,6 +6,7 @@
 
 mod auth;
 mod config;
+mod dashboard;
 mod event;
 mod events;
 mod forwarders;
@@ -23,18 +24,20 @@ mod stores;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use mqttx::store::Store;
 use mqttx::{ForwarderManager, Secret, SessionManager};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::commands::run::reload::Reload;
 use crate::config::HttpSection;
 use crate::exit::Failure;
+
+use dashboard::Dashboard;
 
 /// What all requests see.
 pub(crate) struct Site {
@@ -44,8 +47,9 @@ pub(crate) struct Site {
     facts: Mutex<Arc<Facts>>,
     /// The stop has begun.
     pub(crate) stopping: AtomicBool,
-    /// Clients of the event stream.
-    pub(crate) listeners: AtomicUsize,
+    /// Places at the event stream.
+    listeners: Arc<Semaphore>,
+    dashboard: Dashboard,
 }
 
 /// What a reload may change.
@@ -126,14 +130,17 @@ impl Bound {
             reload,
             facts: Mutex::new(Arc::new(facts)),
             stopping: AtomicBool::new(false),
-            listeners: AtomicUsize::new(0),
+            listeners: Arc::new(Semaphore::new(events::LISTENERS)),
+            dashboard: Dashboard::new(),
         });
         let (stop, stopped) = watch::channel(false);
         let failed = |error| Failure::runtime(format_args!("http: {error}"));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let router = routes::router(Arc::clone(&site));
+        let observed = dashboard::observe(Arc::clone(&site), stopped.clone());
         let thread = std::thread::Builder::new().name("mqttx-http".into()).spawn(move || {
+            let _observer = runtime.spawn(observed);
             runtime.block_on(serve::serve(self.listener, router, stopped));
         });
         Ok(HttpServer { site, stop, thread: thread.map_err(failed)? })

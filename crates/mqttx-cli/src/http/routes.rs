@@ -7,8 +7,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 use super::{
-    Site, auth, config, events, forwarders, health, index, metrics, refusal, reload, sessions,
-    stores,
+    Site, auth, config, dashboard, events, forwarders, health, index, metrics, refusal, reload,
+    sessions, stores,
 };
 
 pub(super) fn router(site: Arc<Site>) -> Router {
@@ -25,8 +25,11 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/stores", get(stores::list))
         .route("/stores/{name}", get(stores::one))
         .route("/config", get(config::show))
-        .route("/events", get(events::stream));
+        .route("/events", get(events::stream))
+        .route("/dashboard", get(dashboard::stream));
     let site = Router::new()
+        .route("/", get(dashboard::index))
+        .route("/dashboard/{file}", get(dashboard::file))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))

@@ -81,7 +81,7 @@ fn describe(session: &Session) -> Value {
 }
 
 /// One of the four that scripts know.
-fn state(status: SessionStatus) -> &'static str {
+pub(super) fn state(status: SessionStatus) -> &'static str {
     match status {
         SessionStatus::Connected => "connected",
         SessionStatus::Connecting => "connecting",

@@ -1,6 +1,10 @@
 //! Paths, methods, tokens and secrets.
 
+use std::net::SocketAddr;
+
 use mqttx_test::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::client::{get, post, send};
 use super::daemon::{Bridge, Daemon, command};
@@ -99,8 +103,42 @@ async fn a_web_page_of_others_gives_no_orders() {
     let page = [("Origin", "http://evil.example")];
     let path = "/api/v1/forwarders/fw/pause";
     assert_eq!(send(bridge.daemon.address, "POST", path, &page).await.status, 403);
+    let own = format!("http://{}", bridge.daemon.address);
+    let own = [("Origin", own.as_str())];
+    assert_eq!(send(bridge.daemon.address, "POST", "/-/reload", &own).await.status, 200);
     let shown = get(bridge.daemon.address, "/api/v1/forwarders/fw").await.json();
     assert_eq!(shown["state"], "running");
+}
+
+#[tokio::test]
+async fn a_web_page_of_others_gives_no_orders_with_a_token_either() {
+    let bridge = Bridge::start("token = 'open sesame'").await;
+    let (address, path) = (bridge.daemon.address, "/api/v1/forwarders/fw/pause");
+    let token = ("Authorization", "Bearer open sesame");
+    let page = [token, ("Origin", "http://evil.example")];
+    assert_eq!(send(address, "POST", path, &page).await.status, 403);
+    let own = format!("http://{address}");
+    assert_eq!(send(address, "POST", path, &[token, ("Origin", own.as_str())]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_name_that_was_bent_to_this_machine_is_not_answered() {
+    let bridge = Bridge::start("").await;
+    for (host, status) in [("evil.example:80", 403), ("localhost:80", 200)] {
+        let answer = ask(bridge.daemon.address, "/api/v1/sessions", host).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
+    }
+    // What needs no token says nothing that a token would guard.
+    assert!(ask(bridge.daemon.address, "/healthz", "evil.example").await.contains("200 OK"));
+}
+
+async fn ask(address: SocketAddr, path: &str, host: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
 }
 
 #[tokio::test]

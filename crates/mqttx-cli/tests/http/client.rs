@@ -80,21 +80,33 @@ fn unchunked(mut rest: &str) -> String {
     }
 }
 
-/// A client of the event stream.
+/// A client of a stream of server-sent events.
 pub(crate) struct Events {
     lines: BufReader<TcpStream>,
 }
 
 impl Events {
-    /// Connected once the first line is there.
+    /// Of the events; connected once the first line is there.
     pub(crate) async fn start(address: SocketAddr) -> Self {
+        let mut events = Self::asked(address, "/api/v1/events").await;
+        while events.line().await.expect("the first comment") != ": events" {}
+        events
+    }
+
+    /// Of what the dashboard shows.
+    pub(crate) async fn watch(address: SocketAddr) -> Self {
+        Self::asked(address, "/api/v1/dashboard").await
+    }
+
+    /// Of what is at that path; the head of the answer is read.
+    async fn asked(address: SocketAddr, path: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
-        let request = format!("GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut events = Self { lines: BufReader::new(stream) };
         let head = events.line().await.expect("a status");
         assert_eq!(head, "HTTP/1.1 200 OK");
-        while events.line().await.expect("the first comment") != ": events" {}
+        while !events.line().await.expect("a head").is_empty() {}
         events
     }
 

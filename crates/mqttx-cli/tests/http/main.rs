@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod client;
 mod daemon;
+mod dashboard;
 mod limits;
 mod reload;
 mod scrape;

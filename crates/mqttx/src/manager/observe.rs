@@ -7,8 +7,9 @@ use super::SessionManager;
 use super::snapshot::Counted;
 use crate::error::Error;
 use crate::event::{Event, EventFilter, EventHandler, EventStream};
-use crate::metrics::ManagerMetrics;
+use crate::metrics::{ManagerMetrics, SessionMetrics};
 use crate::router::RouteHost;
+use crate::session::Session;
 
 /// Events and metrics.
 impl SessionManager {
@@ -62,13 +63,23 @@ impl SessionManager {
     /// The sums over all sessions; counters include those of sessions that were removed.
     #[must_use]
     pub fn metrics(&self) -> ManagerMetrics {
+        self.sum(Session::metrics)
+    }
+
+    /// The same for somebody who looks often: it leaves the rates as they are, see [`Session::peek`].
+    #[must_use]
+    pub fn peek(&self) -> ManagerMetrics {
+        self.sum(Session::peek)
+    }
+
+    fn sum(&self, look: impl Fn(&Session) -> SessionMetrics) -> ManagerMetrics {
         let over_all = self.inner.registry().routes.len();
         let mut sum = ManagerMetrics { routes: over_all, ..ManagerMetrics::default() };
         let Counted { sessions, mut counts } = self.inner.counted();
         for (session, shown) in sessions {
             counts.add(&session.counts().0);
             if shown {
-                sum.add_state(&session.metrics());
+                sum.add_state(&look(&session));
                 // Each session has the routes over all sessions too.
                 sum.routes += session.route_count().saturating_sub(over_all);
             }

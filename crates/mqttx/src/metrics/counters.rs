@@ -177,10 +177,23 @@ impl SessionCounters {
     /// Everything as of now; the session itself adds what only it knows.
     pub(crate) fn snapshot(&self, now: Instant) -> SessionMetrics {
         let own = self.own();
-        let last_message = self.last_message_ms.load(Relaxed);
         let messages = own.messages_sent + own.messages_received;
         let bytes = own.bytes_sent + own.bytes_received;
-        let (message_rate, bytes_rate) = self.rates(now, messages, bytes);
+        let rates = self.rates(now, messages, bytes);
+        self.with_rates(now, own, rates)
+    }
+
+    /// The same, with the rates of the last [`snapshot`](Self::snapshot): those of the next one count from there.
+    pub(crate) fn peek(&self, now: Instant) -> SessionMetrics {
+        let rate = self.seldom.get().map(|seldom| &seldom.rate);
+        let rates = rate.map(|rate| rate.lock().unwrap_or_else(PoisonError::into_inner).rates);
+        self.with_rates(now, self.own(), rates.unwrap_or_default())
+    }
+
+    fn with_rates(&self, now: Instant, own: Counts, rates: (f64, f64)) -> SessionMetrics {
+        let last_message = self.last_message_ms.load(Relaxed);
+        let messages = own.messages_sent + own.messages_received;
+        let (message_rate, bytes_rate) = rates;
         let last_error = self.seldom.get().map_or(0, |seldom| seldom.last_error_ms.load(Relaxed));
         let uptime = now.saturating_duration_since(self.started);
         let mut all = self.before();
@@ -343,6 +356,18 @@ mod tests {
         assert_eq!((second.message_rate, second.bytes_rate), (2.0, 20.0));
         assert_eq!(second.messages_sent, 10);
         assert_eq!(second.messages_received, 4);
+    }
+
+    #[test]
+    fn a_peek_begins_no_rate() {
+        let start = Instant::now();
+        let counters = SessionCounters::new(start);
+        assert_eq!(counters.peek(start + Duration::from_secs(1)).message_rate, 0.0);
+        counters.record_sent(10, 1_000);
+        let seen = counters.peek(start + Duration::from_secs(1));
+        assert_eq!((seen.messages_sent, seen.message_rate), (10, 0.0));
+        assert_eq!(counters.snapshot(start + Duration::from_secs(2)).message_rate, 5.0);
+        assert_eq!(counters.peek(start + Duration::from_secs(9)).message_rate, 5.0);
     }
 
     #[test]

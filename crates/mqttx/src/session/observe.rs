@@ -43,7 +43,18 @@ impl Session {
     /// Its counters, as of now.
     #[must_use]
     pub fn metrics(&self) -> SessionMetrics {
-        let mut metrics = self.shared.origin.counters.snapshot(now());
+        self.completed(self.shared.origin.counters.snapshot(now()))
+    }
+
+    /// The same for somebody who looks often: the rates are those of the last [`metrics`](Self::metrics), and the rates of
+    /// the next one count from there as if nobody had looked meanwhile.
+    #[must_use]
+    pub fn peek(&self) -> SessionMetrics {
+        self.completed(self.shared.origin.counters.peek(now()))
+    }
+
+    /// With what the counters do not know.
+    fn completed(&self, mut metrics: SessionMetrics) -> SessionMetrics {
         metrics.parked_bytes = self.shared.parked.load(Ordering::Relaxed);
         self.shared.options().certificate_ends(&mut metrics);
         let state = self.shared.lock();
