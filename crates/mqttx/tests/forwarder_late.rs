@@ -181,8 +181,9 @@ async fn what_expires_in_the_store_is_counted_and_told() {
     let (brokers, place) = (three().await, TempDir::new("late"));
     let rules = rules().dead_letter("letters", "dlq/{forwarder}");
     let (mut all, mut source, target) = durable(&brokers, place.path(), rules).await;
-    drop(target);
     let dst = all.sessions.session("dst").unwrap();
+    until("it is connected", || dst.is_connected()).await;
+    drop(target);
     until("it is seen", || !dst.is_connected()).await;
     source.send("32 { <a/1> 00 07 { 02 00 00 00 02 } 'x' }").await;
     source.expect("40 { 00 07 }").await;
