@@ -7,6 +7,7 @@ mod checks;
 mod fuzz;
 mod instructions;
 mod process;
+mod soak;
 mod system;
 mod tidy;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root),
         ["instructions", rest @ ..] => instructions::run(&root, rest),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
+        ["soak", rest @ ..] => soak::run(&root, rest),
         ["bench", rest @ ..] => bench::run(&root, rest),
         ["help" | "--help"] => {
             print!("{HELP}");
@@ -63,5 +65,7 @@ cargo xtask COMMAND
       --only NAME[,NAME]         beginnings of the names of workloads, names of contestants
       --json FILE                every figure of every round, and the machine
       --list                     workloads and contestants
+  soak [--messages N]            bridges between Mosquittos that come and go, killed on the way: a
+                                 million messages for each level and version (needs Mosquitto)
   help                           this text
 ";

@@ -144,8 +144,14 @@ impl Mosquitto {
         }
     }
 
+    /// How often it said that it runs.
+    fn lives(&self) -> usize {
+        self.log().lines().filter(|line| line.ends_with(" running")).count()
+    }
+
     /// Starts the process and waits until it accepts connections.
     async fn launch(&mut self) -> Result<(), String> {
+        let lives = self.lives();
         let log = self.directory.path().join("log");
         let log = File::options().create(true).append(true).open(log).expect("a log file");
         let child = Command::new(&self.program)
@@ -156,15 +162,19 @@ impl Mosquitto {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
-        let child = self.child.insert(child);
+        self.child = Some(child);
         let started = Instant::now();
         loop {
-            if let Some(status) = child.try_wait().expect("a child") {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
+            if let Some(status) = ended {
                 self.child = None;
                 return Err(format!("mosquitto ended ({status})\n{}", self.log()));
             }
             let all = std::iter::once(self.address).chain(self.tls_address);
-            if all.into_iter().all(|address| TcpStream::connect(address).is_ok()) {
+            // Somebody else may have taken the port meanwhile: who answers there is this one only if it says so, too.
+            if self.lives() > lives
+                && all.into_iter().all(|address| TcpStream::connect(address).is_ok())
+            {
                 return Ok(());
             }
             if started.elapsed() > PATIENCE {

@@ -103,6 +103,7 @@ fn push(batch: &mut RecordBatch, number: u64) {
         properties: PropertiesRef::EMPTY,
         expires_at: None,
         give_up_at: None,
+        origin: None,
     };
     batch.push(&Record::Enqueue { sequence, message });
     let id = PacketId::new((number % 65_535) as u16 + 1).expect("not 0");

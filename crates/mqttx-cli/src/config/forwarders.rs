@@ -89,6 +89,9 @@ fn builder(
     if let Some(qos0_queue) = section.qos0_queue {
         builder = builder.qos0_queue(qos0_queue);
     }
+    if let Some(timeout) = section.ack_timeout {
+        builder = builder.ack_timeout(timeout);
+    }
     for from in section.from {
         builder =
             builder.from(ForwarderSource::new(from.session).topics(from.topics).qos(from.qos));

@@ -65,6 +65,8 @@ pub(super) struct ForwarderSection {
     pub(super) to: Vec<ToSection>,
     pub(super) window: Option<usize>,
     pub(super) qos0_queue: Option<usize>,
+    #[serde(deserialize_with = "mqttx::human::optional_duration")]
+    pub(super) ack_timeout: Option<Duration>,
     /// A CEL expression.
     pub(super) filter: Option<String>,
     pub(super) on_filter_error: Option<OnFilterErrorName>,
@@ -84,6 +86,7 @@ impl Default for ForwarderSection {
             to: Vec::new(),
             window: None,
             qos0_queue: None,
+            ack_timeout: None,
             filter: None,
             on_filter_error: None,
             transform: Vec::new(),

@@ -68,6 +68,15 @@ fn data(kind: &EventKind) -> Value {
         EventKind::ForwarderTargetChanged { forwarder, from, to, again } => json!({
             "forwarder": &**forwarder, "from": &**from, "to": &**to, "again": again,
         }),
+        EventKind::ForwarderAckTimeout { forwarder, target, after } => json!({
+            "forwarder": &**forwarder, "target": &**target, "after_seconds": after.as_secs_f64(),
+        }),
+        EventKind::ForwarderDeliveryFailed { forwarder, target, reason, error, topic, outcome } => {
+            json!({
+                "forwarder": &**forwarder, "target": &**target, "reason": reason, "error": error,
+                "topic": topic, "outcome": outcome,
+            })
+        }
         EventKind::MessageRefused { topic, reason, reason_string } => json!({
             "topic": topic, "reason": code(*reason), "reason_string": reason_string,
         }),

@@ -106,6 +106,7 @@ fn publish_in(config: Config, qos: QoS, flow: &Flow<'_>, times: usize) {
         properties: PropertiesRef::EMPTY,
         expires_at: None,
         priority: Priority::LOWEST,
+        origin: None,
     };
     for _ in 0..flow.ahead {
         turns.session.publish(turns.now, &message, NO_TOKEN).unwrap();

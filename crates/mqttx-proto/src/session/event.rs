@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::link::Limits;
+use super::outgoing::FailedMessage;
 use super::record::Lsn;
 
 /// A value of the caller that comes back with the completion; [`NO_TOKEN`] when nobody waits.
@@ -78,6 +79,8 @@ pub enum Event {
         /// The server's own words.
         reason_string: Option<String>,
     },
+    /// A message with an [`Origin`](crate::Origin), for whose end nobody waits, was refused by the server or given up here.
+    MessageFailed(Box<FailedMessage>),
     /// The server does not know the session that we had: unfinished messages go out as new ones.
     SessionLost {
         /// How many messages were in flight and are queued again.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::link::Stage;
-use super::{Config, Limits, Lsn, OutboxStatus, Phase, SendTotals, Session};
+use super::{Config, Limits, Lsn, OutboxStatus, Phase, SendTotals, Sequence, Session};
 
 impl Session {
     /// What was asked for.
@@ -34,6 +34,12 @@ impl Session {
     #[must_use]
     pub fn limits(&self) -> Option<&Limits> {
         self.cx.link.as_ref().filter(|link| link.is_online()).map(|link| &link.limits)
+    }
+
+    /// The message that waits longest on this connection for the server to finish it, and whether its PUBREC arrived.
+    #[must_use]
+    pub fn oldest_sent(&self) -> Option<(Sequence, bool)> {
+        self.outbox.oldest_sent()
     }
 
     /// How far the connection has come.

@@ -40,9 +40,10 @@ pub use event::{
     Outcome, PublishError, Refusal, SubscribeError, Token,
 };
 pub use link::Limits;
-pub use outgoing::{FetchRequest, OutboxStatus, Outgoing, Payload, SendTotals};
+pub use outgoing::{FailedMessage, FetchRequest, OutboxStatus, Outgoing, Payload, SendTotals};
 pub use record::{
-    Lsn, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredLane, StoredMessage,
+    Lsn, Origin, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredLane,
+    StoredMessage,
 };
 pub use subscriptions::Subscription;
 
@@ -370,6 +371,11 @@ impl Session {
     /// Gives up the oldest message that was never sent; `false`: there is none.
     pub fn drop_oldest(&mut self) -> bool {
         self.outbox.used().is_some_and(|outbox| outbox.drop_oldest(&mut self.cx))
+    }
+
+    /// A message that [`Event::MessageFailed`] said the store still has is taken care of: the store may forget it.
+    pub fn forget(&mut self, sequence: Sequence) {
+        self.cx.journal.push(|| Record::Done { sequence });
     }
 
     /// Gives the memory that bursts needed back; done by itself when a ping is due.

@@ -19,6 +19,7 @@
 mod at_once;
 mod encoded;
 mod end;
+mod failed;
 mod happened;
 mod payload;
 mod publish;
@@ -38,8 +39,9 @@ use super::event::Token;
 use super::id_guard::IdGuard;
 use super::incoming::encode_ack;
 use super::lazy::Blank;
-use super::record::{Lsn, Priority, Sequence};
+use super::record::{Lsn, Origin, Priority, Sequence};
 use encoded::{Encoded, earliest};
+pub use failed::FailedMessage;
 pub use payload::Payload;
 pub use spill::FetchRequest;
 use spill::Spill;
@@ -61,6 +63,8 @@ pub struct Outgoing<'a> {
     pub expires_at: Option<Instant>,
     /// Which of the messages that wait for a packet id goes first; QoS 0 does not wait for one.
     pub priority: Priority,
+    /// Who is to learn that the server does not take it, if nobody waits for its end.
+    pub origin: Option<Origin>,
 }
 
 /// What is in the outbox.
@@ -208,6 +212,16 @@ impl Outbox {
 
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
+    }
+
+    /// The first of the messages that left on this connection and are not finished.
+    pub(crate) fn oldest_sent(&self) -> Option<(Sequence, bool)> {
+        let first = self.flight.front().filter(|_| self.base < self.sent)?;
+        match first.state {
+            State::Sent => Some((first.sequence, false)),
+            State::Released => Some((first.sequence, true)),
+            State::Queued | State::Clearing | State::Gone => None,
+        }
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {

@@ -8,6 +8,7 @@ mod codec;
 mod journal;
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use crate::{PacketId, PropertiesRef, QoS, ReasonCode, SubscribeOptions};
 
@@ -123,6 +124,10 @@ impl Record<'_> {
     }
 }
 
+/// Who asked for a message: a number of the caller's choice that stays with the message, in the store, too, and comes back when
+/// the server does not take it ([`Event::MessageFailed`](crate::Event::MessageFailed)).
+pub type Origin = NonZeroU32;
+
 /// A message as the store keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredMessage<'a> {
@@ -140,6 +145,8 @@ pub struct StoredMessage<'a> {
     pub expires_at: Option<u64>,
     /// When it is given up if it was never sent, in milliseconds of Unix time.
     pub give_up_at: Option<u64>,
+    /// Who is to learn that the server does not take it.
+    pub origin: Option<Origin>,
 }
 
 /// The queued messages of one priority that a store has besides the records that it gives back.

@@ -147,6 +147,7 @@ impl Client {
             properties: PropertiesRef::EMPTY,
             expires_at: None,
             priority,
+            origin: None,
         };
         match self.session.publish(self.now, &message, u64::from(number)) {
             Ok(accepted) if qos != QoS::AtMostOnce => {

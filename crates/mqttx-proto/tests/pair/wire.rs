@@ -115,6 +115,7 @@ impl Wire {
             properties,
             expires_at: None,
             priority,
+            origin: None,
         };
         self.session.publish(self.now, &message, token).map(|_| ())
     }

@@ -158,6 +158,7 @@ impl Machine {
             properties: properties.as_ref(),
             expires_at: (argument & 32 != 0).then(|| self.now + Duration::from_secs(1)),
             priority: Priority::new(argument >> 6).unwrap(),
+            origin: None,
         };
         // Refusals are fine; what they must not do is change anything, which `check` would see.
         let _ = self.session.publish(self.now, &message, u64::from(argument));

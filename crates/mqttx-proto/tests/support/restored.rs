@@ -97,6 +97,7 @@ fn record(kind: u8, a: u8, b: u8) -> Record<'static> {
         properties: PropertiesRef::EMPTY,
         expires_at: (b & 32 != 0).then_some(u64::from(b)),
         give_up_at: (b & 64 != 0).then_some(u64::MAX),
+        origin: None,
     };
     match kind % 14 {
         0..4 => Record::Enqueue { sequence, message },

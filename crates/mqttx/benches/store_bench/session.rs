@@ -59,6 +59,7 @@ impl Session {
                 properties: PropertiesRef::EMPTY,
                 expires_at: None,
                 give_up_at: None,
+                origin: None,
             };
             self.push(&Record::Enqueue { sequence: sequence(self.next), message });
             self.accepting.push_back((self.position, self.next));

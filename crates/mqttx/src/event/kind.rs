@@ -206,6 +206,32 @@ event_kinds! {
         /// Messages that are sent again.
         again: usize,
     }
+    /// A target of a forwarder was connected and did not acknowledge within `ack_timeout`: its session connects anew and
+    /// sends again what is not acknowledged.
+    ForwarderAckTimeout = "forwarder_ack_timeout" {
+        /// The forwarder's name.
+        forwarder: Arc<str>,
+        /// The session that publishes.
+        target: Arc<str>,
+        /// How long it was waited for.
+        after: Duration,
+    }
+    /// A message that a target had stored durably, which counts as forwarded, was not taken by its server.
+    ForwarderDeliveryFailed = "forwarder_delivery_failed" {
+        /// The forwarder's name.
+        forwarder: Arc<str>,
+        /// The session that had it.
+        target: Arc<str>,
+        /// The label of the reason, as in `mqtt_forwarder_failed_later_total`.
+        reason: &'static str,
+        /// Why, in words.
+        error: String,
+        /// The topic that it was published with.
+        topic: String,
+        /// What becomes of it: `dead-letter`; `lost`; or `kept`, by the store of the target's session, which sends it again
+        /// once the process begins anew.
+        outcome: &'static str,
+    }
     /// The server refused a message for whose acknowledgement nobody waits.
     MessageRefused = "message_refused" {
         /// Its topic.

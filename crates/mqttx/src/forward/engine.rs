@@ -9,12 +9,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use mqttx_proto::Origin;
 use tokio::sync::Notify;
 
 use super::endpoint::TargetRule;
 use super::fault::RuleFailure;
 use super::flows::{FlowKey, Flows};
 use super::hops::Mark;
+use super::late;
 use super::metrics::ForwarderMetrics;
 use super::reason::{DropReports, ForwardDrop};
 use super::rule::ForwarderOptions;
@@ -36,6 +38,8 @@ pub(super) struct Engine {
     /// Where dead letters go.
     pub(super) dead_letters: Option<Target>,
     pub(super) mark: Mark,
+    /// Of its messages in the stores of targets.
+    pub(super) origin: Origin,
     /// There is a transform, or metadata.
     pub(super) changes: bool,
     /// Messages are kept until they are finished.
@@ -107,6 +111,7 @@ impl Engine {
                 targets,
                 dead_letters,
                 mark,
+                origin: late::origin(&options.name),
                 changes,
                 keeps,
                 inner: Mutex::new(Inner {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Failover {
     active: usize,
+    /// The one whose turn it is does not acknowledge.
+    suspect: bool,
     /// Since when each is connected, or since when it is not.
     states: Vec<State>,
 }
@@ -22,7 +24,7 @@ impl Failover {
     /// One session for each time after which its connection counts as stable; nobody is connected yet.
     pub(super) fn new(stable_after: impl Iterator<Item = Duration>, now: Instant) -> Self {
         let down = |stable_after| State { up: false, since: now, stable_after };
-        Self { active: 0, states: stable_after.map(down).collect() }
+        Self { active: 0, suspect: false, states: stable_after.map(down).collect() }
     }
 
     /// What is seen now: who is connected. The session to change to, if there is one.
@@ -40,8 +42,21 @@ impl Failover {
         let stable = |state: &State| state.up && lasts(state) >= state.stable_after;
         let earlier = self.states.iter().take(self.active).position(stable);
         let active = self.states.get(self.active)?;
+        if std::mem::take(&mut self.suspect) {
+            let others = self.states.iter().enumerate().filter(|(n, _)| *n != self.active);
+            return others.into_iter().find(|(_, state)| state.up).map(|(n, _)| n);
+        }
         let lost = !active.up && lasts(active) >= DOWN;
         earlier.or_else(|| self.states.iter().position(|state| state.up).filter(|_| lost))
+    }
+
+    /// The one whose turn it is does not acknowledge: another one that is up gets its turn at once. Before it is used again it
+    /// has to prove stable, like one that was down.
+    pub(super) fn suspect(&mut self, now: Instant) {
+        if let Some(state) = self.states.get_mut(self.active) {
+            state.since = now;
+        }
+        self.suspect = true;
     }
 
     /// The change was made.
@@ -86,6 +101,19 @@ mod tests {
         assert_eq!(clock.after(4999, &[false, false, true]), None);
         assert_eq!(clock.after(1, &[false, false, true]), Some(2));
         assert_eq!(clock.after(60_000, &[false, false, true]), None, "there it stays");
+    }
+
+    #[test]
+    fn one_that_does_not_acknowledge_gives_way_at_once_and_has_to_prove_stable_again() {
+        let mut clock = Clock::new(3);
+        assert_eq!(clock.after(60_000, &[true, false, true]), None);
+        clock.0.suspect(clock.1);
+        assert_eq!(clock.after(250, &[true, false, true]), Some(2));
+        assert_eq!(clock.after(9_000, &[true, false, true]), None);
+        assert_eq!(clock.after(1_000, &[true, false, true]), Some(0));
+        clock.0.suspect(clock.1);
+        assert_eq!(clock.after(0, &[true, false, false]), None, "nobody else is up");
+        assert_eq!(clock.after(60_000, &[true, false, true]), None, "it got another chance");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The handle of a forwarder.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use mqttx_proto::Version;
@@ -12,13 +12,14 @@ use super::endpoint::RetainRule;
 use super::engine::Engine;
 use super::flows::Phase;
 use super::generations::Generations;
+use super::late::Late;
 use super::metrics::ForwarderMetrics;
 use super::phases::End;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::router::{Prepared, Route};
-use crate::session::Session;
+use crate::session::{FailureSink, Session};
 
 /// A forwarder of a [`ForwarderManager`](super::ForwarderManager); clones are handles to the same one.
 ///
@@ -29,9 +30,10 @@ pub struct Forwarder {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     name: Arc<str>,
-    generations: Generations,
+    pub(super) generations: Generations,
+    pub(super) late: Arc<Late>,
     /// One after the other: starting, stopping, removing.
     control: tokio::sync::Mutex<()>,
     routes: Mutex<Routes>,
@@ -78,15 +80,18 @@ pub(super) struct Routes {
 
 impl Forwarder {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        engine.watch_failover();
+        engine.watch_targets_in_time();
         let shared = Shared {
             name: Arc::clone(&engine.options.name),
             generations: Generations::new(engine),
             control: tokio::sync::Mutex::default(),
             routes: Mutex::default(),
+            late: Arc::default(),
             removed: AtomicBool::new(false),
         };
-        Self { shared: Arc::new(shared) }
+        let forwarder = Self { shared: Arc::new(shared) };
+        forwarder.take_back_failures(&forwarder.engine());
+        forwarder
     }
 
     /// Its name.
@@ -125,7 +130,9 @@ impl Forwarder {
     /// Its counters, as of now.
     #[must_use]
     pub fn metrics(&self) -> ForwarderMetrics {
-        self.shared.generations.metrics()
+        let mut metrics = self.shared.generations.metrics();
+        self.shared.late.add_to(&mut metrics);
+        metrics
     }
 
     /// Subscribes its sources and forwards; nothing to do if it runs. Messages that a
@@ -303,6 +310,12 @@ impl Forwarder {
     /// Whether it is out of the registry, for good.
     pub(super) fn is_removed(&self) -> bool {
         self.shared.removed.load(Ordering::Acquire)
+    }
+
+    /// What the targets of this engine stored, and their servers do not take, comes back to the forwarder.
+    pub(super) fn take_back_failures(&self, engine: &Engine) {
+        let sink: Weak<Shared> = Arc::downgrade(&self.shared);
+        engine.register_origin(&(sink as Weak<dyn FailureSink>));
     }
 
     fn emit(&self, kind: EventKind) {

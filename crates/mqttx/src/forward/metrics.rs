@@ -41,6 +41,13 @@ pub struct ForwarderMetrics {
     pub metadata_left_out: u64,
     /// How often a target changed its session, away from one that was down or back.
     pub failovers: u64,
+    /// How often a target that was connected did not acknowledge within `ack_timeout`.
+    pub ack_timeouts: u64,
+    /// Messages that a target stored durably, which counts as forwarded, and that its server did not take later; by
+    /// reason, only reasons that occurred.
+    pub failed_later_by_reason: Vec<(ForwardDrop, u64)>,
+    /// Those of them that the dead letters' session acknowledged, or stored durably.
+    pub dead_lettered_later: u64,
 }
 
 impl ForwarderMetrics {
@@ -63,6 +70,10 @@ impl ForwarderMetrics {
             downgraded,
             metadata_left_out,
             failovers,
+            ack_timeouts,
+            // Counted by the forwarder, not by its versions.
+            failed_later_by_reason: _,
+            dead_lettered_later: _,
         } = other;
         self.received += received;
         self.forwarded += forwarded;
@@ -76,6 +87,7 @@ impl ForwarderMetrics {
         self.latency_seconds.add(&latency_seconds);
         self.metadata_left_out += metadata_left_out;
         self.failovers += failovers;
+        self.ack_timeouts += ack_timeouts;
         self.optional_lost += optional_lost;
         self.downgraded += downgraded;
         for (reason, count) in dropped_by_reason {
@@ -115,6 +127,7 @@ pub(super) struct Counts {
     pub(super) dead_lettered: u64,
     pub(super) metadata_left_out: u64,
     pub(super) failovers: u64,
+    pub(super) ack_timeouts: u64,
     dropped: [u64; ForwardDrop::ALL.len()],
 }
 
@@ -144,6 +157,7 @@ impl Counts {
             downgraded: self.downgraded,
             metadata_left_out: self.metadata_left_out,
             failovers: self.failovers,
+            ack_timeouts: self.ack_timeouts,
             retried: self.retried,
             ..ForwarderMetrics::default()
         }

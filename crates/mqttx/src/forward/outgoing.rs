@@ -123,10 +123,10 @@ fn pass_on(
 }
 
 /// The user property that says why a message is a dead letter.
-const ERROR: &str = "mqttx-error";
+pub(super) const ERROR: &str = "mqttx-error";
 
 /// The user property with the topic that a dead letter came with.
-const SOURCE_TOPIC: &str = "mqttx-source-topic";
+pub(super) const SOURCE_TOPIC: &str = "mqttx-source-topic";
 
 #[cfg(test)]
 mod tests {

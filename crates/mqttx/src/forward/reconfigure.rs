@@ -23,7 +23,8 @@ impl Forwarder {
             return Err(located(Error::closed()));
         }
         let before = self.engine();
-        engine.watch_failover();
+        engine.watch_targets_in_time();
+        self.take_back_failures(&engine);
         let phase = before.phase();
         if !matches!(phase, Phase::Running | Phase::Paused) {
             let retired = std::mem::take(&mut self.routes().retired);

@@ -1,6 +1,8 @@
 //! What a forwarder is asked to do: sources, targets, and the rules between them.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqttx_proto::QoS;
 
@@ -19,6 +21,7 @@ pub struct ForwarderOptions {
     pub(super) targets: Vec<TargetRule>,
     pub(super) window: usize,
     pub(super) qos0_queue: usize,
+    pub(super) ack_timeout: Option<Duration>,
     pub(super) enabled: bool,
     pub(super) rules: Rules,
 }
@@ -90,6 +93,7 @@ pub struct ForwarderBuilder {
     targets: Vec<ForwarderTarget>,
     window: usize,
     qos0_queue: usize,
+    ack_timeout: Option<Duration>,
     enabled: bool,
     pub(super) rules: Asked,
     problems: Vec<ConfigProblem>,
@@ -105,6 +109,7 @@ impl ForwarderBuilder {
             targets: Vec::new(),
             window: DEFAULT_WINDOW,
             qos0_queue: DEFAULT_QOS0_QUEUE,
+            ack_timeout: None,
             enabled: true,
             rules: Asked::default(),
             problems: Vec::new(),
@@ -207,6 +212,17 @@ impl ForwarderBuilder {
         self
     }
 
+    /// How long a target that is connected may leave the message that waits longest without its acknowledgement; 100 ms to one
+    /// day, default: for ever. Then the target's session connects anew and sends again what is not acknowledged, with the same
+    /// ids and DUP where the server kept the session, or its [`failover`](Self::failover) takes its place. The source is not
+    /// acknowledged before one of them has answered. Each time is counted (`ack_timeouts`) and an event. A short one repeats
+    /// messages at servers that are slow. MQTT has no retransmission on a connection that stands `[MQTT-4.4.0-1]`.
+    #[must_use]
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.ack_timeout = Some(timeout);
+        self
+    }
+
     /// `false`: the forwarder waits for [`Forwarder::start`](super::Forwarder::start). Default `true`.
     #[must_use]
     pub fn enabled(mut self, enabled: bool) -> Self {
@@ -225,6 +241,13 @@ impl ForwarderBuilder {
         }
         problems.range("window", self.window, 1, 65_535);
         problems.range("qos0_queue", self.qos0_queue, 1, 10_000_000);
+        if let Some(timeout) = self.ack_timeout.filter(|timeout| !ACK_TIMEOUTS.contains(timeout)) {
+            problems.0.push(ConfigProblem {
+                field: "ack_timeout".to_owned(),
+                value: format!("{timeout:?}"),
+                message: "allowed are 100 ms to 24 h".to_owned(),
+            });
+        }
         if self.sources.is_empty() {
             problems.add("from", "[]", "a forwarder needs at least one source");
         }
@@ -246,6 +269,7 @@ impl ForwarderBuilder {
             targets,
             window: self.window,
             qos0_queue: self.qos0_queue,
+            ack_timeout: self.ack_timeout,
             enabled: self.enabled,
             rules,
         };
@@ -321,6 +345,8 @@ impl Problems {
     }
 }
 
+const ACK_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
 const DEFAULT_WINDOW: usize = 256;
 const DEFAULT_QOS0_QUEUE: usize = 10_000;
 

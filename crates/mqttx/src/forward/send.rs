@@ -217,6 +217,8 @@ impl Hand<'_> {
             properties,
             ttl: made.and_then(|made| made.ttl),
             priority: made.map_or(Priority::LOWEST, |made| made.priority),
+            // A dead letter that fails becomes no further one.
+            origin: (!self.letters).then_some(self.engine.origin),
         };
         let (sink, key) = (self.sink, sending.key);
         // Counted before: the message may be finished before the lock is free.

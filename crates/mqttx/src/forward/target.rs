@@ -1,6 +1,6 @@
 //! A target while the forwarder runs: its sessions, and the one whose turn it is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -14,11 +14,13 @@ use crate::session::{CompletionSink, Session, SinkId};
 pub(super) struct Target {
     number: usize,
     /// The one of the rules, and those that take its place.
-    sessions: Vec<Session>,
+    pub(super) sessions: Vec<Session>,
     /// The index of the one whose turn it is; changed only with the forwarder's turn.
     active: AtomicUsize,
     /// Changes of the session.
     changes: AtomicUsize,
+    /// The session whose turn it is does not acknowledge: another one is to take its place.
+    pub(super) suspect: AtomicBool,
     /// The forwarder's own name at that session; none after its end.
     sink: Mutex<Option<SinkId>>,
     engine: Weak<dyn CompletionSink>,
@@ -40,6 +42,7 @@ impl Target {
             sessions,
             active: AtomicUsize::new(0),
             changes: AtomicUsize::new(0),
+            suspect: AtomicBool::new(false),
             sink: Mutex::new(sink),
             engine,
             uses_time,
@@ -104,8 +107,13 @@ impl Target {
 }
 
 impl Engine {
-    /// Watches the targets that have more than one session.
-    pub(super) fn watch_failover(&self) {
+    /// Watches the targets that have more than one session, and with `ack_timeout` whether they acknowledge.
+    pub(super) fn watch_targets_in_time(&self) {
+        self.watch_acknowledgements();
+        self.watch_failover();
+    }
+
+    fn watch_failover(&self) {
         for (n, target) in self.targets.iter().enumerate() {
             let Some(first) = target.sessions.first().filter(|_| target.sessions.len() > 1) else {
                 continue;
@@ -126,6 +134,9 @@ impl Engine {
 
     fn look_at(&self, n: usize, failover: &mut Failover, now: Instant) {
         let Some(target) = self.targets.get(n) else { return };
+        if target.suspect.swap(false, Ordering::AcqRel) {
+            failover.suspect(now);
+        }
         let connected = target.sessions.iter().map(Session::is_connected);
         let Some(next) = failover.observe(now, connected) else { return };
         let before = target.session();

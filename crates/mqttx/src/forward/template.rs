@@ -165,6 +165,13 @@ impl BoundTemplate {
         &self.parts
     }
 
+    /// Whether it takes levels out of the source's topic.
+    pub(super) fn uses_captures(&self) -> bool {
+        let is_capture =
+            |part: &BoundPart| matches!(part, BoundPart::Level(_) | BoundPart::Rest { .. });
+        self.parts.iter().any(is_capture)
+    }
+
     /// Whether rendering reads [`TopicContext::received_unix_ms`].
     pub(super) fn uses_time(&self) -> bool {
         self.parts.contains(&BoundPart::ReceivedUnixMs)

@@ -31,7 +31,8 @@ impl Session {
 
 impl Handover<'_> {
     /// [`Session::try_publish`] for a caller that wants to be told: `sink` learns with `key` what became of the message; with a
-    /// durable store (QoS 1 and 2), that the store has it.
+    /// durable store (QoS 1 and 2), that the store has it. If the server does not take it then, the origin of the message learns
+    /// of that.
     ///
     /// # Errors
     /// As for [`Session::try_publish`]; then the sink is not told.

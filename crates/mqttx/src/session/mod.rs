@@ -39,11 +39,12 @@ pub use publish::Accepting;
 pub use request::Requester;
 pub use status::SessionStatus;
 
+pub(crate) use delivery::published;
 pub(crate) use gate::ConnectGate;
 pub(crate) use handover::Handover;
 pub(crate) use offer::Draft;
 pub(crate) use shared::Services;
-pub(crate) use sinks::{CompletionSink, Finished, SinkId};
+pub(crate) use sinks::{CompletionSink, FailureSink, Finished, SinkId};
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode};
+use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode, Sequence};
 
 use crate::error::{Error, ErrorKind};
 use crate::options::{Asked, SessionOptions};
@@ -128,6 +129,15 @@ impl Session {
     }
 
     /// What was asked of it, besides what is its own: name, client id, credentials, will, filters.
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The message that waits longest for the server on this connection, and whether its PUBREC arrived.
+    pub(crate) fn oldest_sent(&self) -> Option<(Sequence, bool)> {
+        self.shared.lock().core.oldest_sent()
+    }
+
     pub(crate) fn common_options(&self) -> Arc<Asked> {
         self.shared.options()
     }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mqttx_proto::{
-    Accepted as CoreAccepted, DropReason, Lsn, NO_TOKEN, Outgoing, Payload,
+    Accepted as CoreAccepted, DropReason, Lsn, NO_TOKEN, Origin, Outgoing, Payload,
     PublishError as Refusal, Token,
 };
 use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
@@ -28,6 +28,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) properties: PropertiesRef<'a>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) priority: Priority,
+    /// Who learns of it when the server does not take what the store has.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl<'a> Draft<'a> {
@@ -40,6 +42,7 @@ impl<'a> Draft<'a> {
             properties: message.properties.as_ref(),
             ttl: message.ttl,
             priority: message.priority,
+            origin: None,
         }
     }
 
@@ -225,6 +228,7 @@ impl Shared {
             properties: message.properties,
             expires_at: ttl.and_then(|ttl| now.checked_add(ttl)),
             priority: message.priority,
+            origin: message.origin,
         };
         loop {
             match state.core.publish(now, &outgoing, token) {

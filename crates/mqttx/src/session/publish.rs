@@ -42,6 +42,7 @@ impl Session {
             properties: context.or(PropertiesRef::EMPTY),
             ttl: None,
             priority: Priority::LOWEST,
+            origin: None,
         };
         let outcome = match self.accept(&message, Awaited::END).await {
             Ok(accepted) => published(self.shared.waiting(accepted.token).await, &self.shared.name),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use mqttx_proto::{Outcome, Token};
+use mqttx_proto::{FailedMessage, Origin, Outcome, Sequence, Token};
 
 use super::Session;
 use super::delivery::{Published, Wake};
@@ -13,6 +13,13 @@ use crate::error::Error;
 pub(crate) trait CompletionSink: Send + Sync {
     /// These messages are finished, by their keys. `tag` is that of the registration.
     fn complete(&self, tag: usize, finished: &mut Finished<'_>);
+}
+
+/// Gets messages back that the store had and that the server does not take; called by the session's driver, outside the locks.
+/// It must not block.
+pub(crate) trait FailureSink: Send + Sync {
+    /// With [`FailedMessage::sequence`], the store keeps the message until [`Session::forget`] is called with that.
+    fn failed(&self, session: &Session, message: FailedMessage);
 }
 
 /// Keys of messages with what became of them.
@@ -51,6 +58,8 @@ struct List {
     /// By their ids.
     registered: Vec<Registered>,
     last: u32,
+    /// Who gets what failed, by its origin.
+    origins: Vec<(Origin, Weak<dyn FailureSink>)>,
 }
 
 struct Registered {
@@ -92,6 +101,19 @@ impl Sinks {
         wakes.push(Wake::Finished(token, outcome));
     }
 
+    fn add_origin(&mut self, origin: Origin, sink: Weak<dyn FailureSink>) {
+        let list = self.list.get_or_insert_default();
+        list.origins.retain(|(known, old)| *known != origin && old.strong_count() > 0);
+        list.origins.push((origin, sink));
+    }
+
+    /// Who asked for messages of this origin.
+    pub(super) fn of_origin(&self, origin: Origin) -> Option<Arc<dyn FailureSink>> {
+        let origins = &self.list.as_ref()?.origins;
+        let (_, sink) = origins.iter().find(|(known, _)| *known == origin)?;
+        sink.upgrade()
+    }
+
     fn find(&self, id: SinkId) -> Option<(Arc<dyn CompletionSink>, usize)> {
         let registered = &self.list.as_ref()?.registered;
         let at = registered.binary_search_by_key(&id.0, |known| known.id.0).ok()?;
@@ -104,6 +126,18 @@ impl Session {
     /// `sink` learns, with `tag`, what becomes of messages that are handed over in its name.
     pub(crate) fn register_sink(&self, sink: Weak<dyn CompletionSink>, tag: usize) -> SinkId {
         self.shared.lock().sinks.add(sink, tag)
+    }
+
+    /// `sink` gets back what of this origin the server does not take, in the place of the one before it.
+    pub(crate) fn register_origin(&self, origin: Origin, sink: Weak<dyn FailureSink>) {
+        self.shared.lock().sinks.add_origin(origin, sink);
+    }
+
+    /// The store need not keep a message of [`FailureSink::failed`] any longer.
+    pub(crate) fn forget(&self, sequence: Sequence) {
+        let mut state = self.shared.lock();
+        state.core.forget(sequence);
+        self.shared.unlock_and_wake(state);
     }
 
     /// It learns nothing more.

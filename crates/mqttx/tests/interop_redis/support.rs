@@ -25,6 +25,7 @@ pub(crate) fn message(number: u64, payload: &str) -> Record<'_> {
         properties: PropertiesRef::EMPTY,
         expires_at: None,
         give_up_at: None,
+        origin: None,
     };
     Record::Enqueue { sequence: sequence(number), message }
 }

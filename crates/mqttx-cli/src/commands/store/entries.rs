@@ -201,6 +201,7 @@ mod tests {
                 properties: properties.as_ref(),
                 expires_at: Some(9),
                 give_up_at: None,
+                origin: None,
             },
         };
         let id = |id| PacketId::new(id).unwrap();

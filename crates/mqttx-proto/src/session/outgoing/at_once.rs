@@ -99,6 +99,7 @@ impl Outbox {
             alias: alias_of(message.properties),
             qos: message.qos,
             retain: message.retain,
+            origin: message.origin,
         };
         let entry = Entry::queued(sequence, encoded, token, 0);
         self.flight.push_back(Entry { state: State::Sent, id: Some(id), ..entry });

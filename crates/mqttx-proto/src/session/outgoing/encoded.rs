@@ -11,7 +11,7 @@ use crate::session::arena::Arena;
 pub(super) use crate::session::arena::Span;
 use crate::session::event::{DropReason, PublishError};
 use crate::session::link::Link;
-use crate::session::record::{Priority, StoredMessage};
+use crate::session::record::{Origin, Priority, StoredMessage};
 use crate::write_queue::BY_REFERENCE;
 use crate::{PacketId, PropertiesRef, PropertyContext, PropertyError, PropertyId, QoS, Version};
 
@@ -29,6 +29,7 @@ pub(super) struct Encoded {
     pub(super) alias: u16,
     pub(super) qos: QoS,
     pub(super) retain: bool,
+    pub(super) origin: Option<Origin>,
 }
 
 /// The two ways for a message to become worthless.
@@ -78,6 +79,7 @@ impl Outbox {
             alias: alias_of(message.properties),
             qos: message.qos,
             retain: message.retain,
+            origin: message.origin,
         })
     }
 
@@ -95,6 +97,7 @@ impl Outbox {
             properties: stored.properties,
             expires_at: stored.give_up_at.and_then(|at| cx.clock_instant(at)),
             priority: Priority::LOWEST,
+            origin: stored.origin,
         };
         let expiry = stored.expires_at.and_then(|at| cx.clock_instant(at));
         self.encode(cx.config.version, expiry, &message).ok()
@@ -129,6 +132,7 @@ impl Encoded {
             alias: 0,
             qos: QoS::AtLeastOnce,
             retain: false,
+            origin: None,
         }
     }
 

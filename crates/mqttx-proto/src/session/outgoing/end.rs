@@ -18,12 +18,30 @@ impl Outbox {
             let (reason, reason_string) = (*reason, reason_string.clone());
             cx.events.push_back(Event::MessageRefused { topic, reason, reason_string });
         }
-        let token = self.retire(cx, place);
+        let failed = match &outcome {
+            Outcome::Acknowledged { .. } => None,
+            other => self.at(place).and_then(|entry| self.failed(cx, entry, other)),
+        };
+        let token = match failed {
+            Some(failed) => {
+                let kept = failed.sequence.is_some();
+                cx.events.push_back(Event::MessageFailed(failed));
+                self.take_out(cx, place, kept)
+            }
+            None => self.retire(cx, place),
+        };
         cx.complete(token, outcome);
     }
 
     /// Takes a message out of the flight, and says who waits for it.
+    #[inline]
     pub(super) fn retire(&mut self, cx: &mut Context, place: u64) -> Token {
+        self.take_out(cx, place, false)
+    }
+
+    /// `kept`: it stays in the store.
+    #[inline(always)]
+    fn take_out(&mut self, cx: &mut Context, place: u64, kept: bool) -> Token {
         let Some(entry) = at_mut(&mut self.flight, self.base, place) else { return NO_TOKEN };
         if entry.state == State::Gone {
             return NO_TOKEN;
@@ -41,7 +59,11 @@ impl Outbox {
         self.status.messages -= 1;
         self.unfinished -= 1;
         self.arena.remove(entry.encoded.span);
-        cx.journal.push(|| Record::Done { sequence });
+        cx.journal.push(|| match kept {
+            // Without its id, which is free now.
+            true => Record::Requeue { sequence },
+            false => Record::Done { sequence },
+        });
         while self.flight.front().is_some_and(|e| e.state == State::Gone) {
             self.flight.pop_front();
             self.base += 1;
@@ -67,8 +89,15 @@ impl Outbox {
         self.queued -= 1;
         self.queued_bytes -= entry.encoded.len as usize;
         self.unfinished -= 1;
-        cx.journal.push(|| Record::Done { sequence: entry.sequence });
-        cx.complete(entry.token, Outcome::Dropped(reason));
+        let outcome = Outcome::Dropped(reason);
+        let failed = self.failed(cx, &entry, &outcome);
+        if failed.as_ref().is_none_or(|failed| failed.sequence.is_none()) {
+            cx.journal.push(|| Record::Done { sequence: entry.sequence });
+        }
+        if let Some(failed) = failed {
+            cx.events.push_back(Event::MessageFailed(failed));
+        }
+        cx.complete(entry.token, outcome);
         self.discard(&entry.encoded);
     }
 

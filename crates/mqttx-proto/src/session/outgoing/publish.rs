@@ -116,6 +116,7 @@ impl Outbox {
                 properties: message.properties,
                 expires_at: expiry.and_then(|at| Some(clock?.unix_ms(at))),
                 give_up_at: message.expires_at.and_then(|at| Some(clock?.unix_ms(at))),
+                origin: message.origin,
             },
         });
         self.unfinished += 1;

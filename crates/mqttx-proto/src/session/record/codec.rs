@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Record, Sequence, StoredMessage};
+use super::{Origin, Record, Sequence, StoredMessage};
 use crate::{PacketId, PropertiesRef, PropertyContext, QoS, ReasonCode, SubscribeOptions};
 
 /// Bytes that are no record: damaged, or written by a later version of this crate.
@@ -155,6 +155,7 @@ const QOS: u8 = 0b0011;
 const RETAIN: u8 = 0b0100;
 const EXPIRES: u8 = 0b1000;
 const GIVEN_UP: u8 = 0b1_0000;
+const ORIGIN: u8 = 0b10_0000;
 
 fn put_message(out: &mut Vec<u8>, message: &StoredMessage<'_>) {
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -162,10 +163,14 @@ fn put_message(out: &mut Vec<u8>, message: &StoredMessage<'_>) {
         message.qos as u8
             | flag(message.retain, RETAIN)
             | flag(message.expires_at.is_some(), EXPIRES)
-            | flag(message.give_up_at.is_some(), GIVEN_UP),
+            | flag(message.give_up_at.is_some(), GIVEN_UP)
+            | flag(message.origin.is_some(), ORIGIN),
     );
     for at in [message.expires_at, message.give_up_at].into_iter().flatten() {
         put_u64(out, at);
+    }
+    if let Some(origin) = message.origin {
+        put_u32(out, origin.get());
     }
     put_u32(out, message.properties.as_bytes().len() as u32);
     put_text(out, message.topic);
@@ -253,12 +258,22 @@ impl<'a> Input<'a> {
         let qos = qos.ok_or(RecordError { what: "not QoS 1 or 2" })?;
         let expires_at = if flags & EXPIRES != 0 { Some(self.u64()?) } else { None };
         let give_up_at = if flags & GIVEN_UP != 0 { Some(self.u64()?) } else { None };
+        let origin = if flags & ORIGIN != 0 { Origin::new(self.u32()?) } else { None };
         let properties_len = self.u32()? as usize;
         let topic = self.text()?;
         let properties = properties(self.bytes(properties_len)?, PropertyContext::Publish)?;
         let retain = flags & RETAIN != 0;
         let payload = self.take_rest();
-        Ok(StoredMessage { topic, payload, qos, retain, properties, expires_at, give_up_at })
+        Ok(StoredMessage {
+            topic,
+            payload,
+            qos,
+            retain,
+            properties,
+            expires_at,
+            give_up_at,
+            origin,
+        })
     }
 }
 
@@ -279,6 +294,7 @@ mod tests {
             properties: properties.as_ref(),
             expires_at: Some(1_700_000_000_000),
             give_up_at: None,
+            origin: Origin::new(0x0102_0304),
         };
         let plain = StoredMessage {
             payload: b"",
@@ -286,6 +302,7 @@ mod tests {
             properties: PropertiesRef::EMPTY,
             expires_at: None,
             give_up_at: Some(5),
+            origin: None,
             qos: QoS::AtLeastOnce,
             ..message
         };
@@ -371,6 +388,12 @@ mod tests {
             bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         };
         let shown: Vec<String> = all(&properties).iter().map(hex).collect();
+        let own = "0068e5cf8b010000";
+        assert!(
+            shown[0].starts_with(&format!("014d000000000000c02e{own}04030201")),
+            "{}",
+            shown[0]
+        );
         assert_eq!(
             shown[1],
             "014d000000000000c01105000000000000000000000003 00612f62".replace(' ', "")

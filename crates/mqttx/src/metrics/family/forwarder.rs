@@ -5,7 +5,7 @@ use super::super::{ForwarderSample, MetricsSnapshot};
 use super::{MetricFamily, MetricKind, Rows};
 use crate::forward::ForwardDrop;
 
-pub(super) static FAMILIES: [MetricFamily; 15] = [
+pub(super) static FAMILIES: [MetricFamily; 18] = [
     MetricFamily {
         name: "mqtt_forwarder_received",
         kind: MetricKind::Counter,
@@ -77,6 +77,27 @@ pub(super) static FAMILIES: [MetricFamily; 15] = [
         rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.failovers)),
     },
     MetricFamily {
+        name: "mqtt_forwarder_ack_timeouts",
+        kind: MetricKind::Counter,
+        labels: &["forwarder"],
+        help: "How often a target that was connected did not acknowledge within ack_timeout.",
+        rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.ack_timeouts)),
+    },
+    MetricFamily {
+        name: "mqtt_forwarder_failed_later",
+        kind: MetricKind::Counter,
+        labels: &["forwarder", "reason"],
+        help: "Messages that a target stored durably, so that they were forwarded, and its server did not take later.",
+        rows: Rows::Once(failed_later),
+    },
+    MetricFamily {
+        name: "mqtt_forwarder_dead_lettered_later",
+        kind: MetricKind::Counter,
+        labels: &["forwarder"],
+        help: "Of failed_later, those that the session of the dead letters acknowledged or stored durably.",
+        rows: Rows::Once(|all, emit| each(all, emit, |f| f.metrics.dead_lettered_later)),
+    },
+    MetricFamily {
         name: "mqtt_forwarder_running",
         kind: MetricKind::Gauge,
         labels: &["forwarder"],
@@ -125,9 +146,21 @@ fn each<V: Into<Value>>(
 
 /// Every reason, so that a first one is seen as a rise.
 fn dropped(all: &MetricsSnapshot, emit: &mut Emit<'_>) {
+    by_reason(all, emit, |f| &f.metrics.dropped_by_reason);
+}
+
+fn failed_later(all: &MetricsSnapshot, emit: &mut Emit<'_>) {
+    by_reason(all, emit, |f| &f.metrics.failed_later_by_reason);
+}
+
+fn by_reason(
+    all: &MetricsSnapshot,
+    emit: &mut Emit<'_>,
+    counts: fn(&ForwarderSample) -> &[(ForwardDrop, u64)],
+) {
     for forwarder in &all.forwarders {
         for reason in ForwardDrop::ALL {
-            let counted = forwarder.metrics.dropped_by_reason.iter().find(|(r, _)| *r == reason);
+            let counted = counts(forwarder).iter().find(|(r, _)| *r == reason);
             let labels = [("forwarder", &*forwarder.name), ("reason", reason.as_str())];
             emit.sample(&labels, counted.map_or(0, |(_, count)| *count));
         }

@@ -32,8 +32,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use mqttx_proto::{Event, PropertiesRef, ReasonCode};
+use mqttx_proto::{Event, FailedMessage, PropertiesRef, ReasonCode};
 
+use super::Session;
 use super::delivery::Wake;
 use super::interest::Interests;
 use super::shared::{Shared, Wish, now};
@@ -292,6 +293,7 @@ impl Driver {
                 self.shared.origin.counters.record_error();
                 self.shared.emit(EventKind::MessageRefused { topic, reason, reason_string });
             }
+            Event::MessageFailed(failed) => self.on_failed(*failed),
             Event::SessionLost { requeued } => {
                 if !self.options.resume_subscriptions {
                     self.shared.lock().interests = Interests::default();
@@ -302,6 +304,18 @@ impl Driver {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What the store had fails: whoever asked for it takes care of it.
+    fn on_failed(&self, failed: FailedMessage) {
+        let session = Session::of(Arc::clone(&self.shared));
+        let sink = self.shared.lock().sinks.of_origin(failed.origin);
+        match (sink, failed.sequence) {
+            (Some(sink), _) => sink.failed(&session, failed),
+            // Nobody does so any more; the events of the session have said what became of it.
+            (None, Some(sequence)) => session.forget(sequence),
+            (None, None) => {}
         }
     }
 

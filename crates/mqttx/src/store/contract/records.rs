@@ -23,6 +23,7 @@ pub(super) const fn enqueue(sequence: Sequence, payload: &[u8]) -> Record<'_> {
         properties: PropertiesRef::EMPTY,
         expires_at: None,
         give_up_at: None,
+        origin: None,
     };
     Record::Enqueue { sequence, message }
 }

@@ -56,6 +56,7 @@ pub async fn messages_come_back_whole(store: &dyn Store) {
         properties: properties.as_ref(),
         expires_at: Some(u64::MAX),
         give_up_at: Some(1_700_000_000_000),
+        origin: None,
     };
     let plain = StoredMessage {
         topic: &long_topic,
@@ -63,6 +64,7 @@ pub async fn messages_come_back_whole(store: &dyn Store) {
         properties: PropertiesRef::EMPTY,
         expires_at: None,
         give_up_at: None,
+        origin: None,
         ..message(b"", QoS::ExactlyOnce)
     };
     let mut probe = Probe::new(store, "whole").await;

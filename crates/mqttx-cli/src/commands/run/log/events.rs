@@ -88,7 +88,9 @@ fn write(event: &Event) {
         EventName::ForwarderStarted
         | EventName::ForwarderStopped
         | EventName::ForwarderMessageDropped
-        | EventName::ForwarderTargetChanged => write_line!("mqttx::forward", event, line),
+        | EventName::ForwarderTargetChanged
+        | EventName::ForwarderAckTimeout
+        | EventName::ForwarderDeliveryFailed => write_line!("mqttx::forward", event, line),
         EventName::StoreError
         | EventName::StoreNotice
         | EventName::StoreFull
@@ -220,6 +222,17 @@ fn describe_forwarder(kind: &EventKind) -> Option<Line> {
         }
         EventKind::ForwarderTargetChanged { forwarder, from, to, again } => {
             let text = format!("{to} takes the place of {from}, {again} messages go out again");
+            Line::new(Level::Warn, text).forwarder(forwarder)
+        }
+        EventKind::ForwarderAckTimeout { forwarder, target, after } => {
+            let text = format!("{target} did not acknowledge for {after:?}: it connects anew");
+            Line::new(Level::Warn, text).forwarder(forwarder)
+        }
+        EventKind::ForwarderDeliveryFailed { forwarder, target, error, topic, outcome, .. } => {
+            let text = format!(
+                "a message that {target} had stored failed ({outcome}): {error}{}",
+                last_of(topic)
+            );
             Line::new(Level::Warn, text).forwarder(forwarder)
         }
         _ => return None,

@@ -200,6 +200,7 @@ pub(super) fn message_with(sequence: Sequence, payload: &[u8], qos: QoS) -> Reco
         properties: PropertiesRef::EMPTY,
         expires_at: None,
         give_up_at: None,
+        origin: None,
     };
     Record::Enqueue { sequence, message }
 }

@@ -1,0 +1,276 @@
+//! Targets that stored a message and whose server does not take it later, and targets that do not acknowledge.
+
+#[path = "support/bridge.rs"]
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use mqttx::{
+    EventKind, EventStream, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager,
+    SessionManager, Version,
+};
+use mqttx_test::{Peer, ScriptedBroker, TempDir};
+
+use support::{QUIET, SOON, VIA, bridge, bridge_with, connack, grant, sent, session, until};
+
+fn rules() -> ForwarderBuilder {
+    ForwarderBuilder::new("fw").source("src", "a/+").target("dst").topic("b/{1}")
+}
+
+/// The dead letter of a message that failed later: as it went to the target, with its topic there.
+fn letter(id: &str, topic: &str) -> String {
+    let error = format!("26 <mqttx-error> <{REFUSED}> 26 <mqttx-source-topic> <{topic}>");
+    format!("32 {{ <dlq/fw> {id} {{ {VIA} {error} }} 'x' }}")
+}
+
+const REFUSED: &str = "PUBLISH refused: 0x87 (Not authorized), session dst, packet id 1";
+
+/// Between a source, a target with a store, and a session for dead letters.
+struct Durable {
+    sessions: SessionManager,
+    forwarder: Forwarder,
+    events: EventStream,
+    _forwarders: ForwarderManager,
+}
+
+async fn durable(
+    brokers: &[ScriptedBroker; 3],
+    store: &Path,
+    rules: ForwarderBuilder,
+) -> (Durable, Peer, Peer) {
+    let [source, target, letters] = brokers;
+    let sessions = SessionManager::new();
+    let events = sessions.events();
+    let plain = |name, broker| session(name, broker, Version::V5);
+    sessions.add_session(plain("src", source).build().unwrap()).unwrap();
+    let kept = plain("dst", target).client_id("dst").clean_start(false).file_storage(store);
+    sessions.add_session(kept.build().unwrap()).unwrap();
+    sessions.add_session(plain("letters", letters).build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = source.accept_and_answer(connack(Version::V5)).await;
+    let present = if forwarder_has_session(store) { PRESENT } else { connack(Version::V5) };
+    let (target, _) = target.accept_and_answer(present).await;
+    grant(&mut source, Version::V5).await;
+    let durable = Durable { sessions, forwarder, events, _forwarders: forwarders };
+    (durable, source, target)
+}
+
+const PRESENT: &str = "20 { 01 00 {} }";
+
+/// A file says so that the test puts there: the server has the session from the second process on.
+fn forwarder_has_session(store: &Path) -> bool {
+    let mark = store.with_extension("known");
+    let known = mark.exists();
+    std::fs::write(mark, "").unwrap();
+    known
+}
+
+async fn failed(events: &mut EventStream) -> (String, &'static str, &'static str) {
+    let mut seen = Vec::new();
+    let told = async {
+        loop {
+            let event = events.next().await.expect("the event");
+            seen.push(event.name().to_string());
+            if let EventKind::ForwarderDeliveryFailed { topic, reason, outcome, .. } = &event.kind {
+                return (topic.clone(), *reason, *outcome);
+            }
+        }
+    };
+    let told = tokio::time::timeout(SOON, told).await;
+    told.unwrap_or_else(|_| panic!("the event does not come: {seen:?}"))
+}
+
+async fn three() -> [ScriptedBroker; 3] {
+    [ScriptedBroker::start().await, ScriptedBroker::start().await, ScriptedBroker::start().await]
+}
+
+#[tokio::test]
+async fn what_a_target_stored_and_its_server_refuses_becomes_a_dead_letter() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
+    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules).await;
+    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    source.send("32 { <a/1> 00 07 {} 'x' }").await;
+    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    source.expect("40 { 00 07 }").await;
+    target.send("40 { 00 01 87 }").await;
+    letters.expect(&letter("00 01", "b/1")).await;
+    assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "refused", "dead-letter"));
+    let metrics = all.forwarder.metrics();
+    assert_eq!(metrics.failed_later_by_reason, [(ForwardDrop::Refused, 1)]);
+    assert_eq!((metrics.forwarded, metrics.dead_lettered_later), (1, 0), "not acknowledged yet");
+    // A dead letter that is refused is lost, and becomes no further one.
+    letters.send("40 { 00 01 87 }").await;
+    assert_eq!(failed(&mut all.events).await, ("dlq/fw".to_owned(), "refused", "lost"));
+    letters.expect_silence(QUIET).await;
+    source.send("32 { <a/2> 00 08 {} 'x' }").await;
+    target.expect_type(0x32).await;
+    target.send("40 { 00 02 87 }").await;
+    letters.expect_type(0x32).await;
+    letters.send("40 { 00 02 }").await;
+    until("the dead letter counts", || all.forwarder.metrics().dead_lettered_later == 1).await;
+}
+
+#[tokio::test]
+async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_back() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let rules = || rules().dead_letter("letters", "dlq/{forwarder}");
+    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
+    source.send("32 { <a/1> 00 07 {} 'x' }").await;
+    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    source.expect("40 { 00 07 }").await;
+    // The dead letters' server answers nobody.
+    target.send("40 { 00 01 87 }").await;
+    assert_eq!(failed(&mut all.events).await.2, "dead-letter");
+    all.sessions.shutdown(Duration::ZERO).await;
+    drop(all);
+    let brokers = [
+        ScriptedBroker::start().await,
+        brokers.into_iter().nth(1).unwrap(),
+        ScriptedBroker::start().await,
+    ];
+    let (all, _source, mut target) = durable(&brokers, place.path(), rules()).await;
+    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    target.send("40 { 00 01 87 }").await;
+    letters.expect(&letter("00 01", "b/1")).await;
+    letters.send("40 { 00 01 }").await;
+    until("the dead letter counts", || all.forwarder.metrics().dead_lettered_later == 1).await;
+    all.sessions.shutdown(Duration::from_secs(5)).await;
+    drop(all);
+    let brokers = [
+        ScriptedBroker::start().await,
+        brokers.into_iter().nth(1).unwrap(),
+        ScriptedBroker::start().await,
+    ];
+    let (_all, _source, mut target) = durable(&brokers, place.path(), rules()).await;
+    target.expect_silence(QUIET).await;
+}
+
+#[tokio::test]
+async fn without_dead_letters_what_fails_later_is_counted_and_told() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
+    source.send("32 { <a/1> 00 07 {} 'x' }").await;
+    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    target.send("40 { 00 01 87 }").await;
+    assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "refused", "lost"));
+    assert_eq!(all.forwarder.metrics().failed_later_by_reason, [(ForwardDrop::Refused, 1)]);
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_a_later_connection_becomes_a_dead_letter() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
+    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules).await;
+    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    source.send("32 { <a/1> 00 07 {} 'x' }").await;
+    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    source.expect("40 { 00 07 }").await;
+    target.reset();
+    let (mut target, _) = brokers[1].accept_and_answer("20 { 01 00 { 27 00 00 00 20 } }").await;
+    letters.expect_type(0x32).await;
+    assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "too_large", "dead-letter"));
+    target.expect_silence(QUIET).await;
+}
+
+#[tokio::test]
+async fn what_expires_in_the_store_is_counted_and_told() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
+    let (mut all, mut source, target) = durable(&brokers, place.path(), rules).await;
+    let dst = all.sessions.session("dst").unwrap();
+    until("it is connected", || dst.is_connected()).await;
+    drop(target);
+    until("it is seen", || !dst.is_connected()).await;
+    source.send("32 { <a/1> 00 07 { 02 00 00 00 02 } 'x' }").await;
+    source.expect("40 { 00 07 }").await;
+    assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "expired", "lost"));
+    assert_eq!(all.forwarder.metrics().failed_later_by_reason, [(ForwardDrop::Expired, 1)]);
+}
+
+/// Longer than a loaded machine takes to answer.
+const SHORT: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_target_that_does_not_acknowledge_gets_the_message_again_on_a_new_connection() {
+    for version in [Version::V5, Version::V311] {
+        let rules = rules().ack_timeout(SHORT);
+        let kept = |options: mqttx::SessionBuilder| options.client_id("dst").clean_start(false);
+        let mut bridge = bridge_with(version, rules, 1, kept).await;
+        let mut events = bridge.sessions.events();
+        let (none, present) = match version {
+            Version::V5 => ("{}", PRESENT),
+            Version::V311 => ("", "20 { 01 00 }"),
+        };
+        bridge.source.send(&format!("32 {{ <a/1> 00 07 {none} 'x' }}")).await;
+        let first = bridge.target.expect_type(0x32).await;
+        let told = async {
+            loop {
+                let event = events.next().await.expect("the event");
+                if let EventKind::ForwarderAckTimeout { target, after, .. } = &event.kind {
+                    return (target.to_string(), *after);
+                }
+            }
+        };
+        let told = tokio::time::timeout(SOON, told).await.unwrap();
+        assert_eq!(told, ("dst".to_owned(), SHORT));
+        let (mut again, _) = bridge.brokers.1.accept_and_answer(present).await;
+        let second = again.expect_type(0x3a).await;
+        assert_eq!(first[1..], second[1..], "the same, with DUP");
+        bridge.source.expect_silence(Duration::from_millis(20)).await;
+        again.send("40 { 00 01 }").await;
+        bridge.source.expect("40 { 00 07 }").await;
+        let metrics = bridge.forwarder.metrics();
+        assert_eq!((metrics.forwarded, metrics.ack_timeouts, metrics.in_flight), (1, 1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_acknowledge_gives_way_to_its_failover() {
+    let brokers = three().await;
+    let sessions = SessionManager::new();
+    for (name, broker) in ["src", "dst", "two"].into_iter().zip(&brokers) {
+        sessions.add_session(session(name, broker, Version::V5).build().unwrap()).unwrap();
+    }
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    let rules = rules().failover("two").ack_timeout(SHORT);
+    let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
+    let (mut source, _) = brokers[0].accept_and_answer(connack(Version::V5)).await;
+    let (mut first, _) = brokers[1].accept_and_answer(connack(Version::V5)).await;
+    let (mut second, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    sessions.wait_for_all_sessions(SOON).await.unwrap();
+    source.send("32 { <a/1> 00 07 {} 'x' }").await;
+    first.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    second.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    second.send("40 { 00 01 }").await;
+    source.expect("40 { 00 07 }").await;
+    let metrics = forwarder.metrics();
+    assert_eq!((metrics.ack_timeouts, metrics.failovers, metrics.forwarded), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_target_that_is_slow_and_acknowledges_is_left_alone() {
+    let mut bridge = bridge(Version::V5, rules().ack_timeout(Duration::from_secs(2))).await;
+    for id in 1..=5 {
+        bridge.source.send(&format!("32 {{ <a/{id}> 00 0{id} {{}} }}")).await;
+        bridge.target.expect(&sent(&format!("32 {{ <b/{id}> 00 0{id} {{}} }}"))).await;
+    }
+    for id in 1..=5 {
+        bridge.target.expect_silence(Duration::from_millis(500)).await;
+        bridge.target.send(&format!("40 {{ 00 0{id} }}")).await;
+        bridge.source.expect(&format!("40 {{ 00 0{id} }}")).await;
+    }
+    assert_eq!(bridge.forwarder.metrics().ack_timeouts, 0);
+}
+
+#[test]
+fn an_ack_timeout_out_of_range_is_a_problem_of_the_rules() {
+    for timeout in [Duration::from_millis(99), Duration::from_secs(24 * 60 * 60 + 1)] {
+        let errors = rules().ack_timeout(timeout).build().unwrap_err();
+        assert!(errors.to_string().contains("100 ms to 24 h"), "{errors}");
+    }
+}
