@@ -15,12 +15,13 @@ use super::shared::Shared;
 const LEAD: u32 = 192 * 1024;
 /// Messages beyond the server's window that need not have waited for acknowledgements.
 const BEYOND: usize = 128;
-/// How many are accepted between two pauses, where more than [`BEYOND`] wait.
-const STEP: u32 = 32;
-/// How long a pause may take. A server that is slower does not stop a publisher: there is the outbox for it.
-const PAUSE: Duration = Duration::from_millis(1);
-/// After how many pauses that were too short they come no more seldom.
-const MOST_VAIN: u8 = 10;
+/// How many are accepted between two pauses, where more than [`BEYOND`] wait. A pause in which fewer left was in vain.
+const STEP: u32 = 64;
+/// How long a pause may take. For a server that takes fewer than [`STEP`] in that time there is the outbox: it hardly delays a
+/// publisher. The turns of many busy sessions take some milliseconds.
+const PAUSE: Duration = Duration::from_millis(5);
+/// After how many pauses in vain they come no more seldom.
+const MOST_VAIN: u8 = 5;
 /// How many publishers of one session pause at a time.
 const PAUSING: usize = 64;
 
@@ -31,7 +32,7 @@ pub(crate) struct Ahead {
     lead: u32,
     /// Messages that were accepted since a publisher last paused.
     messages: u32,
-    /// Pauses in a row that were too short. Each doubles the number of messages until the next one.
+    /// Pauses in a row that were in vain. Each doubles the number of messages until the next one.
     vain: u8,
     /// Those who pause; `None` if nobody did since the session was quiet.
     #[expect(clippy::box_collection, reason = "one word while it is empty")]
@@ -86,13 +87,13 @@ impl Ahead {
 
     /// Nothing waits for the window any more: those who pause, to be woken.
     pub(super) fn take_pausing(&mut self) -> impl Iterator<Item = Waker> {
-        self.vain = 0;
         self.pausing.iter_mut().flat_map(|pausing| pausing.drain(..))
     }
 
-    /// The window did not open in time.
-    fn on_vain_pause(&mut self) {
-        self.vain = (self.vain + 1).min(MOST_VAIN);
+    /// A pause is over in which so many messages left.
+    fn on_pause(&mut self, left: usize) {
+        let vain = left < STEP as usize;
+        self.vain = if vain { (self.vain + 1).min(MOST_VAIN) } else { 0 };
     }
 
     /// Gives memory back, for a quiet session.
@@ -119,13 +120,17 @@ impl Shared {
             tokio::time::sleep(PAUSE)
         };
         let mut over = std::pin::pin!(over);
+        let mut before = None;
         poll_fn(|cx| {
             let mut state = self.lock();
-            if state.core.awaiting_window() == 0 {
+            let waiting = state.core.awaiting_window();
+            if waiting == 0 {
+                state.ahead.vain = 0;
                 return Poll::Ready(());
             }
+            let left = before.get_or_insert(waiting).saturating_sub(waiting);
             if over.as_mut().poll(cx).is_ready() {
-                state.ahead.on_vain_pause();
+                state.ahead.on_pause(left);
                 return Poll::Ready(());
             }
             if state.ahead.pause(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }
@@ -163,12 +168,12 @@ mod tests {
         let mut ahead = Ahead::default();
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP);
         for doublings in 1..=MOST_VAIN {
-            ahead.on_vain_pause();
+            ahead.on_pause(STEP as usize - 1);
             assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP << doublings);
         }
-        ahead.on_vain_pause();
+        ahead.on_pause(0);
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP << MOST_VAIN, "no more seldom");
-        assert_eq!(ahead.take_pausing().count(), 0);
+        ahead.on_pause(STEP as usize);
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP);
     }
 

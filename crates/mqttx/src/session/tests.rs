@@ -229,7 +229,7 @@ async fn a_server_that_does_not_acknowledge_hardly_delays_publishers() {
         session.submit(&message).await.expect("accepted");
     }
     let pauses = start.elapsed().as_millis();
-    assert!((5..=10).contains(&pauses), "five pauses of a millisecond, not {pauses} ms");
+    assert!((20..30).contains(&pauses), "four pauses of five milliseconds, not {pauses} ms");
 }
 
 #[tokio::test(start_paused = true)]
