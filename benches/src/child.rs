@@ -93,6 +93,12 @@ impl Task {
         std::env::var_os(DIRECTORY).map_or_else(std::env::temp_dir, PathBuf::from)
     }
 
+    /// Who issued the certificate of the peer, PEM; `None`: it has no TLS.
+    pub(crate) fn authority(&self) -> Option<Vec<u8>> {
+        let pem = if self.case.tls { std::env::var(AUTHORITY).ok() } else { None };
+        pem.map(String::into_bytes)
+    }
+
     /// Everything is finished, as far as the client can tell; stays until the parent ends the process.
     pub(crate) fn done(&self) {
         say("done");
@@ -108,6 +114,9 @@ impl Task {
         self.messages / parts + u64::from(part < self.messages % parts)
     }
 }
+
+/// The variable with the authority of a peer with TLS.
+pub(crate) const AUTHORITY: &str = "MQTTX_BENCH_AUTHORITY";
 
 /// The variable that names the directory of a run.
 pub(crate) const DIRECTORY: &str = "MQTTX_BENCH_DIRECTORY";

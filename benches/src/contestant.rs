@@ -96,6 +96,8 @@ impl Contestant {
         let can = match self.family {
             Raw => !matches!(case.work, Work::Metrics | Work::Lifecycles),
             Mqttx => true,
+            // Some bring another implementation of TLS, whose speed is not their own.
+            _ if case.tls => false,
             Ntex | Rumqttc | RumqttcNext => match case.work {
                 Work::Publish | Work::Forward | Work::Idle => true,
                 Work::Receive => case.filters == 1,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mqttx_test::TempDir;
 
-use crate::child::DIRECTORY;
+use crate::child::{AUTHORITY, DIRECTORY};
 use crate::contestant::Contestant;
 use crate::workload::Case;
 
@@ -32,7 +32,7 @@ pub(crate) struct Usage {
 }
 
 impl Runner {
-    /// Starts the child and waits until it is connected.
+    /// Starts the child and waits until it is connected. `authority`: who issued the certificate of a peer with TLS, PEM.
     ///
     /// # Errors
     /// It does not start, ends, or is not ready in time.
@@ -40,6 +40,7 @@ impl Runner {
         case: &Case,
         contestant: &Contestant,
         peer: SocketAddr,
+        authority: Option<&str>,
         messages: u64,
     ) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -48,6 +49,7 @@ impl Runner {
             .args(["child", &case.name, contestant.name, &peer.to_string()])
             .arg(messages.to_string())
             .env(DIRECTORY, directory.path())
+            .envs(authority.map(|pem| (AUTHORITY, pem)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

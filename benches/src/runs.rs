@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mqttx_test::{Counters, LoadPeer};
+use mqttx_test::{Counters, LoadPeer, Pki, TlsFront};
 
 use crate::contestant::Contestant;
 use crate::process::{Runner, Usage};
@@ -24,10 +24,29 @@ pub(crate) fn run(
 ) -> Result<Sample, String> {
     let messages = messages / case.sessions as u64 * case.sessions as u64;
     let peer = LoadPeer::start(case.peer(messages));
-    let mut runner = Runner::start(case, contestant, peer.address(), messages)?;
+    let tls = case.tls.then(|| Tls::before(&peer));
+    let (address, authority) = tls
+        .as_ref()
+        .map_or((peer.address(), None), |tls| (tls.front.address(), Some(tls.authority.as_str())));
+    let mut runner = Runner::start(case, contestant, address, authority, messages)?;
     match case.work {
         Work::Idle => idle(case, &mut runner, quick),
         _ => busy(case, &mut runner, &peer, messages),
+    }
+}
+
+/// What decrypts for the test peer, on a thread of its own.
+struct Tls {
+    front: TlsFront,
+    authority: String,
+}
+
+impl Tls {
+    fn before(peer: &LoadPeer) -> Self {
+        let pki = Pki::new("bench");
+        let server = pki.server(&[&peer.address().ip().to_string()]);
+        let front = TlsFront::builder(&server).start_apart(peer.address());
+        Self { front, authority: pki.ca() }
     }
 }
 

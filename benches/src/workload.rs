@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) filters: usize,
     /// Unacknowledged messages on each session.
     pub(crate) window: u16,
+    /// TLS stands in front of the test peer.
+    pub(crate) tls: bool,
 }
 
 /// What a contestant has to do.
@@ -66,8 +68,18 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 impl Case {
     fn new(work: Work, name: String, title: String) -> Self {
-        let (tasks, filters) = (1, 1);
-        Self { name, title, work, qos: 0, payload: 64, sessions: 1, tasks, filters, window: WINDOW }
+        Self {
+            name,
+            title,
+            work,
+            qos: 0,
+            payload: 64,
+            sessions: 1,
+            tasks: 1,
+            filters: 1,
+            window: WINDOW,
+            tls: false,
+        }
     }
 
     fn qos(self, qos: u8) -> Self {
@@ -92,6 +104,10 @@ impl Case {
 
     fn window(self, window: u16) -> Self {
         Self { window, ..self }
+    }
+
+    fn tls(self) -> Self {
+        Self { tls: true, ..self }
     }
 
     /// How the test peer behaves for so many messages.
@@ -145,6 +161,11 @@ pub(crate) fn all() -> Vec<Case> {
             let title = format!("publish QoS {qos}, {payload} B{flight}");
             cases.push(Case::new(Work::Publish, name, title).qos(qos).payload(payload));
         }
+    }
+    for (payload, size) in [(64, "64"), (16 << 10, "16k")] {
+        let name = format!("tls-publish-q1-{size}");
+        let title = format!("publish QoS 1 over TLS, {payload} B, {WINDOW} in flight");
+        cases.push(Case::new(Work::Publish, name, title).qos(1).payload(payload).tls());
     }
     for qos in 0..3 {
         let name = format!("receive-q{qos}-64");

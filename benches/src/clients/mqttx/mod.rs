@@ -10,7 +10,8 @@ mod receive;
 use std::sync::Arc;
 
 use mqttx::{
-    FileStore, Outbox, QoS, Session, SessionBuilder, SessionManager, SessionOptions, Version,
+    FileStore, Outbox, QoS, Session, SessionBuilder, SessionManager, SessionOptions, TlsOptions,
+    Version,
 };
 
 use crate::child::{LONG, Task};
@@ -74,10 +75,17 @@ fn options(task: &Task, number: usize) -> SessionBuilder {
         contestant::Version::V311 => Version::V311,
         contestant::Version::V5 => Version::V5,
     };
-    SessionOptions::quick_connect(format!("s{number}"), format!("mqtt://{}", task.peer))
-        .client_id(format!("s{number}"))
-        .protocol(version)
-        .max_in_flight(task.case.window)
+    let authority = task.authority();
+    let scheme = if authority.is_some() { "mqtts" } else { "mqtt" };
+    let options =
+        SessionOptions::quick_connect(format!("s{number}"), format!("{scheme}://{}", task.peer))
+            .client_id(format!("s{number}"))
+            .protocol(version)
+            .max_in_flight(task.case.window);
+    match authority {
+        Some(pem) => options.tls(TlsOptions::new().ca(pem)),
+        None => options,
+    }
 }
 
 fn qos(task: &Task) -> QoS {

@@ -8,10 +8,11 @@ mod latency;
 mod many;
 mod publish;
 mod receive;
+mod tls;
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::child::Task;
@@ -25,6 +26,7 @@ pub(super) fn run(task: Task) -> Result<(), String> {
     let task = Arc::new(task);
     runtime.expect("a runtime").block_on(async {
         let work = match task.case.work {
+            Work::Publish if task.case.tls => tls::publish(&task).await,
             Work::Publish => publish::run(&task).await,
             Work::Receive => receive::run(&task).await,
             Work::Forward => forward::run(&task).await,
@@ -44,12 +46,22 @@ pub(super) fn run(task: Task) -> Result<(), String> {
 async fn connect(task: &Task, number: usize) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(task.peer).await?;
     stream.set_nodelay(true)?;
+    introduce(&mut stream, number).await?;
+    Ok(stream)
+}
+
+/// Sends CONNECT and takes the CONNACK.
+async fn introduce(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    number: usize,
+) -> std::io::Result<()> {
     let id = format!("raw-{number}");
     let mut packet = vec![0x10, 12 + id.len() as u8, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60];
     push_text(&mut packet, &id);
     stream.write_all(&packet).await?;
+    stream.flush().await?;
     stream.read_exact(&mut [0; 4]).await?;
-    Ok(stream)
+    Ok(())
 }
 
 /// Sends SUBSCRIBE and takes the SUBACK.

@@ -79,6 +79,14 @@ impl Session {
         self.outbox.has_room(&self.cx)
     }
 
+    /// QoS 1 and 2 messages that wait until the server has acknowledged others. 0 without a connection, and with a store, for
+    /// which messages wait as well.
+    #[must_use]
+    pub fn awaiting_window(&self) -> usize {
+        let online = self.cx.link.as_ref().is_some_and(|link| link.is_online());
+        if online && self.cx.journal.is_off() { self.outbox.queued() } else { 0 }
+    }
+
     /// Whether the record at that position is as durable as the store promises.
     #[must_use]
     pub fn is_stored(&self, lsn: Lsn) -> bool {

@@ -210,6 +210,11 @@ impl Outbox {
         self.status
     }
 
+    /// Messages in memory that wait for a packet id.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }

@@ -5,6 +5,7 @@
 //! [`subscribe`], futures in [`delivery`].
 
 mod acked;
+mod ahead;
 mod backoff;
 mod delivery;
 mod driver;

@@ -10,6 +10,7 @@ use mqttx_proto::{
 };
 use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
 
+use super::ahead::Lead;
 use super::delivery::{Waiting, Wake};
 use super::shared::{Shared, State};
 use super::storage::Condition;
@@ -74,15 +75,8 @@ pub(super) struct Accepted {
     pub(super) failures: u32,
     /// Nothing has to be waited for until it counts as accepted.
     pub(super) stored: bool,
-    /// The publisher is far ahead of the driver.
-    pub(super) leads: bool,
-}
-
-/// Lets the driver have a turn, if the publisher is far ahead of it.
-pub(super) async fn stand_aside(leads: bool) {
-    if leads {
-        tokio::task::yield_now().await;
-    }
+    /// Whether the publisher is far ahead.
+    pub(super) lead: Lead,
 }
 
 /// What a publisher waits for once the session has its message.
@@ -150,8 +144,9 @@ impl Shared {
                 if awaited.stored && !stored {
                     state.storage.want(lsn);
                 }
-                let (failures, leads) = (state.storage.failures, state.leads(packet_len));
-                Ok(Accepted { token, lsn, failures, stored, leads })
+                let waiting = state.core.awaiting_window();
+                let lead = state.ahead.on_accepted(packet_len, waiting);
+                Ok(Accepted { token, lsn, failures: state.storage.failures, stored, lead })
             }
             Err(refused) if Self::may_pass(&state, &refused) => {
                 state.room.wait(&mut place.ticket, cx.waker());

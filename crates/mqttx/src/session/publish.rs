@@ -10,7 +10,7 @@ use mqttx_proto::{Lsn, NO_TOKEN, Priority, PropertiesRef, QoS};
 
 use super::Session;
 use super::delivery::{Delivery, Published, Waiting, published};
-use super::offer::{Accepted, Awaited, Draft, Place, stand_aside};
+use super::offer::{Accepted, Awaited, Draft, Place};
 use crate::error::{Error, PublishError};
 use crate::message::Publish;
 use crate::trace;
@@ -108,8 +108,8 @@ impl Session {
         let accepted =
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::STORED, &mut place)).await;
         let accepted = match accepted {
-            Ok(Accepted { stored: true, leads, .. }) => {
-                stand_aside(leads).await;
+            Ok(Accepted { stored: true, lead, .. }) => {
+                self.shared.stand_aside(lead).await;
                 Ok(())
             }
             Ok(Accepted { lsn, failures, .. }) => self.stored(lsn, failures).await,
@@ -144,7 +144,7 @@ impl Session {
             Ok(accepted) => {
                 let Accepted { token, lsn, failures, .. } = accepted;
                 let waiting = Some(self.shared.waiting(token));
-                stand_aside(accepted.leads).await;
+                self.shared.stand_aside(accepted.lead).await;
                 Ok(Accepting { session: self.clone(), lsn, failures, waiting })
             }
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
@@ -163,7 +163,7 @@ impl Session {
             poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::NOTHING, &mut place)).await;
         match accepted {
             Ok(accepted) => {
-                stand_aside(accepted.leads).await;
+                self.shared.stand_aside(accepted.lead).await;
                 let Accepted { lsn, failures, .. } = accepted;
                 Ok(Accepting { session: self.clone(), lsn, failures, waiting: None })
             }
@@ -214,7 +214,7 @@ impl Session {
         // From now on nobody forgets it.
         let waiting = self.shared.waiting(accepted.token);
         if accepted.stored {
-            stand_aside(accepted.leads).await;
+            self.shared.stand_aside(accepted.lead).await;
         } else {
             self.stored(accepted.lsn, accepted.failures).await?;
         }

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::acked::Acked;
+use super::ahead::Ahead;
 use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
@@ -114,13 +115,9 @@ pub(crate) struct State {
     turn: Instant,
     /// A message was accepted that may expire.
     times: bool,
-    /// Bytes of messages that were accepted since then, or since a publisher last stood aside.
-    lead: u32,
+    /// How far publishers are ahead of the driver and the server.
+    pub(super) ahead: Ahead,
 }
-
-/// What a publisher may hand over, in bytes, before it lets the driver have a turn. A driver that a task woke is run by the same
-/// thread once that task pauses: without a pause the publisher would fill the outbox first, and the cache with it.
-const LEAD: u32 = 192 * 1024;
 
 /// What the application wants of the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,7 +180,7 @@ impl Shared {
             alarm: None,
             turn: now(),
             times: false,
-            lead: 0,
+            ahead: Ahead::default(),
         };
         Self {
             origin: Arc::new(Origin::new(Arc::clone(&name), now())),
@@ -331,18 +328,7 @@ impl State {
     pub(crate) fn awake(&mut self, now: Instant) {
         self.asleep = None;
         self.turn = now;
-        self.lead = 0;
-    }
-
-    /// A message of `bytes` was accepted; `true`: the publisher is so far ahead that the driver is to have a turn.
-    #[inline]
-    pub(crate) fn leads(&mut self, bytes: usize) -> bool {
-        self.lead = self.lead.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        if self.lead < LEAD {
-            return false;
-        }
-        self.lead = 0;
-        true
+        self.ahead.on_turn();
     }
 
     /// The client id that is asked for.
@@ -381,6 +367,9 @@ impl State {
 
     /// Wakes publishers that wait, as far as there is room for them.
     pub(crate) fn offer_room(&mut self, wakes: &mut Vec<Wake>) {
+        if self.core.awaiting_window() == 0 {
+            wakes.extend(self.ahead.take_pausing().map(Wake::Task));
+        }
         if self.room.is_empty() {
             return;
         }

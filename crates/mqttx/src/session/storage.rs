@@ -18,14 +18,21 @@ pub(crate) struct Storage {
     pub(crate) condition: Condition,
     /// The store has no room.
     pub(crate) full: bool,
+    /// How often it failed: positions of another log say nothing about this one.
+    pub(crate) failures: u32,
+    /// What is waited for; from the first time on.
+    queue: Option<Box<Queue>>,
+}
+
+/// What is waited for.
+#[derive(Default)]
+struct Queue {
     /// Who waits until the record at that position is durable, the lowest first.
     stored: VecDeque<(Lsn, Waits)>,
     /// Somebody waits for everything up to here, or will at once.
     wanted: Lsn,
     /// The store was told of it.
     hurried: Lsn,
-    /// How often it failed: positions of another log say nothing about this one.
-    pub(crate) failures: u32,
 }
 
 /// Who waits for a record.
@@ -63,32 +70,37 @@ impl Storage {
 
     /// Tells once the record is durable. Positions rise, so that it goes to the end, or near it.
     pub(crate) fn wait(&mut self, lsn: Lsn, waits: Waits) {
-        let index = self.stored.partition_point(|(other, _)| *other <= lsn);
-        self.stored.insert(index, (lsn, waits));
+        let stored = &mut self.queue.get_or_insert_default().stored;
+        let index = stored.partition_point(|(other, _)| *other <= lsn);
+        stored.insert(index, (lsn, waits));
         self.want(lsn);
     }
 
     /// Somebody is about to wait for the record.
     pub(crate) fn want(&mut self, lsn: Lsn) {
-        self.wanted = self.wanted.max(lsn);
+        let queue = self.queue.get_or_insert_default();
+        queue.wanted = queue.wanted.max(lsn);
     }
 
     /// Whether the store has to be told that somebody waits.
     pub(crate) fn hurries(&self) -> bool {
-        self.hurried < self.wanted
+        self.queue.as_ref().is_some_and(|queue| queue.hurried < queue.wanted)
     }
 
     /// What to tell the store.
     pub(crate) fn take_wanted(&mut self) -> Option<Lsn> {
-        let news = self.hurries().then_some(self.wanted);
-        self.hurried = self.wanted;
+        let queue = self.queue.as_mut()?;
+        let news = (queue.hurried < queue.wanted).then_some(queue.wanted);
+        queue.hurried = queue.wanted;
         news
     }
 
     /// Positions begin again with another log.
     pub(crate) fn opened(&mut self) {
         (self.condition, self.full) = (Condition::Open, false);
-        (self.wanted, self.hurried) = (0, 0);
+        if let Some(queue) = &mut self.queue {
+            (queue.wanted, queue.hurried) = (0, 0);
+        }
     }
 
     /// Its log is lost, and with it what was not durable.
@@ -105,20 +117,21 @@ impl Storage {
         sinks: &Sinks,
         wakes: &mut Vec<Wake>,
     ) {
-        while self.stored.front().is_some_and(|(lsn, _)| is_stored(*lsn)) {
-            if let Some((_, waits)) = self.stored.pop_front() {
+        let Some(Queue { stored, .. }) = self.queue.as_deref_mut() else { return };
+        while stored.front().is_some_and(|(lsn, _)| is_stored(*lsn)) {
+            if let Some((_, waits)) = stored.pop_front() {
                 // The same as for a message that needs no answer.
                 waits.tell(Outcome::Written, sinks, wakes);
             }
         }
-        if self.stored.is_empty() && self.stored.capacity() > KEEP {
-            self.stored = VecDeque::new();
+        if stored.is_empty() && stored.capacity() > KEEP {
+            *stored = VecDeque::new();
         }
     }
 
     /// Everybody looks again: nothing further becomes durable. Sinks are told so.
     pub(crate) fn close(&mut self, sinks: &Sinks, wakes: &mut Vec<Wake>) {
-        for (_, waits) in self.stored.drain(..) {
+        for (_, waits) in self.queue.iter_mut().flat_map(|queue| queue.stored.drain(..)) {
             waits.tell(Outcome::StoreFailed, sinks, wakes);
         }
     }

@@ -217,6 +217,44 @@ async fn a_publisher_that_never_waits_lets_the_driver_have_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_acknowledge_hardly_delays_publishers() {
+    let (_manager, session, _listener, _peer) = connected(options().max_in_flight(10)).await;
+    let message = message(QoS::AtLeastOnce);
+    let start = Instant::now();
+    for _ in 0..10 + 128 {
+        session.submit(&message).await.expect("accepted");
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO, "few wait");
+    for _ in 0..1000 {
+        session.submit(&message).await.expect("accepted");
+    }
+    let pauses = start.elapsed().as_millis();
+    assert!((20..30).contains(&pauses), "four pauses of five milliseconds, not {pauses} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_end_the_pause_of_a_publisher_that_is_ahead() {
+    let (_manager, session, _listener, mut peer) = connected(options().max_in_flight(100)).await;
+    let message = message(QoS::AtLeastOnce);
+    let start = Instant::now();
+    let publish = async {
+        for _ in 0..229 {
+            session.submit(&message).await.expect("accepted");
+        }
+        session.metrics().outbox_messages
+    };
+    let acknowledge = async {
+        for id in 1..=229 {
+            peer.expect(&format!("32 {{ <t> 00 {id:02x} {{}} 'x' }}")).await;
+            peer.send(&format!("40 {{ 00 {id:02x} }}")).await;
+        }
+    };
+    let (left, ()) = tokio::join!(publish, acknowledge);
+    assert!(left <= 100, "{left} messages, and none waits any more");
+    assert_eq!(start.elapsed(), Duration::ZERO, "nobody waited for the time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_was_submitted_by_reference_is_handed_back_as_a_copy() {
     let (_manager, session) = add(options().manual_connect(true));
     let message = message(QoS::AtLeastOnce);

@@ -173,6 +173,7 @@ impl Driver {
             state.core.handle_timeout(now);
             // A timer of the core means a quiet session: the memory of the last burst is given back.
             state.waiters.shrink();
+            state.ahead.shrink();
             self.shared.acked.shrink();
             desk.quiet = true;
             if let Phase::Open(link) = &mut self.phase {
