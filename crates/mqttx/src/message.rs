@@ -16,7 +16,8 @@ use bytes::Bytes;
 use mqttx_proto::packet;
 use mqttx_proto::{PacketId, PropertiesRef, PropertyContext, QoS};
 
-use body::{Body, Payload};
+use body::{Arrived, Body, Payload};
+pub(crate) use body::{CLASSES, Ends, Meta, Packed, SMALL};
 
 use crate::router::{Acker, InboundMeta, Origin};
 
@@ -36,7 +37,7 @@ impl Message {
         inbound: &InboundMeta,
         origin: &Arc<Origin>,
     ) -> Self {
-        Self { body: Body::new(publish, inbound, origin), acker: None }
+        Self { body: Body::new(&Arrived(publish, inbound), origin), acker: None }
     }
 
     /// [`new`](Self::new) in the memory of a message that nobody needs any more, if it has room.
@@ -46,32 +47,43 @@ impl Message {
         inbound: &InboundMeta,
         origin: &Arc<Origin>,
     ) -> Self {
-        if !self.body.refill(publish, inbound, origin) {
+        if !self.body.refill(&Arrived(publish, inbound), origin) {
             return Self::new(publish, inbound, origin);
         }
         self.acker = None;
         self
     }
 
+    pub(crate) fn unpack(packed: &Packed<'_>, origin: &Arc<Origin>) -> Self {
+        Self { body: Body::new(packed, origin), acker: None }
+    }
+
+    /// Becomes another message, if this one's memory is of the right size and nobody else has it.
+    pub(crate) fn refill(&mut self, packed: &Packed<'_>, origin: &Arc<Origin>) -> bool {
+        self.acker = None;
+        self.class() == body::class_of(packed.bytes.len()) && self.body.refill(packed, origin)
+    }
+
+    /// The class of its memory, if that may serve another message.
+    pub(crate) fn class(&self) -> Option<usize> {
+        self.body.class()
+    }
+
+    /// Gives the right to acknowledge away.
+    pub(crate) fn disarm(&mut self) {
+        self.acker = None;
+    }
+
     /// Another message in the place of this one, with its right to acknowledge.
     pub(crate) fn remade(&self, publish: &packet::Publish<'_>, inbound: &InboundMeta) -> Self {
-        Self { body: Body::new(publish, inbound, self.body.origin()), acker: self.acker.clone() }
+        let body = Body::new(&Arrived(publish, inbound), self.body.origin());
+        Self { body, acker: self.acker.clone() }
     }
 
     /// Whether nobody else has this message, so that its memory may serve another.
     pub(crate) fn is_spent(&mut self) -> bool {
         self.acker = None;
         self.body.is_reusable()
-    }
-
-    /// Whether its memory may serve another message later.
-    pub(crate) fn is_small(&self) -> bool {
-        self.body.is_small()
-    }
-
-    /// The bytes for which its memory has room once it is used again.
-    pub(crate) fn room(&self) -> usize {
-        self.body.room()
     }
 
     /// Another handle to the same bytes, without the right to acknowledge.

@@ -14,7 +14,7 @@ pub(super) struct Body(Arc<Inner<[u8]>>);
 
 /// What is known of a message besides its bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Meta {
+pub(crate) struct Meta {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) dup: bool,
@@ -22,13 +22,72 @@ pub(super) struct Meta {
     pub(super) received_at: Instant,
 }
 
-struct Inner<B: ?Sized> {
-    origin: Arc<Origin>,
-    meta: Meta,
-    /// Where topic, properties and payload end.
+impl Meta {
+    pub(crate) fn new(publish: &Publish<'_>, inbound: &InboundMeta) -> Self {
+        Self {
+            qos: publish.qos,
+            retain: publish.retain,
+            dup: publish.dup,
+            packet_id: publish.packet_id,
+            received_at: inbound.received_at,
+        }
+    }
+}
+
+/// Where topic, properties and payload end; a packet has at most 256 MiB.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
     topic: u32,
     properties: u32,
     payload: u32,
+}
+
+impl Ends {
+    pub(crate) fn of(publish: &Publish<'_>) -> Self {
+        let topic = publish.topic.len() as u32;
+        let properties = topic + publish.properties.as_bytes().len() as u32;
+        Self { topic, properties, payload: properties + publish.payload.len() as u32 }
+    }
+
+    /// Bytes of all three.
+    pub(crate) fn total(&self) -> usize {
+        self.payload as usize
+    }
+}
+
+/// A message whose topic, properties and payload lie behind each other.
+pub(crate) struct Packed<'a> {
+    pub(crate) meta: Meta,
+    pub(crate) ends: Ends,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Packed<'_> {
+    /// The class of memory that it needs.
+    pub(crate) fn class(&self) -> usize {
+        class_of(self.bytes.len()).unwrap_or(CLASSES)
+    }
+}
+
+/// Messages of up to that size are copied into memory that serves the next ones.
+pub(crate) const SMALL: usize = 1024;
+
+/// The sizes of that memory: 64, 128 .. 1024 bytes.
+pub(crate) const CLASSES: usize = 5;
+
+/// What a body is filled from.
+pub(super) trait Content {
+    fn meta(&self) -> Meta;
+    fn ends(&self) -> Ends;
+    /// Into as many bytes as there are.
+    fn write(&self, room: &mut [u8]);
+    fn to_boxed(&self) -> Box<[u8]>;
+}
+
+struct Inner<B: ?Sized> {
+    origin: Arc<Origin>,
+    meta: Meta,
+    ends: Ends,
     /// The bytes, if there is no room for them in `small`.
     large: Box<[u8]>,
     small: B,
@@ -44,39 +103,32 @@ impl AsRef<[u8]> for Payload {
 }
 
 impl Body {
-    pub(super) fn new(publish: &Publish<'_>, inbound: &InboundMeta, origin: &Arc<Origin>) -> Self {
-        let ends = ends(publish);
-        let mut inner: Arc<Inner<[u8]>> = match ends.2 {
-            0..=64 => empty::<64>(publish, inbound, origin),
-            65..=128 => empty::<128>(publish, inbound, origin),
-            129..=256 => empty::<256>(publish, inbound, origin),
-            257..=512 => empty::<512>(publish, inbound, origin),
-            513..=1024 => empty::<1024>(publish, inbound, origin),
-            _ => empty::<0>(publish, inbound, origin),
+    pub(super) fn new(content: &impl Content, origin: &Arc<Origin>) -> Self {
+        let total = content.ends().total();
+        let mut inner: Arc<Inner<[u8]>> = match total {
+            0..=64 => empty::<64>(content, origin),
+            65..=128 => empty::<128>(content, origin),
+            129..=256 => empty::<256>(content, origin),
+            257..=512 => empty::<512>(content, origin),
+            513..=SMALL => empty::<SMALL>(content, origin),
+            _ => empty::<0>(content, origin),
         };
         if let Some(inner) = Arc::get_mut(&mut inner) {
-            let small = inner.small.get_mut(..ends.2 as usize);
-            match small {
-                Some(room) => write(publish, room),
-                None => inner.large = large(publish, ends.2 as usize),
+            match inner.small.get_mut(..total) {
+                Some(room) => content.write(room),
+                None => inner.large = content.to_boxed(),
             }
         }
         Self(inner)
     }
 
     /// Takes another message in, if it has room and nobody else has it.
-    pub(super) fn refill(
-        &mut self,
-        publish: &Publish<'_>,
-        inbound: &InboundMeta,
-        origin: &Arc<Origin>,
-    ) -> bool {
+    pub(super) fn refill(&mut self, content: &impl Content, origin: &Arc<Origin>) -> bool {
         let Some(inner) = Arc::get_mut(&mut self.0) else { return false };
-        let (topic, properties, payload) = ends(publish);
-        let Some(room) = inner.small.get_mut(..payload as usize) else { return false };
-        write(publish, room);
-        (inner.topic, inner.properties, inner.payload) = (topic, properties, payload);
-        inner.meta = meta(publish, inbound);
+        let ends = content.ends();
+        let Some(room) = inner.small.get_mut(..ends.total()) else { return false };
+        content.write(room);
+        (inner.ends, inner.meta) = (ends, content.meta());
         // Counting handles on what two threads use costs more than this look.
         if !Arc::ptr_eq(&inner.origin, origin) {
             inner.origin = Arc::clone(origin);
@@ -89,13 +141,9 @@ impl Body {
         Arc::get_mut(&mut self.0).is_some_and(|inner| !inner.small.is_empty())
     }
 
-    pub(super) fn is_small(&self) -> bool {
-        !self.0.small.is_empty()
-    }
-
-    /// The bytes for which [`refill`](Self::refill) has room.
-    pub(super) fn room(&self) -> usize {
-        self.0.small.len()
+    /// The class of its memory; `None`: that serves no other message.
+    pub(super) fn class(&self) -> Option<usize> {
+        class_of(self.0.small.len()).filter(|_| !self.0.small.is_empty())
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -107,19 +155,19 @@ impl Body {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.payload as usize
+        self.0.ends.total()
     }
 
     pub(super) fn topic(&self) -> &[u8] {
-        self.part(0, self.0.topic)
+        self.part(0, self.0.ends.topic)
     }
 
     pub(super) fn properties(&self) -> &[u8] {
-        self.part(self.0.topic, self.0.properties)
+        self.part(self.0.ends.topic, self.0.ends.properties)
     }
 
     pub(super) fn payload(&self) -> &[u8] {
-        self.part(self.0.properties, self.0.payload)
+        self.part(self.0.ends.properties, self.0.ends.payload)
     }
 
     fn part(&self, from: u32, to: u32) -> &[u8] {
@@ -128,52 +176,75 @@ impl Body {
     }
 }
 
-fn empty<const N: usize>(
-    publish: &Publish<'_>,
-    inbound: &InboundMeta,
-    origin: &Arc<Origin>,
-) -> Arc<Inner<[u8]>> {
-    let (topic, properties, payload) = ends(publish);
+/// The class of memory for that many bytes; `None`: memory of their own.
+pub(super) fn class_of(bytes: usize) -> Option<usize> {
+    let class = bytes.max(64).next_power_of_two().trailing_zeros() - 6;
+    (bytes <= SMALL).then_some(class as usize)
+}
+
+fn empty<const N: usize>(content: &impl Content, origin: &Arc<Origin>) -> Arc<Inner<[u8]>> {
     Arc::new(Inner {
         origin: Arc::clone(origin),
-        meta: meta(publish, inbound),
-        topic,
-        properties,
-        payload,
+        meta: content.meta(),
+        ends: content.ends(),
         large: Box::default(),
         small: [0; N],
     })
 }
 
-fn meta(publish: &Publish<'_>, inbound: &InboundMeta) -> Meta {
-    Meta {
-        qos: publish.qos,
-        retain: publish.retain,
-        dup: publish.dup,
-        packet_id: publish.packet_id,
-        received_at: inbound.received_at,
+/// A message in the packet that brought it.
+pub(super) struct Arrived<'a>(pub(super) &'a Publish<'a>, pub(super) &'a InboundMeta);
+
+impl Content for Arrived<'_> {
+    fn meta(&self) -> Meta {
+        Meta::new(self.0, self.1)
+    }
+
+    fn ends(&self) -> Ends {
+        Ends::of(self.0)
+    }
+
+    fn write(&self, room: &mut [u8]) {
+        let (topic, rest) = room.split_at_mut(self.0.topic.len());
+        topic.copy_from_slice(self.0.topic.as_bytes());
+        let (properties, payload) = rest.split_at_mut(self.0.properties.as_bytes().len());
+        properties.copy_from_slice(self.0.properties.as_bytes());
+        payload.copy_from_slice(self.0.payload);
+    }
+
+    fn to_boxed(&self) -> Box<[u8]> {
+        let mut bytes = Vec::with_capacity(self.ends().total());
+        bytes.extend_from_slice(self.0.topic.as_bytes());
+        bytes.extend_from_slice(self.0.properties.as_bytes());
+        bytes.extend_from_slice(self.0.payload);
+        bytes.into_boxed_slice()
     }
 }
 
-/// Where topic, properties and payload end; a packet has at most 256 MiB.
-fn ends(publish: &Publish<'_>) -> (u32, u32, u32) {
-    let topic = publish.topic.len() as u32;
-    let properties = topic + publish.properties.as_bytes().len() as u32;
-    (topic, properties, properties + publish.payload.len() as u32)
+impl Content for Packed<'_> {
+    fn meta(&self) -> Meta {
+        self.meta
+    }
+
+    fn ends(&self) -> Ends {
+        self.ends
+    }
+
+    fn write(&self, room: &mut [u8]) {
+        room.copy_from_slice(self.bytes);
+    }
+
+    fn to_boxed(&self) -> Box<[u8]> {
+        self.bytes.into()
+    }
 }
 
-fn write(publish: &Publish<'_>, room: &mut [u8]) {
-    let (topic, rest) = room.split_at_mut(publish.topic.len());
-    topic.copy_from_slice(publish.topic.as_bytes());
-    let (properties, payload) = rest.split_at_mut(publish.properties.as_bytes().len());
-    properties.copy_from_slice(publish.properties.as_bytes());
-    payload.copy_from_slice(publish.payload);
-}
-
-fn large(publish: &Publish<'_>, len: usize) -> Box<[u8]> {
-    let mut bytes = Vec::with_capacity(len);
-    bytes.extend_from_slice(publish.topic.as_bytes());
-    bytes.extend_from_slice(publish.properties.as_bytes());
-    bytes.extend_from_slice(publish.payload);
-    bytes.into_boxed_slice()
+#[cfg(test)]
+#[test]
+fn memory_comes_in_five_sizes() {
+    for (bytes, class) in [(0, 0), (64, 0), (65, 1), (128, 1), (129, 2), (1000, 4), (1024, 4)] {
+        assert_eq!(class_of(bytes), Some(class), "{bytes} bytes");
+        assert!(class < CLASSES);
+    }
+    assert_eq!(class_of(1025), None);
 }

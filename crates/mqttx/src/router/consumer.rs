@@ -4,19 +4,18 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use mqttx_proto::QoS;
 use tokio::runtime::Handle;
 
-use super::done::{Acker, Completion, Slot};
+use super::done::Acker;
 use super::lot::LotHandler;
 use super::rules::Passed;
-use super::scratch::SPARE;
-use super::subscription::{Item, Unparks};
 use super::target::{Phase, State, Target};
+use super::work::Work;
 use crate::event::{EventKind, EventName};
 use crate::message::{Message, MessageRef};
 use crate::trace::Surroundings;
@@ -39,16 +38,6 @@ pub(crate) enum Consumer {
     Polled,
 }
 
-/// A message that was handed to the consumer.
-pub(super) struct Taken {
-    pub(super) message: Message,
-    /// How often the handler panicked on it.
-    attempts: u32,
-    pub(super) completion: Completion,
-    /// Of a manual route: where the completion is held instead.
-    slot: Option<Slot>,
-}
-
 impl Target {
     /// After a push; `start`: nothing was running.
     pub(super) fn wake_consumer(self: &Arc<Self>, start: bool, waker: Option<Waker>) {
@@ -64,19 +53,15 @@ impl Target {
     /// Handles messages until none is left or one fails; the one job of the route.
     fn run_blocking(self: Arc<Self>) {
         let Consumer::Blocking { handler, runtime } = &self.consumer else { return };
-        let mut spent = None;
-        while let Some(taken) = self.take(spent.take()) {
+        let mut work = self.state().work.take().unwrap_or_default();
+        while self.take(&mut work, |state| state.running = false) {
+            let Some(message) = work.message() else { return };
             let result = {
-                let _entered = Surroundings::of(taken.message.properties()).enter();
-                catch_unwind(AssertUnwindSafe(|| handler(&taken.message)))
+                let _entered = Surroundings::of(message.properties()).enter();
+                catch_unwind(AssertUnwindSafe(|| handler(message)))
             };
-            let backoff = match self.finish(taken, result) {
-                Finished::Done(message) => {
-                    spent = Some(message);
-                    continue;
-                }
-                Finished::Again(backoff) => backoff,
-            };
+            let Some(backoff) = self.finish(&mut work, result) else { continue };
+            self.lay_down(work);
             let (target, blocking) = (Arc::clone(&self), runtime.clone());
             // The wait costs a timer, not a thread of the pool.
             runtime.spawn(async move {
@@ -85,58 +70,117 @@ impl Target {
             });
             return;
         }
+        // Memory for the next job, which may have begun, and even have laid down its own.
+        let mut state = self.state();
+        if state.work.is_none() {
+            state.work = Some(work);
+        }
     }
 
-    /// The next message; when there is none, the job is over. `spent` is the one before.
-    fn take(self: &Arc<Self>, mut spent: Option<Message>) -> Option<Taken> {
+    pub(super) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>, work: &mut Work) -> Poll<bool> {
+        let mut open = false;
+        let taken = self.take(work, |state| {
+            open = state.phase == Phase::Open;
+            if open && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.waker = Some(cx.waker().clone());
+            }
+        });
+        if !taken && open { Poll::Pending } else { Poll::Ready(taken) }
+    }
+
+    /// Takes the next message that the route's rules let through in hand. `nothing` is called under the lock if there is none.
+    fn take(self: &Arc<Self>, work: &mut Work, mut nothing: impl FnMut(&mut State)) -> bool {
         loop {
-            let taken = self.next(spent.take(), |state| state.running = false)?;
-            if let Some(taken) = self.pass(taken) {
-                return Some(taken);
+            if !self.open.load(Acquire) {
+                self.stop_working(work);
+            }
+            if work.has_message() {
+                // It comes again after a panic, and has been through the rules.
+                return true;
+            }
+            while !work.advance() {
+                if !self.restock(work, &mut nothing) {
+                    return false;
+                }
+            }
+            self.taken.store(work.batch.len(), Relaxed);
+            if self.options().manual_ack && work.is_owed() {
+                self.hold(work);
+            }
+            if !self.rules.are_any() || self.pass(work) {
+                return true;
             }
         }
     }
 
-    pub(super) fn poll_take(
-        self: &Arc<Self>,
-        cx: &mut Context<'_>,
-        mut spent: Option<Message>,
-    ) -> Poll<Option<Taken>> {
-        loop {
-            let mut open = false;
-            let next = self.next(spent.take(), |state| {
-                open = state.phase == Phase::Open;
-                if open && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                    state.waker = Some(cx.waker().clone());
-                }
-            });
-            match next {
-                Some(taken) => {
-                    if let Some(taken) = self.pass(taken) {
-                        return Poll::Ready(Some(taken));
-                    }
-                }
-                None if open => return Poll::Pending,
-                None => return Poll::Ready(None),
-            }
+    /// The route may be over: what waits counts as done, or is forgotten.
+    #[cold]
+    fn stop_working(&self, work: &mut Work) {
+        let phase = self.state().phase;
+        if phase.is_over() {
+            self.taken.store(0, Relaxed);
+        }
+        match phase {
+            Phase::Stopped => work.finish(),
+            Phase::Abandoned => work.forget(),
+            Phase::Open | Phase::Ending => {}
         }
     }
 
-    /// The message as the route's rules leave it; `None`: it is done.
-    fn pass(&self, mut taken: Taken) -> Option<Taken> {
-        // One that comes again after a panic has been through them.
-        if taken.attempts > 0 || !self.rules.are_any() {
-            return Some(taken);
+    /// Takes the next batch from the queue.
+    fn restock(&self, work: &mut Work, nothing: &mut impl FnMut(&mut State)) -> bool {
+        let mut state = self.state();
+        state.keep(std::mem::take(&mut work.batch));
+        let popped = state.queue.pop();
+        let told = state.drops.due_now();
+        let found = popped.is_some();
+        if !found {
+            nothing(&mut state);
         }
-        match self.ask_rules(&taken.message) {
-            Some(made) => {
-                taken.message = made.unwrap_or(taken.message);
-                Some(taken)
+        drop(state);
+        if let Some((batch, unparks)) = popped {
+            work.batch = batch;
+            // Outside the lock: what taking messages brings with it.
+            unparks.tell();
+        }
+        self.tell_of_drops(told, None);
+        found
+    }
+
+    /// The consumer does not run until its message comes again.
+    fn lay_down(&self, mut work: Box<Work>) {
+        let mut state = self.state();
+        if state.phase.is_over() {
+            drop(state);
+            return self.stop_working(&mut work);
+        }
+        self.taken.store(work.batch.len() + 1, Relaxed);
+        state.work = Some(work);
+    }
+
+    /// A manual route holds what is owed for the message in hand.
+    fn hold(self: &Arc<Self>, work: &mut Work) {
+        let sent_again = work.message().is_some_and(|message| message.qos() == QoS::AtLeastOnce);
+        let Some((due, source)) = work.take_due() else { return };
+        let held = due.hold(source);
+        let slot = self.state().unacked.insert(held, sent_again);
+        work.arm(|message| message.with_acker(Some(Acker::new(self, slot))));
+        work.slot = Some(slot);
+    }
+
+    /// Leaves the message in hand as the route's rules want it; `false`: it is done.
+    fn pass(&self, work: &mut Work) -> bool {
+        let Some(message) = work.message() else { return false };
+        match self.ask_rules(message) {
+            Some(None) => true,
+            Some(Some(made)) => {
+                work.replace(made);
+                true
             }
             None => {
-                taken.message.ack();
-                taken.completion.finish();
-                None
+                message.ack();
+                work.done();
+                false
             }
         }
     }
@@ -157,77 +201,34 @@ impl Target {
         None
     }
 
-    /// The next message. `nothing` is called under the lock if there is none.
-    fn next(
-        self: &Arc<Self>,
-        spent: Option<Message>,
-        nothing: impl FnOnce(&mut State),
-    ) -> Option<Taken> {
-        let mut front = self.front();
-        front.spent.extend(spent.and_then(|mut spent| spent.is_spent().then_some(spent)));
-        if let Some(taken) = front.taken.pop_front() {
-            return Some(taken);
-        }
-        let mut unparks = Unparks::default();
-        let mut state = self.state();
-        if state.spare.len() < SPARE {
-            state.spare.append(&mut front.spent);
-        }
-        front.spent.clear();
-        let handful = if self.options().manual_ack { 1 } else { state.queue.handful() };
-        for _ in 0..handful {
-            let Some((item, unpark)) = state.queue.pop() else { break };
-            unparks.add(unpark);
-            front.taken.push_back(self.hold(&mut state, item));
-        }
-        let told = state.drops.due_now();
-        let next = front.taken.pop_front();
-        if next.is_none() {
-            nothing(&mut state);
-        }
-        drop((state, front));
-        // Outside the locks: what taking messages brings with it.
-        unparks.tell();
-        self.tell_of_drops(told, None);
-        next
-    }
-
-    /// A message leaves the queue. A manual route holds what is owed for it.
-    fn hold(self: &Arc<Self>, state: &mut State, item: Item) -> Taken {
-        let (mut message, mut completion, mut slot) = (item.message, item.completion, None);
-        if self.options().manual_ack && !completion.is_nothing() {
-            let held = std::mem::replace(&mut completion, Completion::Nothing);
-            let place = state.unacked.insert(held, message.qos() == QoS::AtLeastOnce);
-            message = message.with_acker(Some(Acker::new(self, place)));
-            slot = Some(place);
-        }
-        Taken { message, attempts: 0, completion, slot }
-    }
-
-    /// The handler returned or panicked.
-    fn finish(&self, mut taken: Taken, result: Result<(), Panic>) -> Finished {
+    /// The handler returned or panicked; if the message is to come again, after which time.
+    fn finish(&self, work: &mut Work, result: Result<(), Panic>) -> Option<Duration> {
         let Err(panic) = result else {
-            self.counts.handled.fetch_add(1, Relaxed);
-            taken.completion.finish();
-            return Finished::Done(taken.message);
+            self.count_handled();
+            work.done();
+            return None;
         };
-        taken.attempts += 1;
-        if taken.attempts > self.options().retries {
-            self.report_failure(&taken.message, taken.attempts, &*panic);
-            taken.message.ack();
-            taken.completion.finish();
-            return Finished::Done(taken.message);
+        work.attempts += 1;
+        if work.attempts > self.options().retries {
+            if let Some(message) = work.message() {
+                self.report_failure(message, work.attempts, &*panic);
+                message.ack();
+            }
+            work.done();
+            return None;
         }
-        let answered = taken.slot.is_some_and(|slot| !self.is_unacked(slot));
-        let backoff = FIRST_BACKOFF.saturating_mul(1 << (taken.attempts - 1).min(16));
-        let mut front = self.front();
-        if self.state().phase == Phase::Stopped || answered {
-            drop(front);
-            taken.completion.finish();
-            return Finished::Done(taken.message);
+        if work.slot.is_some_and(|slot| !self.is_unacked(slot)) {
+            // Answered before the panic.
+            work.done();
+            return None;
         }
-        front.taken.push_front(taken);
-        Finished::Again(backoff)
+        Some(FIRST_BACKOFF.saturating_mul(1 << (work.attempts - 1).min(16)))
+    }
+
+    /// The one consumer of a queue counts, so that no other count is lost.
+    fn count_handled(&self) {
+        let handled = &self.counts.handled;
+        handled.store(handled.load(Relaxed) + 1, Relaxed);
     }
 
     pub(super) fn report_failure(&self, message: &Message, attempts: u32, panic: &dyn Any) {
@@ -246,17 +247,19 @@ impl Target {
     }
 
     /// A stream's consumer asked for the next message.
-    pub(super) fn finish_handled(&self, taken: Completion) {
-        self.counts.handled.fetch_add(1, Relaxed);
-        taken.finish();
+    pub(super) fn finish_handled(&self, work: &mut Work) {
+        if work.has_message() {
+            self.count_handled();
+            work.done();
+        }
     }
-}
 
-/// What became of a message that a handler had.
-enum Finished {
-    Done(Message),
-    /// It is the next one again, after that time.
-    Again(Duration),
+    /// A stream's consumer is gone.
+    pub(super) fn finish_rest(&self, work: &mut Work) {
+        let abandoned = self.state().phase == Phase::Abandoned;
+        self.taken.store(0, Relaxed);
+        if abandoned { work.forget() } else { work.finish() }
+    }
 }
 
 /// The task of a route with an async handler.
@@ -265,13 +268,15 @@ where
     F: Fn(Message) -> Fut + Send + Sync,
     Fut: Future<Output = ()> + Send,
 {
-    let mut spent = None;
-    while let Some(taken) = std::future::poll_fn(|cx| target.poll_take(cx, spent.take())).await {
-        let surroundings = Surroundings::of(taken.message.properties());
-        let result = call_async(&handler, taken.message.clone(), &surroundings).await;
-        match target.finish(taken, result) {
-            Finished::Done(message) => spent = Some(message),
-            Finished::Again(backoff) => tokio::time::sleep(backoff).await,
+    let mut work = Box::<Work>::default();
+    while std::future::poll_fn(|cx| target.poll_take(cx, &mut work)).await {
+        let Some(message) = work.message().cloned() else { return };
+        let surroundings = Surroundings::of(message.properties());
+        let result = call_async(&handler, message, &surroundings).await;
+        if let Some(backoff) = target.finish(&mut work, result) {
+            target.lay_down(work);
+            tokio::time::sleep(backoff).await;
+            work = target.state().work.take().unwrap_or_default();
         }
     }
 }

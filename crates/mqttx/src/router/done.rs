@@ -66,17 +66,6 @@ impl Completion {
         }
     }
 
-    /// The dispatch, which still runs, learns from `deliver` that the route is done.
-    pub(super) fn forgo(self) {
-        if let Self::Shared(countdown) = self {
-            countdown.release();
-        }
-    }
-
-    pub(super) fn is_nothing(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-
     pub(super) fn is_owed_to(&self, other: &Arc<dyn MessageSource>) -> bool {
         match self {
             Self::Nothing => false,
@@ -113,6 +102,33 @@ impl Due {
             Self::One(ticket) => Some(ticket),
             Self::Shared(countdown) => countdown.release().then_some(countdown.ticket),
         }
+    }
+
+    /// The route is done with the message of `source`. Call it outside all locks.
+    pub(super) fn finish(self, source: &Arc<dyn MessageSource>) {
+        if let Some(ticket) = self.settle() {
+            source.ack(ticket);
+        }
+    }
+
+    /// The dispatch, which still runs, learns from `deliver` that the route is done.
+    pub(super) fn forgo(self) {
+        if let Self::Shared(countdown) = self {
+            countdown.release();
+        }
+    }
+
+    /// What a route holds that knows no source.
+    pub(super) fn hold(self, source: &Arc<dyn MessageSource>) -> Completion {
+        match self {
+            Self::Nothing => Completion::Nothing,
+            Self::One(ticket) => Completion::One { source: Arc::clone(source), ticket },
+            Self::Shared(countdown) => Completion::Shared(countdown),
+        }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
     }
 }
 

@@ -23,6 +23,7 @@
 //! its own sum of parked bytes before it reads more, and sets [`InboundMeta::shed`] when QoS 0
 //! messages must be dropped instead of parked.
 
+mod batch;
 mod consumer;
 mod done;
 mod lot;
@@ -33,6 +34,7 @@ mod scratch;
 mod stream;
 mod subscription;
 mod target;
+mod work;
 
 pub use options::{Overflow, RouteBuilder, RouteOptions};
 pub use route::{Route, RouteStats};
@@ -44,6 +46,7 @@ pub(crate) use options::Prepared;
 pub(crate) use scratch::Scratch;
 pub(crate) use target::Target;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -206,7 +209,7 @@ impl Router {
         scratch: &mut Scratch,
     ) -> Dispatched {
         let Scratch { entries, memo, outbox } = scratch;
-        let arrival = Arrival { publish, inbound, source };
+        let arrival = Arrival { publish, inbound, source, whole: OnceCell::new() };
         let stamp = (std::ptr::from_ref(self).addr(), self.changes.load(Ordering::Acquire));
         let place = memo.place(stamp, publish);
         if let Some(known) = place.as_ref().and_then(|place| memo.get(place, publish.topic)) {
@@ -339,9 +342,15 @@ struct Arrival<'a> {
     publish: &'a Publish<'a>,
     inbound: &'a InboundMeta,
     source: &'a Arc<dyn MessageSource>,
+    /// A copy that routes share, if one was needed.
+    whole: OnceCell<Message>,
 }
 
 impl Arrival<'_> {
+    fn whole(&self) -> &Message {
+        self.whole.get_or_init(|| self.to_message())
+    }
+
     fn to_message(&self) -> Message {
         Message::new(self.publish, self.inbound, self.source.origin())
     }
@@ -355,7 +364,7 @@ impl Arrival<'_> {
             [] => Dispatched::Unrouted,
             [only] => {
                 let owed = self.inbound.ticket.map_or(Owed::Nothing, Owed::One);
-                Dispatched::of(only.target.deliver(self, owed, None, outbox))
+                Dispatched::of(only.target.deliver(self, owed, outbox))
             }
             many => self.deliver_to_many(many, outbox),
         }
@@ -364,13 +373,8 @@ impl Arrival<'_> {
     fn deliver_to_many(&self, entries: &[Entry], outbox: &mut Outbox) -> Dispatched {
         let countdown = self.inbound.ticket.map(|ticket| Countdown::new(self.source, ticket));
         let owed = countdown.as_ref().map_or(Owed::Nothing, Owed::Shared);
-        let mut owned: Option<Message> = None;
         for entry in entries {
-            let copy = entry
-                .target
-                .keeps_messages()
-                .then(|| owned.get_or_insert_with(|| outbox.message(self)).clone());
-            entry.target.deliver(self, owed, copy, outbox);
+            entry.target.deliver(self, owed, outbox);
         }
         Dispatched::of(countdown.is_none_or(|countdown| countdown.release()))
     }

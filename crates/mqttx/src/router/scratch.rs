@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use mqttx_proto::packet::Publish;
 
+use super::batch::{Batch, Spares};
+use super::done::Due;
 use super::lot::{Lots, Read};
-use super::subscription::Item;
 use super::target::Target;
 use super::{Arrival, Entry, InboundMeta, MessageSource};
-use crate::message::Message;
+use crate::message::SMALL;
 
 /// Reused by a driver from read to read, so that matching and keeping messages allocates nothing.
 #[derive(Default)]
@@ -38,6 +39,16 @@ impl Scratch {
     pub(crate) fn finish(&mut self, source: &Arc<dyn MessageSource>) {
         self.outbox.flush(source);
         self.memo.clear();
+    }
+
+    /// Whether so much went to tasks since this said so that they are to have a turn. A task that another one woke is run by the same
+    /// thread once that one pauses: without a pause the messages would leave the cache first.
+    pub(crate) fn leads(&mut self) -> bool {
+        let leads = self.outbox.lead >= LEAD;
+        if leads {
+            self.outbox.lead = 0;
+        }
+        leads
     }
 
     /// A session of this thread is quiet: gives back the memory that was not needed since this was called last.
@@ -138,189 +149,145 @@ fn index_of(topic: &[u8]) -> u8 {
 pub(super) struct Outbox {
     pub(super) by_lot: Lots,
     lots: Vec<Lot>,
-    /// Messages whose memory serves the next ones.
-    spare: Vec<Message>,
-    /// The room in them.
-    spare_bytes: usize,
-    /// How many of them nobody needed since the last look.
-    unneeded: usize,
+    /// Memory for the next batches.
+    pub(super) spares: Spares,
+    /// What a route gave back.
+    returned: Vec<Batch>,
+    /// What the messages cost that went to tasks.
+    lead: usize,
 }
 
 #[derive(Default)]
 struct Lot {
     target: Option<Arc<Target>>,
-    items: Vec<Item>,
+    batch: Batch,
 }
+
+/// What may go to tasks, in bytes, before they are to have a turn.
+const LEAD: usize = 64 * 1024;
 
 /// Routes that are collected for at a time.
 const LOTS: usize = 8;
 
-/// Messages of a route that are collected before it gets them: its consumer works while more are read.
-const LOT: usize = 64;
-
-/// Messages whose memory a thread, or a busy route, keeps; each has room for at most 1 KiB.
-pub(super) const SPARE: usize = 4096;
-
-/// The room in those that a thread keeps, in bytes.
-const SPARE_BYTES: usize = 1 << 20;
-
 impl Outbox {
-    /// A message in the memory of an old one.
-    pub(super) fn message(&mut self, arrival: &Arrival<'_>) -> Message {
-        match self.take_spare() {
-            Some(old) => old.renew(arrival.publish, arrival.inbound, arrival.source.origin()),
-            None => arrival.to_message(),
-        }
-    }
-
-    fn take_spare(&mut self) -> Option<Message> {
-        let spare = self.spare.pop()?;
-        self.spare_bytes -= spare.room();
-        self.unneeded = self.unneeded.min(self.spare.len());
-        Some(spare)
-    }
-
-    /// Messages beyond the first `known` came back.
-    fn count_spare(&mut self, known: usize) {
-        let Self { spare, spare_bytes, .. } = self;
-        let mut fits = known;
-        for message in spare.iter().skip(known) {
-            if *spare_bytes + message.room() > SPARE_BYTES {
-                break;
-            }
-            *spare_bytes += message.room();
-            fits += 1;
-        }
-        spare.truncate(fits);
-    }
-
-    pub(super) fn push(
-        &mut self,
-        target: &Arc<Target>,
-        item: Item,
-        source: &Arc<dyn MessageSource>,
-    ) {
+    /// Keeps a message for its route until that gets its batch.
+    pub(super) fn push(&mut self, target: &Arc<Target>, arrival: &Arrival<'_>, due: Due) {
         let is_its = |lot: &Lot| lot.target.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
         let index = match self.lots.iter().position(is_its) {
             Some(index) => index,
-            None => self.begin(target, source),
+            None => self.begin(target, arrival.source),
         };
-        if let Some(lot) = self.lots.get_mut(index) {
-            lot.items.push(item);
-            if lot.items.len() >= LOT {
-                let known = self.spare.len();
-                target.enqueue_all(&mut lot.items, source, &mut self.spare);
-                self.count_spare(known);
-            }
+        let Some(lot) = self.lots.get_mut(index) else { return };
+        lot.batch.push(arrival, due);
+        if lot.batch.is_full(target.most_together()) {
+            let batch = self.spares.replace(&mut lot.batch);
+            self.hand_over(target, batch, arrival.source, true);
         }
+    }
+
+    /// A batch of one message.
+    pub(super) fn single(&mut self, arrival: &Arrival<'_>, due: Due) -> Batch {
+        let mut batch = self.spares.take_for(1, arrival.publish.payload.len().min(SMALL));
+        batch.push(arrival, due);
+        batch
     }
 
     /// A lot for another route.
     fn begin(&mut self, target: &Arc<Target>, source: &Arc<dyn MessageSource>) -> usize {
-        if let Some(free) = self.lots.iter().position(|lot| lot.target.is_none()) {
-            self.lots[free].target = Some(Arc::clone(target));
-            return free;
-        }
-        if self.lots.len() == LOTS {
+        let is_free = |lot: &Lot| lot.target.is_none();
+        if self.lots.len() == LOTS && !self.lots.iter().any(is_free) {
             self.flush(source);
         }
-        match self.lots.first_mut() {
-            Some(lot) if lot.target.is_none() => {
-                lot.target = Some(Arc::clone(target));
-                0
-            }
-            _ => {
-                self.lots.push(Lot { target: Some(Arc::clone(target)), items: Vec::new() });
-                self.lots.len() - 1
+        let index = self.lots.iter().position(is_free).unwrap_or_else(|| {
+            self.lots.push(Lot::default());
+            self.lots.len() - 1
+        });
+        if let Some(lot) = self.lots.get_mut(index) {
+            lot.target = Some(Arc::clone(target));
+            if lot.batch.room() == 0 {
+                lot.batch = self.spares.take();
             }
         }
+        index
     }
 
     fn shrink(&mut self) {
-        let unneeded = self.unneeded.min(self.spare.len());
-        self.spare_bytes -= self.spare.drain(..unneeded).map(|spare| spare.room()).sum::<usize>();
-        self.unneeded = self.spare.len();
-        if self.spare.is_empty() {
-            self.spare = Vec::new();
-        }
+        self.spares.shrink();
+        self.lots.retain(|lot| lot.target.is_some());
     }
 
     fn flush(&mut self, source: &Arc<dyn MessageSource>) {
-        let known = self.spare.len();
-        for lot in &mut self.lots {
-            if let Some(target) = lot.target.take()
-                && !lot.items.is_empty()
-            {
-                target.enqueue_all(&mut lot.items, source, &mut self.spare);
+        for index in 0..self.lots.len() {
+            let Some(lot) = self.lots.get_mut(index) else { return };
+            let Some(target) = lot.target.take() else { continue };
+            let mut batch = std::mem::take(&mut lot.batch);
+            if !batch.is_empty() && batch.is_wasteful() {
+                let slim = self.spares.slim_down(&mut batch);
+                lot.batch = std::mem::replace(&mut batch, slim);
+            }
+            if batch.is_empty() {
+                lot.batch = batch;
+                target.start();
+            } else {
+                self.hand_over(&target, batch, source, false);
             }
         }
-        self.count_spare(known);
+    }
+
+    fn hand_over(
+        &mut self,
+        target: &Arc<Target>,
+        batch: Batch,
+        source: &Arc<dyn MessageSource>,
+        more: bool,
+    ) {
+        if target.is_polled() {
+            self.lead += batch.cost();
+        }
+        target.enqueue_all(batch, source, &mut self.returned, more);
+        self.returned.drain(..).for_each(|batch| self.spares.put(batch));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
-    use mqttx_proto::{PropertiesRef, QoS};
-
+    use super::super::batch::SPARE_BYTES;
     use super::*;
-    use crate::router::{InboundMeta, Origin};
 
-    fn messages(payload: usize, count: usize) -> impl Iterator<Item = Message> {
-        let payload = vec![b'x'; payload];
-        let publish = Publish {
-            dup: false,
-            qos: QoS::AtMostOnce,
-            retain: false,
-            topic: "t",
-            packet_id: None,
-            properties: PropertiesRef::EMPTY,
-            payload: &payload,
-        };
-        let now = Instant::now();
-        let inbound =
-            InboundMeta { ticket: None, received_at: now, flow_controlled: false, shed: false };
-        let origin = Arc::new(Origin::new("s".into(), now));
-        let all: Vec<_> = (0..count).map(|_| Message::new(&publish, &inbound, &origin)).collect();
-        all.into_iter()
-    }
-
-    /// As if routes had handled so many messages.
-    fn come_back(outbox: &mut Outbox, payload: usize, count: usize) {
-        let known = outbox.spare.len();
-        outbox.spare.extend(messages(payload, count));
-        outbox.count_spare(known);
+    /// Memory as routes give it back.
+    fn spares(bytes: usize, count: usize) -> Vec<Batch> {
+        (0..count).map(|_| Batch::with_room(bytes)).collect()
     }
 
     #[test]
     fn memory_that_nobody_needs_is_given_back() {
-        let mut outbox = Outbox::default();
-        come_back(&mut outbox, 1, 100);
-        outbox.shrink();
-        assert_eq!(outbox.spare.len(), 100, "nobody knows yet what is needed");
-        // A busy time: up to forty at once.
-        for _ in 0..40 {
-            outbox.take_spare().expect("one of a hundred");
+        for bytes in [100, 10_000] {
+            let mut outbox = Outbox::default();
+            spares(bytes, 100).into_iter().for_each(|batch| outbox.spares.put(batch));
+            outbox.shrink();
+            assert_eq!(outbox.spares.held().0, 100, "nobody knows yet what is needed");
+            // A busy time: up to forty at once.
+            let busy: Vec<_> = (0..40).map(|_| outbox.spares.take()).collect();
+            assert!(busy.iter().all(|batch| batch.room() >= bytes));
+            busy.into_iter().for_each(|batch| outbox.spares.put(batch));
+            outbox.shrink();
+            assert_eq!(outbox.spares.held().0, 40);
+            // A quiet one.
+            outbox.shrink();
+            assert_eq!(outbox.spares.held(), (0, 0));
+            assert_eq!(outbox.spares.take().room(), 0);
         }
-        come_back(&mut outbox, 1, 40);
-        outbox.shrink();
-        assert_eq!(outbox.spare.len(), 40);
-        // A quiet one.
-        outbox.shrink();
-        assert_eq!((outbox.spare.capacity(), outbox.spare_bytes), (0, 0));
-        assert!(outbox.take_spare().is_none());
     }
 
     #[test]
     fn a_thread_keeps_one_mebibyte_and_no_more() {
         let mut outbox = Outbox::default();
-        come_back(&mut outbox, 1000, 1500);
-        assert_eq!((outbox.spare.len(), outbox.spare_bytes), (1024, SPARE_BYTES));
-        come_back(&mut outbox, 1, 10);
-        assert_eq!(outbox.spare.len(), 1024);
-        outbox.take_spare().expect("one of many");
-        come_back(&mut outbox, 1, 100);
-        assert_eq!((outbox.spare.len(), outbox.spare_bytes), (1023 + 16, SPARE_BYTES));
+        spares(1 << 16, 40).into_iter().for_each(|batch| outbox.spares.put(batch));
+        assert_eq!(outbox.spares.held(), (16, SPARE_BYTES));
+        outbox.spares.put(Batch::with_room(1));
+        assert_eq!(outbox.spares.held(), (16, SPARE_BYTES));
+        drop(outbox.spares.take());
+        outbox.spares.put(Batch::with_room(1));
+        assert_eq!(outbox.spares.held(), (16, SPARE_BYTES - (1 << 16) + 1));
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use super::Route;
-use super::done::Completion;
+use super::work::Work;
 use crate::message::Message;
 
 /// The messages of a route, in order; dropping it stops the route.
@@ -17,14 +17,13 @@ use crate::message::Message;
 /// session is removed, after the messages that were waiting.
 pub struct MessageStream {
     route: Route,
-    current: Option<Completion>,
-    /// The message handed out last, if it is small: when its consumer has dropped it, its memory serves another.
-    last: Option<Message>,
+    /// It keeps a handle to the message handed out last: when its consumer has dropped that, its memory serves another.
+    work: Box<Work>,
 }
 
 impl MessageStream {
     pub(super) fn new(route: Route) -> Self {
-        Self { route, current: None, last: None }
+        Self { route, work: Box::default() }
     }
 
     /// The next message; `None` once the session is removed. Cancel safe: a message is never
@@ -35,9 +34,7 @@ impl MessageStream {
 
     /// Says that the message handed out last is done, without asking for another.
     pub fn done(&mut self) {
-        if let Some(completion) = self.current.take() {
-            self.route.target().finish_handled(completion);
-        }
+        self.route.target().finish_handled(&mut self.work);
     }
 
     /// The route behind it: filter and counters.
@@ -47,12 +44,8 @@ impl MessageStream {
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.done();
-        self.route.target().poll_take(cx, self.last.take()).map(|taken| {
-            let taken = taken?;
-            self.current = Some(taken.completion);
-            self.last = taken.message.is_small().then(|| taken.message.share());
-            Some(taken.message)
-        })
+        let taken = self.route.target().poll_take(cx, &mut self.work);
+        taken.map(|taken| if taken { self.work.hand_out() } else { None })
     }
 }
 
@@ -68,6 +61,7 @@ impl Drop for MessageStream {
     /// A stopped route owes nothing.
     fn drop(&mut self) {
         self.done();
+        self.route.target().finish_rest(&mut self.work);
     }
 }
 

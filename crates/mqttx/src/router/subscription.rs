@@ -3,74 +3,36 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use mqttx_proto::QoS;
+use super::batch::{Batch, LOT};
+use super::{MessageSource, Overflow};
 
-use super::done::Completion;
-use super::{InboundMeta, MessageSource, Overflow};
-use crate::message::Message;
-
-/// Counted for each parked message besides its bytes, so that empty ones are bounded too.
-const OVERHEAD: usize = 160;
-
-/// Messages in order of arrival. Those at positions beyond the capacity are *parked*: their bytes
-/// count on the session that they came from until they move up.
+/// Messages in order of arrival, in the batches in which they came. Batches beyond the capacity are *parked*: they count on the
+/// session that they came from until they move up.
 pub(super) struct Queue {
-    items: VecDeque<Item>,
+    batches: VecDeque<Batch>,
+    /// In all batches.
+    messages: usize,
+    /// The batches within the capacity, and the messages in them.
+    inside: (usize, usize),
     capacity: usize,
     overflow: Overflow,
 }
 
-pub(super) struct Item {
-    pub(super) message: Message,
-    pub(super) completion: Completion,
-    /// May be dropped by the policy.
-    droppable: bool,
-    /// Set while the item is parked: where its bytes count.
-    parked: Option<Arc<dyn MessageSource>>,
-}
-
-impl Item {
-    pub(super) fn new(message: Message, completion: Completion, inbound: &InboundMeta) -> Self {
-        let droppable = message.qos() == QoS::AtMostOnce || !inbound.flow_controlled;
-        Self { message, completion, droppable, parked: None }
-    }
-
-    fn cost(&self) -> usize {
-        self.message.size() + OVERHEAD
-    }
-}
-
-/// What [`Queue::push`] did with an item.
+/// What [`Queue::push`] did with a batch.
 pub(super) enum Pushed {
     Queued,
-    /// The item itself was dropped.
-    DroppedNewest(Item),
+    /// The batch itself was dropped.
+    DroppedNewest(Batch),
     /// An older one made room for it.
-    DroppedOldest(Item, Option<Unpark>),
-    /// The session's inbound buffer has no room for the item.
-    Shed(Item),
+    DroppedOldest(Batch, Unparks),
+    /// The session's inbound buffer has no room for it.
+    Shed(Batch),
 }
 
 /// Bytes that stopped being parked; to be told to the source outside all locks.
-#[must_use]
-pub(super) struct Unpark {
+struct Unpark {
     source: Arc<dyn MessageSource>,
     bytes: usize,
-}
-
-impl Unpark {
-    pub(super) fn tell(self) {
-        self.source.unpark(self.bytes);
-    }
-
-    /// Adds `other` if that is for the same source; else gives it back.
-    fn merge(&mut self, other: Self) -> Option<Self> {
-        if !Arc::ptr_eq(&self.source, &other.source) {
-            return Some(other);
-        }
-        self.bytes += other.bytes;
-        None
-    }
 }
 
 /// Several, most of them for one source.
@@ -82,110 +44,138 @@ pub(super) struct Unparks {
 }
 
 impl Unparks {
-    pub(super) fn add(&mut self, unpark: Option<Unpark>) {
-        let Some(unpark) = unpark else { return };
+    fn add(&mut self, batch: &mut Batch) {
+        if !std::mem::take(&mut batch.parked) {
+            return;
+        }
+        let (Some(source), bytes) = (batch.source(), batch.cost()) else { return };
         match &mut self.last {
-            Some(last) => self.others.extend(last.merge(unpark)),
-            none => *none = Some(unpark),
+            Some(last) if Arc::ptr_eq(&last.source, source) => last.bytes += bytes,
+            last => {
+                let new = Unpark { source: Arc::clone(source), bytes };
+                self.others.extend(last.replace(new));
+            }
         }
     }
 
     pub(super) fn tell(self) {
-        self.last.into_iter().chain(self.others).for_each(Unpark::tell);
+        let all = self.last.into_iter().chain(self.others);
+        all.for_each(|unpark| unpark.source.unpark(unpark.bytes));
     }
 }
 
 impl Queue {
     /// `capacity` of 0 counts as 1.
     pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
-        Self { items: VecDeque::new(), capacity: capacity.max(1), overflow }
+        let batches = VecDeque::new();
+        Self { batches, messages: 0, inside: (0, 0), capacity: capacity.max(1), overflow }
     }
 
+    /// Takes a batch of one message, if the policy does not drop it.
     pub(super) fn push(
         &mut self,
-        mut item: Item,
+        batch: Batch,
         source: &Arc<dyn MessageSource>,
         shed: bool,
     ) -> Pushed {
-        if self.items.len() < self.capacity {
-            self.items.push_back(item);
-            return Pushed::Queued;
-        }
-        if item.droppable {
+        if batch.droppable && self.messages >= self.capacity {
             match self.overflow {
-                Overflow::DropNewest => return Pushed::DroppedNewest(item),
-                Overflow::DropOldest => return self.replace_oldest(item),
-                Overflow::Block if shed && item.message.qos() == QoS::AtMostOnce => {
-                    return Pushed::Shed(item);
-                }
+                Overflow::DropNewest => return Pushed::DroppedNewest(batch),
+                Overflow::DropOldest => return self.replace_oldest(batch),
+                Overflow::Block if shed && !batch.is_owed() => return Pushed::Shed(batch),
                 Overflow::Block => {}
             }
         }
-        item.parked = Some(Arc::clone(source));
-        source.park(item.cost());
-        self.items.push_back(item);
+        self.push_or_park(batch, source);
         Pushed::Queued
     }
 
     /// [`push`](Self::push) where nothing is dropped.
-    pub(super) fn push_or_park(&mut self, mut item: Item, source: &Arc<dyn MessageSource>) {
-        if self.items.len() >= self.capacity {
-            source.park(item.cost());
-            item.parked = Some(Arc::clone(source));
+    pub(super) fn push_or_park(&mut self, mut batch: Batch, source: &Arc<dyn MessageSource>) {
+        if !self.fits(batch.len()) {
+            source.park(batch.cost());
+            batch.parked = true;
         }
-        self.items.push_back(item);
+        self.push_back(batch);
     }
 
-    /// How many may be taken together: few enough that the capacity still means something, one where the policy needs to see
-    /// all that are not handled.
-    pub(super) fn handful(&self) -> usize {
-        match self.overflow {
-            Overflow::Block => (self.capacity / 8).clamp(1, 64),
+    fn push_back(&mut self, batch: Batch) {
+        let len = batch.len();
+        if self.fits(len) {
+            self.inside = (self.inside.0 + 1, self.inside.1 + len);
+        }
+        self.messages += len;
+        self.batches.push_back(batch);
+    }
+
+    /// Whether so many more messages are within the capacity.
+    fn fits(&self, len: usize) -> bool {
+        self.inside.0 == self.batches.len() && self.inside.1 + len <= self.capacity
+    }
+
+    /// How many messages may come together: few enough that the capacity still means something, one where the policy needs to
+    /// see all that are not handled.
+    pub(super) fn most_together(capacity: usize, overflow: Overflow) -> usize {
+        match overflow {
+            Overflow::Block => (capacity / 8).clamp(1, LOT),
             _ => 1,
         }
     }
 
-    /// The next message to handle.
-    pub(super) fn pop(&mut self) -> Option<(Item, Option<Unpark>)> {
-        let item = self.items.pop_front()?;
-        Some((item, self.moved_up()))
+    /// The next messages to handle.
+    pub(super) fn pop(&mut self) -> Option<(Batch, Unparks)> {
+        let batch = self.remove(0)?;
+        Some((batch, self.moved_up()))
     }
 
     /// Everything, and what of it was parked.
-    pub(super) fn drain(&mut self) -> Vec<(Item, Option<Unpark>)> {
-        let items = std::mem::take(&mut self.items).into_iter();
-        items
-            .map(|mut item| {
-                let unpark = item.unpark();
-                (item, unpark)
-            })
-            .collect()
+    pub(super) fn drain(&mut self) -> (VecDeque<Batch>, Unparks) {
+        let mut unparks = Unparks::default();
+        let mut batches = std::mem::take(&mut self.batches);
+        batches.iter_mut().for_each(|batch| unparks.add(batch));
+        (self.messages, self.inside) = (0, (0, 0));
+        (batches, unparks)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.items.len()
+        self.messages
     }
 
-    /// The oldest message that may go, goes; without one the new item does.
-    fn replace_oldest(&mut self, item: Item) -> Pushed {
-        let Some(at) = self.items.iter().position(|i| i.droppable) else {
-            return Pushed::DroppedNewest(item);
+    /// The memory that it holds.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.batches.iter().map(Batch::room).sum()
+    }
+
+    /// The oldest message that may go, goes; without one the new one does.
+    fn replace_oldest(&mut self, batch: Batch) -> Pushed {
+        let oldest = self.batches.iter().position(|waiting| waiting.droppable);
+        let Some(oldest) = oldest.and_then(|at| self.remove(at)) else {
+            return Pushed::DroppedNewest(batch);
         };
-        let Some(oldest) = self.items.remove(at) else { return Pushed::DroppedNewest(item) };
-        let unpark = self.moved_up();
-        self.items.push_back(item);
-        Pushed::DroppedOldest(oldest, unpark)
+        let unparks = self.moved_up();
+        self.push_back(batch);
+        Pushed::DroppedOldest(oldest, unparks)
     }
 
-    /// After a removal: the first parked item, if any, is inside the capacity now.
-    fn moved_up(&mut self) -> Option<Unpark> {
-        self.items.get_mut(self.capacity - 1)?.unpark()
+    fn remove(&mut self, at: usize) -> Option<Batch> {
+        let batch = self.batches.remove(at)?;
+        self.messages -= batch.len();
+        if at < self.inside.0 {
+            self.inside = (self.inside.0 - 1, self.inside.1 - batch.len());
+        }
+        Some(batch)
     }
-}
 
-impl Item {
-    fn unpark(&mut self) -> Option<Unpark> {
-        let bytes = self.cost();
-        self.parked.take().map(|source| Unpark { source, bytes })
+    /// After a removal: batches that are within the capacity now.
+    fn moved_up(&mut self) -> Unparks {
+        let mut unparks = Unparks::default();
+        while let Some(batch) = self.batches.get_mut(self.inside.0)
+            && self.inside.1 + batch.len() <= self.capacity
+        {
+            unparks.add(batch);
+            self.inside = (self.inside.0 + 1, self.inside.1 + batch.len());
+        }
+        unparks
     }
 }

@@ -1,24 +1,25 @@
 //! A route's inner side: the queue that dispatch fills and a consumer empties.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mqttx_proto::QoS;
 
-use super::consumer::{Consumer, InlineHandler, Taken};
+use super::batch::Batch;
+use super::consumer::{Consumer, InlineHandler};
 use super::done::{Acker, Completion, Owed, Slot, Unacked};
 use super::lot::{Lot, LotItem};
 use super::rules::Rules;
-use super::scratch::{Outbox, SPARE};
-use super::subscription::{Item, Pushed, Queue};
+use super::scratch::Outbox;
+use super::subscription::{Pushed, Queue};
+use super::work::Work;
 use super::{Arrival, MessageSource, Overflow, RouteOptions, RouteStats};
 use crate::event::{EventBus, EventKind, EventName};
-use crate::message::{Message, MessageRef};
+use crate::message::MessageRef;
 use crate::metrics::DropReason;
 use crate::trace::Surroundings;
 
@@ -39,28 +40,22 @@ pub(crate) struct Target {
     pub(super) events: Arc<EventBus>,
     pub(super) counts: Counts,
     pub(super) rules: Rules,
-    /// The phase is `Open`: an inline route looks at nothing else.
-    open: AtomicBool,
-    /// What the consumer works on, taken from the queue in one go. Locked before `state`, never after it.
-    front: Mutex<Front>,
+    /// The phase is `Open`: who finds it set looks at nothing else.
+    pub(super) open: AtomicBool,
+    /// Messages that the consumer took from the queue and that still wait.
+    pub(super) taken: AtomicUsize,
     state: Mutex<State>,
-}
-
-/// The messages that come before those in the queue.
-#[derive(Default)]
-pub(super) struct Front {
-    pub(super) taken: VecDeque<Taken>,
-    /// Handled messages that nobody else has.
-    pub(super) spent: Vec<Message>,
 }
 
 pub(super) struct State {
     pub(super) queue: Queue,
-    /// Messages that were handled, and whose memory the next ones may have.
-    pub(super) spare: Vec<Message>,
+    /// Memory of batches that were handled, for the next ones.
+    spare: Vec<Batch>,
+    /// What the consumer has, while it does not run.
+    pub(super) work: Option<Box<Work>>,
     pub(super) unacked: Unacked,
     pub(super) phase: Phase,
-    /// A blocking job is running or scheduled.
+    /// A blocking job is running or scheduled; of no meaning for other consumers.
     pub(super) running: bool,
     pub(super) waker: Option<Waker>,
     pub(super) drops: DropReport,
@@ -72,6 +67,35 @@ pub(super) enum Phase {
     /// Takes nothing more; what waits is still handed out.
     Ending,
     Stopped,
+    /// Stopped, and nothing that it had is ever acknowledged.
+    Abandoned,
+}
+
+impl Phase {
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Stopped | Self::Abandoned)
+    }
+}
+
+/// So many messages are worth a job at once.
+const ENOUGH: usize = 512;
+
+/// Memory for so many batches is kept.
+const SPARE: usize = 256;
+
+impl State {
+    /// The memory of a batch may serve another.
+    pub(super) fn keep(&mut self, mut batch: Batch) {
+        batch.clear();
+        if self.spare.len() < SPARE && batch.room() > 0 {
+            self.spare.push(batch);
+        }
+    }
+
+    /// One of them.
+    fn take_spare(&mut self) -> Option<Batch> {
+        self.spare.pop()
+    }
 }
 
 #[derive(Default)]
@@ -141,10 +165,11 @@ impl Target {
             counts: Counts::default(),
             rules: Rules::default(),
             open: AtomicBool::new(true),
-            front: Mutex::default(),
+            taken: AtomicUsize::new(0),
             state: Mutex::new(State {
                 queue,
                 spare: Vec::new(),
+                work: None,
                 unacked: Unacked::default(),
                 phase: Phase::Open,
                 running: false,
@@ -177,9 +202,8 @@ impl Target {
 
     pub(super) fn stats(&self) -> RouteStats {
         let (queued, unacked) = {
-            let taken = self.front().taken.len();
             let state = self.state();
-            (taken + state.queue.len(), state.unacked.len())
+            (self.taken.load(Relaxed) + state.queue.len(), state.unacked.len())
         };
         RouteStats {
             received: self.counts.received.load(Relaxed),
@@ -192,39 +216,44 @@ impl Target {
         }
     }
 
-    /// Whether `deliver` keeps a copy of the message.
-    pub(super) fn keeps_messages(&self) -> bool {
-        !matches!(self.consumer, Consumer::Inline(_) | Consumer::Lot(_))
+    /// Whether a task takes its messages.
+    pub(super) fn is_polled(&self) -> bool {
+        matches!(self.consumer, Consumer::Polled)
+    }
+
+    /// How many messages may come together.
+    pub(super) fn most_together(&self) -> usize {
+        Queue::most_together(self.options.capacity, self.options.overflow)
     }
 
     /// Hands a message over; `true` if the route is done with it at once, in which case nothing
-    /// of `owed` was kept. `copy` saves building the message again.
+    /// of `owed` was kept.
     pub(super) fn deliver(
         self: &Arc<Self>,
         arrival: &Arrival<'_>,
         owed: Owed<'_>,
-        copy: Option<Message>,
         outbox: &mut Outbox,
     ) -> bool {
-        self.counts.received.fetch_add(1, Relaxed);
-        if let Consumer::Inline(handler) = &self.consumer {
-            return self.call_inline(handler, arrival, owed);
-        }
-        if let Consumer::Lot(handler) = &self.consumer {
-            if !self.open.load(Acquire) {
-                return true;
+        match &self.consumer {
+            Consumer::Inline(handler) => {
+                self.counts.received.fetch_add(1, Relaxed);
+                self.call_inline(handler, arrival, owed)
             }
-            outbox.by_lot.push(self, &**handler, owed.due(), arrival);
-            return matches!(owed, Owed::Nothing);
+            Consumer::Lot(handler) => {
+                self.counts.received.fetch_add(1, Relaxed);
+                if !self.open.load(Acquire) {
+                    return true;
+                }
+                outbox.by_lot.push(self, &**handler, owed.due(), arrival);
+                matches!(owed, Owed::Nothing)
+            }
+            // What the queue may drop is decided message by message.
+            _ if self.options.overflow == Overflow::Block && !arrival.inbound.shed => {
+                outbox.push(self, arrival, owed.due());
+                false
+            }
+            _ => self.enqueue(outbox.single(arrival, owed.due()), arrival, outbox),
         }
-        let message = copy.unwrap_or_else(|| outbox.message(arrival));
-        let item = Item::new(message, owed.keep(arrival.source), arrival.inbound);
-        // What the queue may drop is decided message by message.
-        if self.options.overflow == Overflow::Block && !arrival.inbound.shed {
-            outbox.push(self, item, arrival.source);
-            return false;
-        }
-        self.enqueue(item, arrival)
     }
 
     /// Takes what was collected for it.
@@ -234,73 +263,102 @@ impl Target {
         }
     }
 
-    /// Takes messages that its queue does not drop. In return `spare` gets messages whose memory nobody needs.
+    /// Takes messages that its queue does not drop. In return `spare` gets memory that nobody needs. `more` is on its way: a
+    /// job that would have to be started may wait for it, since to start one costs as much as many messages.
     pub(super) fn enqueue_all(
         self: &Arc<Self>,
-        items: &mut Vec<Item>,
+        mut batch: Batch,
         source: &Arc<dyn MessageSource>,
-        spare: &mut Vec<Message>,
+        spare: &mut Vec<Batch>,
+        more: bool,
     ) {
+        self.counts.received.fetch_add(batch.len() as u64, Relaxed);
         let mut state = self.state();
         if state.phase != Phase::Open {
             drop(state);
             // The dispatch said that an acknowledgement would come.
-            items.drain(..).for_each(|item| item.completion.finish());
-            return;
+            batch.finish();
+            return spare.push(batch);
         }
-        for item in items.drain(..) {
-            state.queue.push_or_park(item, source);
-        }
-        let wanted = SPARE.saturating_sub(spare.len()).min(state.spare.len());
-        spare.extend(state.spare.drain(..wanted));
-        let start = !std::mem::replace(&mut state.running, true);
+        state.queue.push_or_park(batch, source);
+        spare.extend(state.take_spare());
+        let start = !state.running && !(more && state.queue.len() < ENOUGH);
+        state.running |= start;
         let waker = state.waker.take();
         drop(state);
         self.wake_consumer(start, waker);
     }
 
-    fn enqueue(self: &Arc<Self>, item: Item, arrival: &Arrival<'_>) -> bool {
+    /// No more is on its way.
+    pub(super) fn start(self: &Arc<Self>) {
+        let start = {
+            let mut state = self.state();
+            let start = !state.running && state.queue.len() > 0;
+            state.running |= start;
+            start
+        };
+        self.wake_consumer(start, None);
+    }
+
+    /// Takes a batch of one message.
+    fn enqueue(
+        self: &Arc<Self>,
+        mut batch: Batch,
+        arrival: &Arrival<'_>,
+        outbox: &mut Outbox,
+    ) -> bool {
+        self.counts.received.fetch_add(1, Relaxed);
         let mut state = self.state();
         if state.phase != Phase::Open {
             drop(state);
-            item.completion.forgo();
+            batch.forgo();
+            outbox.spares.put(batch);
             return true;
         }
-        let (reason, dropped) = match state.queue.push(item, arrival.source, arrival.inbound.shed) {
+        let (reason, dropped) = match state.queue.push(batch, arrival.source, arrival.inbound.shed)
+        {
             Pushed::Queued => {
+                let spare = state.take_spare();
                 let start = !std::mem::replace(&mut state.running, true);
                 let waker = state.waker.take();
                 drop(state);
                 self.wake_consumer(start, waker);
+                spare.into_iter().for_each(|batch| outbox.spares.put(batch));
                 return false;
             }
-            Pushed::DroppedNewest(item) => (DropReason::RouteFull, Err(item)),
-            Pushed::DroppedOldest(item, unpark) => (DropReason::RouteFull, Ok((item, unpark))),
-            Pushed::Shed(item) => (DropReason::InboundFull, Err(item)),
+            Pushed::DroppedNewest(batch) => (DropReason::RouteFull, Err(batch)),
+            Pushed::DroppedOldest(batch, unparks) => (DropReason::RouteFull, Ok((batch, unparks))),
+            Pushed::Shed(batch) => (DropReason::InboundFull, Err(batch)),
         };
         let told = state.drops.add(reason, arrival.inbound.received_at);
         drop(state);
         self.counts.dropped.fetch_add(1, Relaxed);
         arrival.source.origin().counters.record_dropped(reason, 1);
         self.tell_of_drops(told, Some((&arrival.source.origin().name, arrival.publish.topic)));
-        match dropped {
-            Err(newest) => {
-                newest.completion.forgo();
-                true
+        let is_done = dropped.is_err();
+        let batch = match dropped {
+            Err(mut newest) => {
+                newest.forgo();
+                newest
             }
-            Ok((oldest, unpark)) => {
-                if let Some(unpark) = unpark {
-                    unpark.tell();
-                }
-                oldest.completion.finish();
-                false
+            Ok((mut oldest, unparks)) => {
+                unparks.tell();
+                oldest.finish();
+                oldest
             }
-        }
+        };
+        outbox.spares.put(batch);
+        is_done
     }
 
     /// Nothing came for a while: memory for the next messages is given back.
     pub(super) fn shrink(&self) {
-        self.state().spare = Vec::new();
+        let unneeded = {
+            let mut state = self.state();
+            let idle = state.work.take_if(|work| !work.has_message());
+            (std::mem::take(&mut state.spare), idle)
+        };
+        drop(unneeded);
         if let Consumer::Lot(handler) = &self.consumer {
             handler.shrink();
         }
@@ -400,28 +458,28 @@ impl Target {
     /// Hands out nothing more and counts everything held as done; `false` if it was stopped
     /// before.
     pub(super) fn stop(&self) -> bool {
-        let (waiting, unacked, waker, told) = {
+        let (work, (waiting, unparks), unacked, waker, told) = {
             let mut state = self.state();
-            if state.phase == Phase::Stopped {
+            if state.phase.is_over() {
                 return false;
             }
             state.phase = Phase::Stopped;
             self.open.store(false, Release);
             (
+                state.work.take(),
                 state.queue.drain(),
                 state.unacked.take_where(|_, _| true),
                 state.waker.take(),
                 state.drops.rest(),
             )
         };
-        for (item, unpark) in waiting {
-            if let Some(unpark) = unpark {
-                unpark.tell();
-            }
-            item.completion.finish();
+        unparks.tell();
+        // What a consumer has that runs, it finishes itself: until its message is done, no acknowledgement could leave anyway.
+        if let Some(mut work) = work {
+            self.taken.store(0, Relaxed);
+            work.finish();
         }
-        let front = std::mem::take(&mut *self.front());
-        front.taken.into_iter().for_each(|taken| taken.completion.finish());
+        waiting.into_iter().for_each(|mut batch| batch.finish());
         unacked.into_iter().for_each(Completion::finish);
         self.tell_of_drops(told, None);
         if let Some(waker) = waker {
@@ -432,17 +490,16 @@ impl Target {
 
     /// Forgets everything held, so that nothing of it is ever acknowledged.
     pub(super) fn abandon(&self) {
-        let (waiting, unacked) = {
+        let (work, (waiting, unparks), unacked) = {
             let mut state = self.state();
-            state.phase = Phase::Stopped;
+            state.phase = Phase::Abandoned;
             // A closed route is done with whatever still comes. One that takes lots is not: what a read brings at this
             // moment its handler leaves with the server, too.
             self.open.store(matches!(self.consumer, Consumer::Lot(_)), Release);
-            (state.queue.drain(), state.unacked.take_where(|_, _| true))
+            (state.work.take(), state.queue.drain(), state.unacked.take_where(|_, _| true))
         };
-        waiting.into_iter().filter_map(|(_, unpark)| unpark).for_each(|unpark| unpark.tell());
-        let front = std::mem::take(&mut *self.front());
-        drop((front, unacked));
+        unparks.tell();
+        drop((work, waiting, unacked));
     }
 
     pub(super) fn finish_unacked(&self, slot: Slot) {
@@ -463,10 +520,6 @@ impl Target {
             .unacked
             .take_where(|completion, sent_again| sent_again && completion.is_owed_to(source));
         drop(forgotten);
-    }
-
-    pub(super) fn front(&self) -> MutexGuard<'_, Front> {
-        self.front.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

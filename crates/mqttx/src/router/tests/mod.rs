@@ -1,6 +1,7 @@
 //! The router with a scripted session in front of it.
 
 mod acks;
+mod batches;
 mod consumers;
 mod dispatch;
 mod lots;

@@ -143,6 +143,9 @@ impl Driver {
             if !busy && self.sleep(cx, now) {
                 return Poll::Pending;
             }
+            if desk.router.leads() {
+                break;
+            }
         }
         // The desk stays with this thread, the next turn may run on another.
         self.settle(desk);

@@ -1,0 +1,299 @@
+//! Messages on their way to one route: what arrived together, behind each other in one piece of memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use mqttx_proto::QoS;
+
+use super::done::Due;
+use super::{Arrival, InboundMeta, MessageSource};
+use crate::message::{Ends, Message, Meta, Packed, SMALL};
+
+/// Messages of one session for one route, in order. The driver that read them fills it, the route's queue keeps it, the
+/// consumer empties it and gives its memory back.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// The session that they came from; `None` while it is only memory.
+    source: Option<Arc<dyn MessageSource>>,
+    entries: Vec<Entry>,
+    /// The bytes of all small messages.
+    bytes: Vec<u8>,
+    /// The others, in their order.
+    whole: VecDeque<Message>,
+    /// The first entry that was not taken.
+    next: usize,
+    /// Bytes of all messages.
+    size: usize,
+    /// The policy may drop it.
+    pub(super) droppable: bool,
+    /// It waits beyond the capacity of its route; its cost counts on the session.
+    pub(super) parked: bool,
+}
+
+struct Entry {
+    due: Due,
+    meta: Meta,
+    ends: Ends,
+    /// Where its bytes begin; [`WHOLE`]: it is among the others.
+    at: u32,
+}
+
+const WHOLE: u32 = u32::MAX;
+
+/// Messages of a batch, at most: its consumer works while more are read.
+pub(super) const LOT: usize = 64;
+
+/// Bytes of small messages beyond which a batch takes no more.
+const BYTES: usize = 16 * 1024;
+
+/// Counted for each waiting message besides its bytes, so that empty ones are bounded too.
+const OVERHEAD: usize = 160;
+
+/// So much memory is not too much for a few messages.
+const FEW: usize = 2048;
+
+/// A message that is taken out.
+pub(super) enum Next<'a> {
+    Packed(Packed<'a>),
+    Whole(Message),
+}
+
+impl Batch {
+    /// Takes a message in. The first one says whose batch it is.
+    pub(super) fn push(&mut self, arrival: &Arrival<'_>, due: Due) {
+        if self.source.is_none() {
+            self.source = Some(Arc::clone(arrival.source));
+            self.droppable = is_droppable(arrival.publish.qos, arrival.inbound);
+        }
+        let (publish, ends) = (arrival.publish, Ends::of(arrival.publish));
+        let at = if ends.total() <= SMALL {
+            let at = self.bytes.len() as u32;
+            self.bytes.extend_from_slice(publish.topic.as_bytes());
+            self.bytes.extend_from_slice(publish.properties.as_bytes());
+            self.bytes.extend_from_slice(publish.payload);
+            at
+        } else {
+            self.whole.push_back(arrival.whole().clone());
+            WHOLE
+        };
+        self.size += ends.total();
+        self.entries.push(Entry { due, meta: Meta::new(publish, arrival.inbound), ends, at });
+    }
+
+    /// Whether it is to go to its route, which takes up to `most` messages at a time.
+    pub(super) fn is_full(&self, most: usize) -> bool {
+        self.entries.len() >= most || self.bytes.len() >= BYTES
+    }
+
+    /// Messages that were not taken.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.next
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether something is due for a message of it.
+    pub(super) fn is_owed(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.due.is_nothing())
+    }
+
+    /// What it counts for while it is parked.
+    pub(super) fn cost(&self) -> usize {
+        self.size + OVERHEAD * self.entries.len()
+    }
+
+    pub(super) fn source(&self) -> Option<&Arc<dyn MessageSource>> {
+        self.source.as_ref()
+    }
+
+    /// The next message, with what is due for it.
+    pub(super) fn take(&mut self) -> Option<(Due, Next<'_>, &Arc<dyn MessageSource>)> {
+        let entry = self.entries.get_mut(self.next)?;
+        self.next += 1;
+        let due = std::mem::take(&mut entry.due);
+        let next = if entry.at == WHOLE {
+            Next::Whole(self.whole.pop_front()?)
+        } else {
+            let at = entry.at as usize;
+            let bytes = self.bytes.get(at..at + entry.ends.total())?;
+            Next::Packed(Packed { meta: entry.meta, ends: entry.ends, bytes })
+        };
+        Some((due, next, self.source.as_ref()?))
+    }
+
+    /// Counts what was not taken as done. Not under a lock.
+    pub(super) fn finish(&mut self) {
+        self.settle(|due, source| due.finish(source));
+    }
+
+    /// The dispatch, which still runs, learns by other means that the route is done with them.
+    pub(super) fn forgo(&mut self) {
+        self.settle(|due, _| due.forgo());
+    }
+
+    fn settle(&mut self, each: impl Fn(Due, &Arc<dyn MessageSource>)) {
+        if let Some(source) = &self.source {
+            self.entries.drain(self.next..).for_each(|entry| each(entry.due, source));
+        }
+        self.clear();
+    }
+
+    /// Only memory is left.
+    pub(super) fn clear(&mut self) {
+        self.source = None;
+        self.entries.clear();
+        self.bytes.clear();
+        self.whole.clear();
+        (self.next, self.size, self.parked) = (0, 0, false);
+    }
+
+    /// The memory that it holds.
+    pub(super) fn room(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_room(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// Memory for messages that need so much, without much more.
+    fn for_messages(entries: usize, bytes: usize) -> Self {
+        let entries = Vec::with_capacity(entries.next_power_of_two());
+        let bytes = Vec::with_capacity(bytes.max(128).next_power_of_two());
+        Self { entries, bytes, ..Self::default() }
+    }
+
+    /// The memory that its messages need.
+    fn used(&self) -> usize {
+        self.bytes.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    /// Whether it holds much more memory than its messages need.
+    pub(super) fn is_wasteful(&self) -> bool {
+        self.room() > FEW && self.used() * 4 < self.room()
+    }
+
+    /// Moves the messages into the memory of `slim`.
+    fn move_into(&mut self, slim: &mut Self) {
+        slim.source = self.source.take();
+        slim.entries.append(&mut self.entries);
+        slim.bytes.extend_from_slice(&self.bytes);
+        slim.whole.append(&mut self.whole);
+        (slim.next, slim.size, slim.droppable) = (self.next, self.size, self.droppable);
+        self.clear();
+    }
+}
+
+/// Whether a route may drop the message.
+fn is_droppable(qos: QoS, inbound: &InboundMeta) -> bool {
+    qos == QoS::AtMostOnce || !inbound.flow_controlled
+}
+
+/// Memory for batches, as far as somebody needs it.
+#[derive(Default)]
+pub(super) struct Spares {
+    /// By their size: of at most 1 KiB, 2 KiB .. 32 KiB, and what is larger.
+    pools: [Pool; POOLS],
+    /// The memory in all of them.
+    bytes: usize,
+}
+
+const POOLS: usize = 7;
+
+#[derive(Default)]
+struct Pool {
+    batches: Vec<Batch>,
+    /// How many of them nobody needed since the last look.
+    unneeded: usize,
+}
+
+/// The memory that a thread keeps, in bytes.
+pub(super) const SPARE_BYTES: usize = 1 << 20;
+
+impl Spares {
+    /// Memory for the messages of a read.
+    pub(super) fn take(&mut self) -> Batch {
+        let spare = self.pools.iter_mut().rev().find_map(Pool::take);
+        self.taken(spare).unwrap_or_default()
+    }
+
+    /// Takes a full batch, and leaves memory for as many messages.
+    pub(super) fn replace(&mut self, batch: &mut Batch) -> Batch {
+        let mut next = self.take();
+        if next.room() == 0 {
+            next = Batch::for_messages(batch.entries.len(), batch.bytes.len());
+        }
+        std::mem::replace(batch, next)
+    }
+
+    /// Memory for a few messages: for `entries` of them, with so many bytes.
+    pub(super) fn take_for(&mut self, entries: usize, bytes: usize) -> Batch {
+        // The smallest in which they fit for sure, or the next.
+        let first = (pool_of(entries * size_of::<Entry>() + bytes) + 1).min(POOLS - 1);
+        let spare = self.pools.iter_mut().skip(first).take(2).find_map(Pool::take);
+        self.taken(spare).unwrap_or_else(|| Batch::for_messages(entries, bytes))
+    }
+
+    fn taken(&mut self, spare: Option<Batch>) -> Option<Batch> {
+        self.bytes -= spare.as_ref().map_or(0, Batch::room);
+        spare
+    }
+
+    /// Moves a few messages out of memory that was meant for many, which is left.
+    pub(super) fn slim_down(&mut self, batch: &mut Batch) -> Batch {
+        let mut slim = self.take_for(batch.entries.len(), batch.bytes.len());
+        batch.move_into(&mut slim);
+        slim
+    }
+
+    /// Keeps the memory, unless there is enough.
+    pub(super) fn put(&mut self, mut batch: Batch) {
+        batch.clear();
+        let room = batch.room();
+        if room == 0 || self.bytes + room > SPARE_BYTES {
+            return;
+        }
+        self.bytes += room;
+        if let Some(pool) = self.pools.get_mut(pool_of(room)) {
+            pool.batches.push(batch);
+        }
+    }
+
+    /// Gives back what nobody needed since this was called last.
+    pub(super) fn shrink(&mut self) {
+        self.bytes -= self.pools.iter_mut().map(Pool::shrink).sum::<usize>();
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.pools.iter().map(|pool| pool.batches.len()).sum(), self.bytes)
+    }
+}
+
+/// Where memory of that size is kept.
+fn pool_of(room: usize) -> usize {
+    let doubled = (room / 512).checked_ilog2().unwrap_or(0) as usize;
+    doubled.min(POOLS - 1)
+}
+
+impl Pool {
+    fn take(&mut self) -> Option<Batch> {
+        let spare = self.batches.pop()?;
+        self.unneeded = self.unneeded.min(self.batches.len());
+        Some(spare)
+    }
+
+    /// How many bytes that were.
+    fn shrink(&mut self) -> usize {
+        let unneeded = self.unneeded.min(self.batches.len());
+        let bytes = self.batches.drain(..unneeded).map(|batch| batch.room()).sum();
+        self.unneeded = self.batches.len();
+        if self.batches.is_empty() {
+            self.batches = Vec::new();
+        }
+        bytes
+    }
+}

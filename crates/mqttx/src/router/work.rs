@@ -1,0 +1,132 @@
+//! A consumer's side of its route: what it took from the queue, and the message in its hands.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Next};
+use super::done::{Due, Slot};
+use super::{MessageSource, Origin};
+use crate::message::{CLASSES, Message, Packed};
+
+/// Belongs to the consumer while that runs, and is with the route else.
+#[derive(Default)]
+pub(super) struct Work {
+    /// The messages that come next.
+    pub(super) batch: Batch,
+    /// The one in hand; after it, memory for the next one.
+    message: Option<Message>,
+    in_hand: bool,
+    /// What the route owes for it.
+    due: Due,
+    /// Of a manual route: where that is held instead.
+    pub(super) slot: Option<Slot>,
+    /// How often the handler panicked on it.
+    pub(super) attempts: u32,
+    /// Memory of other sizes.
+    spares: [Option<Message>; CLASSES],
+}
+
+impl Work {
+    /// Takes the next message in hand; `false`: there is none.
+    pub(super) fn advance(&mut self) -> bool {
+        let Some((due, next, source)) = self.batch.take() else { return false };
+        (self.due, self.slot, self.attempts, self.in_hand) = (due, None, 0, true);
+        let Next::Packed(packed) = next else {
+            let Next::Whole(whole) = next else { return false };
+            self.replace(whole);
+            return true;
+        };
+        let origin = source.origin();
+        let refilled = self.message.as_mut().is_some_and(|old| old.refill(&packed, origin));
+        if !refilled {
+            let message = unpack(&mut self.spares, &packed, origin);
+            self.replace(message);
+        }
+        true
+    }
+
+    /// Another message in the place of the one in hand.
+    pub(super) fn replace(&mut self, message: Message) {
+        let Some(mut old) = self.message.replace(message) else { return };
+        if let Some(class) = old.class()
+            && let Some(spare) = self.spares.get_mut(class)
+            && old.is_spent()
+        {
+            *spare = Some(old);
+        }
+    }
+
+    /// The message in hand, or its memory.
+    pub(super) fn message(&self) -> Option<&Message> {
+        self.message.as_ref()
+    }
+
+    /// The message in hand, for somebody who may keep it.
+    pub(super) fn hand_out(&mut self) -> Option<Message> {
+        // Memory of other messages is not used again: no handle needs to stay here.
+        match &self.message {
+            Some(message) if message.class().is_some() => Some(message.clone()),
+            _ => self.message.take(),
+        }
+    }
+
+    pub(super) fn has_message(&self) -> bool {
+        self.in_hand
+    }
+
+    pub(super) fn is_owed(&self) -> bool {
+        !self.due.is_nothing()
+    }
+
+    /// What is owed for the message in hand, for a route that holds it elsewhere, and to whom.
+    pub(super) fn take_due(&mut self) -> Option<(Due, &Arc<dyn MessageSource>)> {
+        let source = self.batch.source()?;
+        Some((std::mem::take(&mut self.due), source))
+    }
+
+    pub(super) fn arm(&mut self, arm: impl FnOnce(Message) -> Message) {
+        self.message = self.message.take().map(arm);
+    }
+
+    /// The route is done with the message in hand. Not under a lock.
+    pub(super) fn done(&mut self) {
+        if !std::mem::take(&mut self.in_hand) {
+            return;
+        }
+        if self.slot.take().is_some()
+            && let Some(message) = &mut self.message
+        {
+            // The right to acknowledge is a handle of the route itself.
+            message.disarm();
+        }
+        if let Some(source) = self.batch.source() {
+            std::mem::take(&mut self.due).finish(source);
+        }
+    }
+
+    /// The route is done with everything. Not under a lock.
+    pub(super) fn finish(&mut self) {
+        self.done();
+        self.batch.finish();
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A message in memory that nobody needs, if there is some of its size.
+#[cold]
+fn unpack(
+    spares: &mut [Option<Message>; CLASSES],
+    packed: &Packed<'_>,
+    origin: &Arc<Origin>,
+) -> Message {
+    let spare = spares.get_mut(packed.class()).and_then(Option::take);
+    if let Some(mut spare) = spare
+        && spare.refill(packed, origin)
+    {
+        return spare;
+    }
+    Message::unpack(packed, origin)
+}
