@@ -3,7 +3,6 @@
 //!
 //! `cargo xtask soak` runs the lossy ones with a million messages.
 
-mod certificates;
 mod daemon;
 mod loss;
 mod plant;

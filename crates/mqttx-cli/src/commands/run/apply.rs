@@ -64,7 +64,6 @@ impl Daemon {
         self.reload_certificates(&mut changes).await;
         new.iter().filter(|(_, connects)| *connects).for_each(|(session, _)| session.connect());
         self.reconfigure(plan.kept, &mut changes).await;
-        self.read_certificates(&mut changes).await;
         changes.forwarders = names(&forwarders);
         self.finish_old(forwarders, plan.removed, grace, &mut changes).await;
         self.close_stores(&config, &mut changes).await;
@@ -194,15 +193,6 @@ impl Daemon {
             } else if connects && (!was_enabled || session.status() == SessionStatus::Failed) {
                 session.connect();
             }
-        }
-    }
-
-    /// Certificates and keys may have changed where their paths did not, also where nobody watches them. The events tell which.
-    async fn read_certificates(&self, changes: &mut Changes) {
-        let sessions = self.sessions.clone();
-        // It fails only when the runtime ends.
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || sessions.reload_tls()).await {
-            changes.notes.push(format!("certificates of before stay: {error}"));
         }
     }
 
