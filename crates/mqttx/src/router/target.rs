@@ -281,7 +281,8 @@ impl Target {
         }
         state.queue.push_or_park(batch, source);
         spare.extend(state.take_spare());
-        let start = !state.running && !(more && state.queue.len() < ENOUGH);
+        let enough = !more || state.queue.len() >= ENOUGH;
+        let start = enough && !state.running;
         state.running |= start;
         let waker = state.waker.take();
         drop(state);
