@@ -282,8 +282,8 @@ impl Target {
         }
         state.queue.push_or_park(batch, source);
         spare.extend(state.take_spare());
-        let is_worth_a_job = !more || state.queue.len() >= ENOUGH;
-        let start = !state.running && is_worth_a_job;
+        let enough = !more || state.queue.len() >= ENOUGH;
+        let start = enough && !state.running;
         state.running |= start;
         let waker = state.waker.take();
         drop(state);
