@@ -380,8 +380,10 @@ impl Inner {
         {
             scratch.told.push((reason, count, self.flows.topic(key).to_owned()));
         }
-        // A target that was removed is no reason to forget the message: the source's server keeps it.
-        if done.failure != Some(ForwardDrop::TargetRemoved) {
+        // No reason to forget the message: the source's server sends it again.
+        if done.failure.is_some_and(ForwardDrop::is_left_to_source) {
+            scratch.leave(done.source, done.due);
+        } else {
             scratch.acks.extend(done.due.settle().map(|ticket| (done.source, ticket)));
         }
         scratch.idle |= self.flows.is_settled();

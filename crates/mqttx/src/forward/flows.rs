@@ -411,7 +411,7 @@ impl Flows {
         let flow = self.flows.get_mut(key as usize).filter(|flow| flow.live)?;
         flow.failure = match failure {
             // Whatever others said: one target never had it, so that the source's server keeps it.
-            Some(ForwardDrop::TargetRemoved) => failure,
+            Some(reason) if reason.is_left_to_source() => failure,
             _ => flow.failure.or(failure),
         };
         flow.parts -= parts.min(flow.parts);
@@ -442,7 +442,8 @@ impl Flows {
         }
         // What the dead letters did not take either was lost for its first reason.
         let failure = match (flow.failure, letter) {
-            (Some(ForwardDrop::TargetRemoved), _) | (_, None) => flow.failure,
+            (Some(reason), _) if reason.is_left_to_source() => flow.failure,
+            (_, None) => flow.failure,
             (failure, Some(reason)) => failure.map(|_| reason),
         };
         match (failure, letter) {

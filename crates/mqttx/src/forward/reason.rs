@@ -26,6 +26,9 @@ pub enum ForwardDrop {
     ConnectionLost,
     /// The target's session was removed. The source is not told: it sends the message again.
     TargetRemoved,
+    /// The target's store failed before it had the message, or its server did. The source is not told: it sends the message
+    /// again.
+    StoreFailed,
     /// Anything else that the target's session refused.
     Invalid,
     /// It passed this forwarder before, or made too many hops.
@@ -40,7 +43,7 @@ pub enum ForwardDrop {
 
 impl ForwardDrop {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::QueueFull,
         Self::Refused,
         Self::TooLarge,
@@ -50,6 +53,7 @@ impl ForwardDrop {
         Self::Evicted,
         Self::ConnectionLost,
         Self::TargetRemoved,
+        Self::StoreFailed,
         Self::Invalid,
         Self::Loop,
         Self::Filter,
@@ -70,6 +74,7 @@ impl ForwardDrop {
             Self::Evicted => "evicted",
             Self::ConnectionLost => "connection_lost",
             Self::TargetRemoved => "target_removed",
+            Self::StoreFailed => "store_failed",
             Self::Invalid => "invalid",
             Self::Loop => "loop",
             Self::Filter => "filter",
@@ -107,16 +112,22 @@ impl ForwardDrop {
             | Self::Evicted
             | Self::ConnectionLost
             | Self::TargetRemoved
+            | Self::StoreFailed
             | Self::Loop
             | Self::Discarded => false,
         }
     }
 
+    /// Whether the source's server keeps such a message: a target did not get it, and may get it later.
+    pub(super) const fn is_left_to_source(self) -> bool {
+        matches!(self, Self::TargetRemoved | Self::StoreFailed)
+    }
+
     /// What an error of the target's session means.
     pub(super) fn of(error: &Error) -> Self {
         match error.kind() {
-            // The source keeps what a target did not get.
-            ErrorKind::Closed | ErrorKind::Store => return Self::TargetRemoved,
+            ErrorKind::Closed => return Self::TargetRemoved,
+            ErrorKind::Store => return Self::StoreFailed,
             ErrorKind::Refused => return Self::Refused,
             _ => {}
         }

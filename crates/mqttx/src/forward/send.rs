@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::router::Lot;
 use crate::session::{Draft, Handover, SinkId};
 
-/// A required target has no room.
+/// A required target has no room, or its store failed.
 pub(super) struct Full {
     /// So many of the lot were handed to all targets.
     pub(super) sent: usize,
@@ -252,7 +252,8 @@ enum NotTaken {
 impl NotTaken {
     fn of(error: &Error, keeps: bool) -> Self {
         match error.kind() {
-            ErrorKind::Full => Self::Full,
+            // A store that failed takes messages again once it is opened again.
+            ErrorKind::Full | ErrorKind::Store => Self::Full,
             _ => Self::Refused(ForwardDrop::of(error), keeps.then(|| explanation(error))),
         }
     }
