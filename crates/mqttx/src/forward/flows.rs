@@ -88,6 +88,9 @@ pub(super) struct Flow {
     pub(super) kept: Option<Box<Kept>>,
     /// Its part of a trace.
     pub(super) span: Option<Box<Span>>,
+    /// Targets that are not required and that have the message of a flow that is finished: a bit for each. Until they are
+    /// through with it no other message gets the flow, since they would finish that one.
+    pub(super) late: u64,
 }
 
 /// One of so many messages is timed: reading the clock costs as much as forwarding.
@@ -120,13 +123,15 @@ pub(super) struct Flows {
     waiting: VecDeque<Sending>,
     waiting_qos0: VecDeque<Sending>,
     pub(super) flows: Vec<Flow>,
-    free: Vec<FlowKey>,
+    pub(super) free: Vec<FlowKey>,
     /// Messages are kept until they are finished.
     pub(super) keeps: bool,
     /// The target of the dead letters, if there is one.
     letters: Option<usize>,
     /// Flows that were opened.
     pub(super) opened: u64,
+    /// Finished flows that are kept for late targets.
+    pub(super) lingering: usize,
     rate: Option<Pace>,
     pub(super) counts: Counts,
 }
@@ -137,6 +142,7 @@ impl Flows {
             keeps: false,
             letters: None,
             opened: 0,
+            lingering: 0,
             rate: None,
             phase: Phase::Stopped,
             turn: false,
@@ -431,9 +437,15 @@ impl Flows {
             self.put_back(sending);
             return None;
         }
-        let letter = flow.kept.take().and_then(|kept| kept.letter);
+        let kept = flow.kept.take();
+        flow.late = kept.as_ref().map_or(0, |kept| kept.handed & !kept.finished);
+        let letter = kept.and_then(|kept| kept.letter);
         flow.live = false;
-        self.free.push(key);
+        if flow.late == 0 {
+            self.free.push(key);
+        } else {
+            self.lingering += 1;
+        }
         self.held -= 1;
         if flow.windowed {
             self.in_window -= 1;
@@ -486,6 +498,7 @@ impl Flows {
         self.phase = Phase::Gone;
         self.flows.clear();
         self.free.clear();
+        self.lingering = 0;
         (self.in_window, self.qos0_held, self.held) = (0, 0, 0);
         let all = self.waiting.drain(..).chain(self.waiting_qos0.drain(..));
         all.filter(|waiting| waiting.parked > 0).collect()
@@ -493,7 +506,7 @@ impl Flows {
 
     /// Gives memory back when nothing is under way.
     pub(super) fn shrink(&mut self) {
-        if self.held == 0 && self.phase != Phase::Gone {
+        if self.held + self.lingering == 0 && self.phase != Phase::Gone {
             (self.flows, self.free) = (Vec::new(), Vec::new());
             (self.waiting, self.waiting_qos0) = (VecDeque::new(), VecDeque::new());
         }

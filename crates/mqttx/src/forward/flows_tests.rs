@@ -327,6 +327,38 @@ fn what_a_target_has_is_sent_to_it_again_in_order_and_nothing_else() {
 }
 
 #[test]
+fn a_target_that_is_late_with_a_finished_message_finishes_no_other() {
+    // The second target is not required.
+    let mut flows = Flows::new(8, 8, 1).keeping(true, None);
+    flows.set_phase(Phase::Running);
+    let finish = |flows: &mut Flows, topic| {
+        let key = go_kept(flows, topic);
+        flows.handed(key, 0b11);
+        assert!(flows.settle(key, 1, None).is_none(), "the sending");
+        flows.finished_by(key, 0);
+        assert!(flows.settle(key, 1, None).is_some(), "the required target");
+        key
+    };
+    let late = finish(&mut flows, "1");
+    let next = go_kept(&mut flows, "2");
+    assert_ne!(next, late);
+    flows.handed(next, 0b11);
+    flows.shrink();
+    flows.finished_by(late, 1);
+    flows.finished_by(late, 1);
+    assert!(flows.seize_turn());
+    flows.send_again(1);
+    assert_eq!(topics(&lot(&mut flows, 8)), ["2"], "it is not finished");
+    assert!(lot(&mut flows, 8).is_empty());
+    assert_eq!(go_kept(&mut flows, "3"), late, "nobody is late any more");
+    // What a session has that had to give way is waited for no longer.
+    let late = finish(&mut flows, "4");
+    flows.send_again(1);
+    assert_eq!(go_kept(&mut flows, "5"), late);
+    assert_eq!(flows.lingering, 0);
+}
+
+#[test]
 fn what_is_paced_waits_and_one_caller_minds_the_time() {
     let limit = RateLimit::messages(1, std::time::Duration::from_secs(3600));
     let mut flows = Flows::new(8, 8, 1).paced(Some(limit));

@@ -90,14 +90,30 @@ impl Flows {
 
     /// A target is through with the message.
     pub(super) fn finished_by(&mut self, key: FlowKey, target: usize) {
-        let flow = self.flows.get_mut(key as usize).filter(|flow| flow.live);
-        if let Some(kept) = flow.and_then(|flow| flow.kept.as_mut()) {
+        let Some(flow) = self.flows.get_mut(key as usize) else { return };
+        if !flow.live {
+            self.no_longer_late(key, target);
+        } else if let Some(kept) = &mut flow.kept {
             kept.finished |= bit(target);
+        }
+    }
+
+    /// A target does not have the message of a finished flow any more; the last one frees the flow.
+    fn no_longer_late(&mut self, key: FlowKey, target: usize) {
+        let late = self.flows.get_mut(key as usize).filter(|flow| flow.late & bit(target) != 0);
+        let Some(flow) = late else { return };
+        flow.late &= !bit(target);
+        if flow.late == 0 {
+            self.lingering -= 1;
+            self.free.push(key);
         }
     }
 
     /// For the holder of the turn: what a target has and did not finish is to be sent to it again. How many.
     pub(super) fn send_again(&mut self, target: usize) -> usize {
+        for key in (0..).take(self.flows.len()) {
+            self.no_longer_late(key, target);
+        }
         let mut again: Vec<(u64, Sending)> = Vec::new();
         for (key, flow) in (0..).zip(&mut self.flows) {
             let Some(kept) = flow.kept.as_mut().filter(|_| flow.live) else { continue };
