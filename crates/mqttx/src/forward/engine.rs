@@ -205,15 +205,15 @@ impl Engine {
     /// Sends again once the target has room. `again`: there seemed to be room, but not enough for the
     /// bytes of the message.
     fn wait_for_room(&self, target: usize, again: bool) {
-        let (Some((_, target)), Some(engine)) = (self.target(target), self.me.upgrade()) else {
-            return;
-        };
-        let session = target.session().clone();
+        let Some((_, target)) = self.target(target) else { return };
+        // Whoever waits does not keep a forwarder that ended.
+        let (session, me) = (target.session().clone(), Weak::clone(&self.me));
         session.services().runtime.clone().spawn(async move {
             if again {
                 tokio::time::sleep(RETRY).await;
             }
             session.room().await;
+            let Some(engine) = me.upgrade() else { return };
             let turn = {
                 let mut inner = engine.lock();
                 inner.flows.unblock();

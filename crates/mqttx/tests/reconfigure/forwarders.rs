@@ -1,10 +1,11 @@
 //! Other rules for a forwarder that runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, ForwarderState, Jitter,
-    QoS, SessionManager, SessionOptions, Version,
+    Backoff, Filter, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, ForwarderState,
+    Jitter, Outbox, QoS, SessionManager, SessionOptions, Version,
 };
 use mqttx_test::{Flood, LoadOptions, LoadPeer, Peer, ScriptedBroker};
 
@@ -320,6 +321,41 @@ async fn the_end_does_not_wait_for_what_a_pause_holds_by_old_rules() {
     let report = tokio::time::timeout(SOON, bridge.sessions.shutdown(10 * SOON)).await;
     report.expect("nor do the sessions");
     bridge.source.expect("e0 {}").await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_targets_room_does_not_keep_a_forwarder_that_ended() {
+    let sessions = SessionManager::new();
+    let broker = ScriptedBroker::start().await;
+    for (name, manual) in [("src", false), ("one", true)] {
+        let options = SessionOptions::quick_connect(name, broker.url()).manual_connect(manual);
+        let outbox = Outbox { messages: Some(1), ..Outbox::default() };
+        sessions.add_session(options.outbox(outbox).build().unwrap()).unwrap();
+    }
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    let witness = Arc::new(());
+    let held = Arc::downgrade(&witness);
+    let filter = Filter::from_fn(move |_| Arc::strong_count(&witness) > 0);
+    let rules = rules().filter(filter).build().unwrap();
+    let forwarder = forwarders.add_forwarder(rules).unwrap();
+    let (mut source, _) = broker.accept_and_answer(ACCEPTED).await;
+    source.expect_type(0x82).await;
+    source.send("90 { 00 01 {} 01 } 32 { <a/x> 00 07 {} '1' } 32 { <a/x> 00 08 {} '2' }").await;
+    while forwarder.metrics().retried == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(forwarder);
+    let end = forwarders.take_out("fw").unwrap();
+    let ending = tokio::spawn(async move { end.end(QUIET).await });
+    source.expect_type(0xa2).await;
+    source.send("b0 { 00 02 {} 00 }").await;
+    assert_eq!(ending.await.unwrap(), 2);
+    let gone = async {
+        while held.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, gone).await.expect("nobody has its rules any more");
 }
 
 /// Fifty changes while messages flow as fast as they can.
