@@ -13,7 +13,6 @@ use super::endpoint::TargetRule;
 use super::engine::{Ends, Engine};
 use super::handle::Forwarder;
 use super::metrics::ForwarderMetrics;
-use super::phases::End;
 use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::manager::{SessionManager, near};
@@ -108,7 +107,8 @@ impl ForwarderManager {
     /// by the rules of the moment when it arrived. A stopped one stays so, unless
     /// [`enabled`](ForwarderOptions::is_enabled) changed; one that is not enabled any more is
     /// [stopped](Forwarder::stop) within `deadline`. [`settle`](Forwarder::settle) waits for what the changed ones
-    /// took by their old rules, [`end`](Forwarder::end) for the removed ones.
+    /// took by their old rules, [`end`](Forwarder::end) for the removed ones. It comes to its end also
+    /// when the future is dropped.
     ///
     /// # Errors
     /// As for [`add_forwarder`](Self::add_forwarder), with all of them in place. Everything is as before then.
@@ -119,38 +119,28 @@ impl ForwarderManager {
         deadline: Duration,
     ) -> Result<Reconfigured, Error> {
         let (changes, added) = self.prepare(rules, removed)?;
-        let mut changed: Vec<(Forwarder, ForwarderOptions)> = Vec::new();
-        for (forwarder, engine) in changes {
-            let before = forwarder.options();
-            if let Err(error) = forwarder.advance(engine).await {
-                self.take_back(&changed, &added).await;
-                return Err(error);
+        let engines = changes.iter().map(|(_, engine)| Arc::clone(engine));
+        let mut engines = engines.chain(added.iter().map(Forwarder::engine));
+        let source = engines.next().and_then(|engine| engine.sources.first().cloned());
+        drop(engines);
+        let (this, removed) = (self.clone(), removed.to_vec());
+        let job = async move {
+            let changed = this.carry_out(changes, &added, deadline).await?;
+            let mut forwarders = this.lock();
+            let removed = removed.iter().filter_map(|name| forwarders.remove(name)).collect();
+            Ok(Reconfigured { added, changed, removed })
+        };
+        match source {
+            // Half of it would leave forwarders that send nothing. The task fails only when the runtime ends.
+            Some(source) => {
+                source.services().runtime.spawn(job).await.unwrap_or_else(|_| Err(Error::closed()))
             }
-            changed.push((forwarder, before));
+            None => job.await,
         }
-        for forwarder in added.iter().filter(|forwarder| forwarder.options().is_enabled()) {
-            if let Err(error) = forwarder.start().await {
-                self.take_back(&changed, &added).await;
-                return Err(error);
-            }
-        }
-        for (forwarder, before) in &changed {
-            match (before.is_enabled(), forwarder.options().is_enabled()) {
-                (false, true) => forwarder.start().await?,
-                (true, false) => {
-                    forwarder.stop(deadline).await;
-                }
-                _ => {}
-            }
-        }
-        let changed = changed.into_iter().map(|(forwarder, _)| forwarder).collect();
-        let mut forwarders = self.lock();
-        let removed = removed.iter().filter_map(|name| forwarders.remove(name)).collect();
-        Ok(Reconfigured { added, changed, removed })
     }
 
     /// Checks all rules and finds their sessions. New forwarders are in the registry then, and do not run.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         rules: Vec<ForwarderOptions>,
         removed: &[String],
@@ -173,20 +163,6 @@ impl ForwarderManager {
             forwarders.insert(forwarder.name().to_owned(), forwarder.clone());
         }
         Ok((changes, added))
-    }
-
-    /// Undoes half a change.
-    async fn take_back(&self, changed: &[(Forwarder, ForwarderOptions)], added: &[Forwarder]) {
-        for forwarder in added {
-            self.lock().remove(forwarder.name());
-            forwarder.forget(End::Alone);
-        }
-        for (forwarder, before) in changed {
-            // Its sessions were there a moment ago; without them it cannot run by its old rules, either.
-            if let Ok(engine) = self.engine(before.clone()) {
-                let _ = forwarder.advance(engine).await;
-            }
-        }
     }
 
     /// [Stops](Forwarder::stop) a forwarder and forgets it. Returns the number of messages that were left
@@ -252,7 +228,7 @@ impl ForwarderManager {
     }
 
     /// A moving part for these rules, between the sessions that they name.
-    fn engine(&self, options: ForwarderOptions) -> Result<Arc<Engine>, Error> {
+    pub(super) fn engine(&self, options: ForwarderOptions) -> Result<Arc<Engine>, Error> {
         let find = |name: &str| {
             let found = self.shared.sessions.session(name);
             found.map_err(|error| error.with_context("forwarder", options.name()))
@@ -288,7 +264,7 @@ impl ForwarderManager {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Forwarder>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Forwarder>> {
         self.shared.forwarders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -312,7 +288,7 @@ pub struct Reconfigured {
 }
 
 /// Forwarders and what they are to go on with.
-type Changes = Vec<(Forwarder, Arc<Engine>)>;
+pub(super) type Changes = Vec<(Forwarder, Arc<Engine>)>;
 
 fn random() -> u64 {
     // The keys of the standard library's maps are random.

@@ -1,17 +1,105 @@
-//! Other rules for a forwarder that runs.
+//! Other rules for forwarders that run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::engine::Engine;
 use super::flows::Phase;
-use super::handle::{Forwarder, inlets};
+use super::handle::{Forwarder, ForwarderState, inlets};
+use super::manager::{Changes, ForwarderManager};
 use super::phases::End;
+use super::rule::ForwarderOptions;
 use crate::error::Error;
 use crate::router::{Prepared, Route};
 use crate::session::Session;
+
+/// A forwarder that has other rules now, with what it was before.
+struct Changed {
+    forwarder: Forwarder,
+    rules: ForwarderOptions,
+    state: ForwarderState,
+}
+
+impl Changed {
+    /// The new rules begin or end it.
+    fn turns(&self, enabled: bool) -> bool {
+        self.rules.is_enabled() != enabled && self.forwarder.options().is_enabled() == enabled
+    }
+}
+
+impl ForwarderManager {
+    /// Gives forwarders their engines, all of them at once, and starts and stops those that are to be; the changed ones in their
+    /// order. Each waits for nobody but its own sessions and targets.
+    pub(super) async fn carry_out(
+        &self,
+        changes: Changes,
+        added: &[Forwarder],
+        deadline: Duration,
+    ) -> Result<Vec<Forwarder>, Error> {
+        let mut jobs = JoinSet::new();
+        for (n, (forwarder, engine)) in changes.into_iter().enumerate() {
+            let (rules, state) = (forwarder.options(), forwarder.state());
+            jobs.spawn(async move {
+                let outcome = forwarder.advance(engine).await;
+                (n, outcome.map(|()| Changed { forwarder, rules, state }))
+            });
+        }
+        let mut outcomes = jobs.join_all().await;
+        outcomes.sort_by_key(|(n, _)| *n);
+        let (mut changed, mut failure) = (Vec::new(), None);
+        for (_, outcome) in outcomes {
+            match outcome {
+                Ok(done) => changed.push(done),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        // What can fail comes first.
+        let begin = changed.iter().filter(|changed| changed.turns(true));
+        let begin = begin.map(|changed| &changed.forwarder);
+        let new = added.iter().filter(|forwarder| forwarder.options().is_enabled());
+        for forwarder in new.chain(begin) {
+            if failure.is_none() {
+                failure = forwarder.start().await.err();
+            }
+        }
+        if let Some(error) = failure {
+            self.take_back(changed, added, deadline).await;
+            return Err(error);
+        }
+        let mut jobs = JoinSet::new();
+        for end in changed.iter().filter(|changed| changed.turns(false)) {
+            let forwarder = end.forwarder.clone();
+            jobs.spawn(async move { forwarder.stop(deadline).await });
+        }
+        jobs.join_all().await;
+        Ok(changed.into_iter().map(|changed| changed.forwarder).collect())
+    }
+
+    /// Undoes half a change.
+    async fn take_back(&self, changed: Vec<Changed>, added: &[Forwarder], deadline: Duration) {
+        for forwarder in added {
+            self.lock().remove(forwarder.name());
+            forwarder.forget(End::Alone);
+        }
+        let mut jobs = JoinSet::new();
+        for Changed { forwarder, rules, state } in changed {
+            // Its sessions were there a moment ago; without them it cannot run by its old rules, either.
+            let engine = self.engine(rules);
+            jobs.spawn(async move {
+                if state == ForwarderState::Stopped && forwarder.state() != state {
+                    forwarder.stop(deadline).await;
+                }
+                if let Ok(engine) = engine {
+                    let _ = forwarder.advance(engine).await;
+                }
+            });
+        }
+        jobs.join_all().await;
+    }
+}
 
 impl Forwarder {
     /// Goes on with another engine. Every message is taken by one of the two; what the old one took, it finishes by the old
@@ -48,9 +136,11 @@ impl Forwarder {
         self.generations().advance(Arc::clone(&engine), routes);
         // Whoever found the old routes before they were replaced has handed over what it had.
         sessions.dedup_by(|one, other| one.name() == other.name());
+        let mut pulses = JoinSet::new();
         for session in sessions {
-            session.pulse(HANDOVER).await;
+            pulses.spawn(async move { session.pulse(HANDOVER).await });
         }
+        pulses.join_all().await;
         // In the order of arrival. A target that takes nothing does not keep the new rules waiting.
         if phase == Phase::Running {
             let _ = timeout(HANDOVER, before.sent()).await;
@@ -106,3 +196,38 @@ fn replace(
 
 /// For the messages that are between the old rules and the new.
 const HANDOVER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::rule::ForwarderBuilder;
+    use crate::manager::SessionManager;
+    use crate::options::SessionOptions;
+
+    #[tokio::test]
+    async fn a_forwarder_that_cannot_begin_changes_none_of_those_beside_it() {
+        let sessions = SessionManager::new();
+        for name in ["src", "dst", "gone"] {
+            let options = SessionOptions::quick_connect(name, "127.0.0.1:1").manual_connect(true);
+            sessions.add_session(options.build().unwrap()).unwrap();
+        }
+        let forwarders = ForwarderManager::named(&sessions, "d");
+        let rules =
+            |name: &str, from: &str| ForwarderBuilder::new(name).source(from, "a/+").target("dst");
+        let fine = forwarders.add_forwarder(rules("fine", "src").build().unwrap()).unwrap();
+        let idle =
+            forwarders.add_forwarder(rules("idle", "src").enabled(false).build().unwrap()).unwrap();
+        let later = forwarders
+            .add_forwarder(rules("later", "gone").enabled(false).build().unwrap())
+            .unwrap();
+        let all = [rules("fine", "src").window(7), rules("idle", "src"), rules("later", "gone")];
+        let all = all.into_iter().map(|rules| rules.build().unwrap()).collect();
+        let (changes, added) = forwarders.prepare(all, &[]).unwrap();
+        sessions.remove_session("gone").await.unwrap();
+        let outcome = forwarders.carry_out(changes, &added, Duration::ZERO).await;
+        outcome.expect_err("its source was removed a moment ago");
+        assert_eq!(fine.engine().options.window, rules("fine", "src").build().unwrap().window);
+        assert!(fine.is_running() && !idle.is_running() && !later.is_running());
+        assert!(!idle.options().is_enabled());
+    }
+}

@@ -323,6 +323,51 @@ async fn the_end_does_not_wait_for_what_a_pause_holds_by_old_rules() {
     bridge.source.expect("e0 {}").await;
 }
 
+/// As by a client of the daemon that does not wait for its answer.
+#[tokio::test]
+async fn a_change_that_nobody_waits_for_any_more_comes_to_its_end() {
+    let mut bridge = Bridge::start_with(rules().window(1)).await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' } 32 { <a/x> 00 08 {} '2' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    let next = vec![rules().topic("c/{1}").build().unwrap()];
+    let given_up = tokio::time::timeout(QUIET, bridge.forwarders.reconfigure(next, &[], SOON));
+    assert!(given_up.await.is_err(), "the second message waits for its target");
+    bridge.one.send("40 { 00 01 }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 02 {} '2' }")).await;
+    bridge.source.send("32 { <a/x> 00 09 {} '3' }").await;
+    bridge.one.expect(&sent("32 { <c/x> 00 03 {} '3' }")).await;
+}
+
+#[tokio::test]
+async fn many_forwarders_whose_target_takes_nothing_are_changed_as_fast_as_one() {
+    let mut bridge = Bridge::start_with(rules().window(1)).await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' } 32 { <a/x> 00 08 {} '2' }").await;
+    bridge.until_received(2).await;
+    let named = |n: u8| {
+        ForwarderBuilder::new(format!("fw{n}")).source("src", format!("a{n}/+")).target("one")
+    };
+    for n in 0..5 {
+        bridge.forwarders.add_forwarder(named(n).window(1).build().unwrap()).unwrap();
+        let subscribe = bridge.source.expect_type(0x82).await;
+        let id = subscribe[3];
+        bridge.source.send(&format!("90 {{ 00 {id:02x} {{}} 01 }}")).await;
+        for m in 0..2 {
+            let id = 0x10 + 2 * n + m;
+            bridge.source.send(&format!("32 {{ <a{n}/x> 00 {id:02x} {{}} '1' }}")).await;
+        }
+        let forwarder = bridge.forwarders.get(&format!("fw{n}")).unwrap();
+        while forwarder.metrics().received < 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let changed = (0..5).map(|n| named(n).topic("c").build().unwrap()).collect();
+    tokio::time::pause();
+    let before = tokio::time::Instant::now();
+    bridge.forwarders.reconfigure(changed, &[], SOON).await.unwrap();
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
 #[tokio::test]
 async fn whoever_waits_for_a_targets_room_does_not_keep_a_forwarder_that_ended() {
     let sessions = SessionManager::new();
