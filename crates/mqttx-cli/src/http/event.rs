@@ -65,6 +65,9 @@ fn data(kind: &EventKind) -> Value {
         EventKind::ForwarderMessageDropped { forwarder, reason, count, topic } => json!({
             "forwarder": &**forwarder, "reason": reason, "count": count, "topic": topic,
         }),
+        EventKind::ForwarderBlocked { forwarder, target } => {
+            json!({ "forwarder": &**forwarder, "target": &**target })
+        }
         EventKind::ForwarderTargetChanged { forwarder, from, to, again } => json!({
             "forwarder": &**forwarder, "from": &**from, "to": &**to, "again": again,
         }),

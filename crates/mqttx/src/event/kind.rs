@@ -195,6 +195,14 @@ event_kinds! {
         /// The source topic of the last one; empty for what was not told of when the forwarder stopped.
         topic: String,
     }
+    /// A forwarder sends nothing: the session of a target was removed. It goes on when a session of that name is added, or with
+    /// other rules.
+    ForwarderBlocked = "forwarder_blocked" {
+        /// The forwarder's name.
+        forwarder: Arc<str>,
+        /// The session that is missing.
+        target: Arc<str>,
+    }
     /// A target of a forwarder changed its session: away from one that was down, or back.
     ForwarderTargetChanged = "forwarder_target_changed" {
         /// The forwarder's name.

@@ -206,6 +206,9 @@ impl Engine {
     /// bytes of the message.
     fn wait_for_room(&self, target: usize, again: bool) {
         let Some((_, target)) = self.target(target) else { return };
+        if target.session().is_removed() {
+            return self.stand_still(target);
+        }
         // Whoever waits does not keep a forwarder that ended.
         let (session, me) = (target.session().clone(), Weak::clone(&self.me));
         session.services().runtime.clone().spawn(async move {
@@ -223,6 +226,36 @@ impl Engine {
                 engine.pump();
             }
         });
+    }
+
+    /// A target has no session: nothing goes before another one takes its place.
+    fn stand_still(&self, target: &Target) {
+        if !target.is_gone() {
+            return;
+        }
+        target.session().services().events.emit(
+            None,
+            EventKind::ForwarderBlocked {
+                forwarder: Arc::clone(&self.options.name),
+                target: Arc::clone(target.session().shared_name()),
+            },
+        );
+        // Nothing of what waits will be sent.
+        self.idle.notify_waiters();
+        self.quiet.notify_waiters();
+    }
+
+    /// Whether a target that has to get every message, or that of the dead letters, has no session any more.
+    pub(super) fn is_stranded(&self) -> bool {
+        let all = (0..=self.targets.len()).filter_map(|n| self.target(n));
+        all.into_iter().any(|(rule, target)| rule.required && target.is_gone())
+    }
+
+    /// Whether `session` took the place of one of its own, under the same name.
+    pub(super) fn is_left_by(&self, session: &Session) -> bool {
+        let targets = self.targets.iter().chain(&self.dead_letters);
+        let mut all = targets.flat_map(Target::sessions).chain(&self.sources);
+        all.any(|own| own.name() == session.name() && !own.is(session))
     }
 
     /// Sends again once the rate limit allows it.
@@ -386,7 +419,7 @@ impl Inner {
         } else {
             scratch.acks.extend(done.due.settle().map(|ticket| (done.source, ticket)));
         }
-        scratch.idle |= self.flows.is_settled();
+        scratch.idle |= self.flows.is_at_rest();
         if let Some(begun) = done.begun.filter(|_| done.failure.is_none()) {
             self.latency.record_time(crate::session::now().saturating_duration_since(begun));
         }

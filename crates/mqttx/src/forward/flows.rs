@@ -227,6 +227,11 @@ impl Flows {
         self.held == if self.phase == Phase::Paused { self.queued() } else { 0 }
     }
 
+    /// Whether no target has anything: the rest, if there is one, waits.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.held == self.queued()
+    }
+
     /// Takes the turn for messages that arrive, if nobody has it.
     pub(super) fn begin(&mut self) -> bool {
         let free = !self.turn && !self.blocked && !self.on_hold && self.phase == Phase::Running;

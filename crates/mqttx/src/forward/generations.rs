@@ -30,8 +30,9 @@ struct Retired {
 }
 
 impl Retired {
+    /// It goes on after the pause.
     fn is_paused(&self) -> bool {
-        self.engine.phase() == Phase::Paused
+        self.engine.phase() == Phase::Paused && !self.engine.is_stranded()
     }
 }
 
@@ -121,10 +122,19 @@ impl Generations {
 
     /// Ends those that are not paused, and gives back what they held: how many messages.
     pub(super) fn end_unpaused(&self) -> usize {
+        self.end_but(Retired::is_paused)
+    }
+
+    /// Ends those that cannot go on, and gives back what they held.
+    pub(super) fn end_stranded(&self) {
+        self.end_but(|retired| !retired.engine.is_stranded());
+    }
+
+    fn end_but(&self, stays: impl Fn(&Retired) -> bool) -> usize {
         let mut inner = self.lock();
         let all = std::mem::take(&mut inner.retired).into_iter();
-        let (paused, gone) = all.partition(Retired::is_paused);
-        inner.retired = paused;
+        let (left, gone) = all.partition(stays);
+        inner.retired = left;
         inner.end(gone, End::Alone)
     }
 

@@ -49,17 +49,23 @@ pub enum ForwarderState {
     Running,
     /// It is subscribed and sends nothing; see [`Forwarder::pause`].
     Paused,
+    /// It is subscribed and sends nothing, since the session of a required target, or of the dead letters, was removed, and those
+    /// that take its place. What the session had not acknowledged was given back; what comes waits unacknowledged, as in a
+    /// [pause](Forwarder::pause). It goes on by itself when a session of that name is added, or with
+    /// [other rules](super::ForwarderManager::reconfigure).
+    Blocked,
     /// It takes nothing.
     Stopped,
 }
 
 impl ForwarderState {
-    /// Its name: `running`, `paused`, `stopped`.
+    /// Its name: `running`, `paused`, `blocked`, `stopped`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Blocked => "blocked",
             Self::Stopped => "stopped",
         }
     }
@@ -120,9 +126,11 @@ impl Forwarder {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> ForwarderState {
-        match self.engine().phase() {
+        let engine = self.engine();
+        match engine.phase() {
             Phase::Stopped | Phase::Gone => ForwarderState::Stopped,
             Phase::Paused => ForwarderState::Paused,
+            Phase::Running if engine.is_stranded() => ForwarderState::Blocked,
             Phase::Running => ForwarderState::Running,
         }
     }
@@ -159,6 +167,7 @@ impl Forwarder {
         match self.subscribe(&engine) {
             Ok(running) => {
                 self.routes().running = running;
+                self.shared.generations.end_stranded();
                 let forwarder = Arc::clone(&self.shared.name);
                 self.emit(EventKind::ForwarderStarted { forwarder });
                 Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -51,7 +51,7 @@ pub struct ForwarderManager {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     /// What messages say of where they passed.
     name: Box<str>,
     sessions: SessionManager,
@@ -71,7 +71,14 @@ impl ForwarderManager {
     pub fn named(sessions: &SessionManager, name: impl Into<String>) -> Self {
         let name = name.into().into();
         let shared = Shared { name, sessions: sessions.clone(), forwarders: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        let newcomers: Weak<Shared> = Arc::downgrade(&shared);
+        sessions.tell_of_newcomers(newcomers);
+        Self { shared }
+    }
+
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// Its name.

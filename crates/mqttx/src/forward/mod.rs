@@ -30,6 +30,7 @@ mod prepare;
 mod rate;
 mod reason;
 mod reconfigure;
+mod rejoin;
 mod rule;
 mod rules;
 mod scratch;

@@ -29,12 +29,13 @@ impl Engine {
         self.release_qos0();
     }
 
-    /// What a pause holds stays with its servers: nobody waits for it.
+    /// What a pause holds, or a target without a session, stays with its servers: nobody waits for it.
     pub(super) fn leave_behind(&self) {
         let mut counts = vec![0; self.sources.len()];
         {
+            let stranded = self.is_stranded();
             let inner = self.lock();
-            if inner.flows.phase() != Phase::Paused {
+            if inner.flows.phase() != Phase::Paused && !stranded {
                 return;
             }
             for source in inner.flows.waiting_sources() {
@@ -80,14 +81,14 @@ impl Engine {
         }
     }
 
-    /// Waits until everything that it took is with its targets.
+    /// Waits until everything that it took is with its targets, unless one of them has no session.
     pub(super) async fn sent(&self) {
         self.lock().retiring = true;
         loop {
             let mut quiet = std::pin::pin!(self.quiet.notified());
             // From here on no notification is missed.
             quiet.as_mut().enable();
-            if !self.lock().flows.is_waiting() {
+            if !self.lock().flows.is_waiting() || self.is_stranded() {
                 return;
             }
             quiet.await;
@@ -108,13 +109,17 @@ impl Engine {
         running
     }
 
-    /// Waits until nothing is held, but for what a pause holds.
+    /// Waits until nothing is held, but for what a pause holds, or a target without a session.
     pub(super) async fn drained(&self) {
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
             // From here on no notification is missed.
             idle.as_mut().enable();
-            if self.lock().flows.is_settled() {
+            let (settled, at_rest) = {
+                let inner = self.lock();
+                (inner.flows.is_settled(), inner.flows.is_at_rest())
+            };
+            if settled || at_rest && self.is_stranded() {
                 return;
             }
             idle.await;

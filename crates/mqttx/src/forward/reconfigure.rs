@@ -106,6 +106,11 @@ impl Forwarder {
     /// rules, and before it is with its targets the new one sends nothing.
     pub(super) async fn advance(&self, engine: Arc<Engine>) -> Result<(), Error> {
         let _control = self.control().lock().await;
+        self.advance_now(engine).await
+    }
+
+    /// [`advance`](Self::advance) for whoever has the control.
+    pub(super) async fn advance_now(&self, engine: Arc<Engine>) -> Result<(), Error> {
         let located = |error: Error| error.with_context("forwarder", self.name());
         if self.is_removed() {
             return Err(located(Error::closed()));
@@ -180,7 +185,7 @@ fn replace(
     for session in sessions {
         let is_here = |(other, _): &mut (Session, Prepared)| other.name() == session.name();
         let here: Vec<Prepared> = new.extract_if(.., is_here).map(|(_, route)| route).collect();
-        let gone = old.iter().filter(|(other, _)| other.name() == session.name());
+        let gone = old.iter().filter(|(other, _)| other.is(&session));
         let gone: Vec<&Route> = gone.map(|(_, route)| route).collect();
         let takes = !here.is_empty();
         let routes = match session.replace_routes(here, &gone) {
@@ -195,7 +200,7 @@ fn replace(
 }
 
 /// For the messages that are between the old rules and the new.
-const HANDOVER: Duration = Duration::from_secs(1);
+pub(super) const HANDOVER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

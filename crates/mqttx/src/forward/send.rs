@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::router::Lot;
 use crate::session::{Draft, Handover, SinkId};
 
-/// A required target has no room, or its store failed.
+/// A required target has no room, its store failed, or its session was removed.
 pub(super) struct Full {
     /// So many of the lot were handed to all targets.
     pub(super) sent: usize,
@@ -252,8 +252,8 @@ enum NotTaken {
 impl NotTaken {
     fn of(error: &Error, keeps: bool) -> Self {
         match error.kind() {
-            // A store that failed takes messages again once it is opened again.
-            ErrorKind::Full | ErrorKind::Store => Self::Full,
+            // A store that failed takes messages again once it is opened again, and a session may be added again.
+            ErrorKind::Full | ErrorKind::Store | ErrorKind::Closed => Self::Full,
             _ => Self::Refused(ForwardDrop::of(error), keeps.then(|| explanation(error))),
         }
     }

@@ -57,6 +57,16 @@ impl Target {
         self.sessions.get(active).unwrap_or(&self.sessions[0])
     }
 
+    /// All of its sessions, in their order.
+    pub(super) fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// All of its sessions were removed.
+    pub(super) fn is_gone(&self) -> bool {
+        self.sessions.iter().all(Session::is_removed)
+    }
+
     pub(super) fn sink(&self) -> Option<SinkId> {
         *self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,7 +17,7 @@ pub(crate) use near::near;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -74,6 +74,12 @@ pub(crate) struct Inner {
     counters: Arc<ManagerCounters>,
     /// From the first call inside a runtime on.
     services: OnceLock<Arc<Services>>,
+    newcomers: Mutex<Vec<Weak<dyn Newcomers>>>,
+}
+
+/// Learns of sessions that are added, outside of all locks.
+pub(crate) trait Newcomers: Send + Sync {
+    fn session_added(self: Arc<Self>, session: &Session);
 }
 
 #[derive(Default)]
@@ -124,6 +130,7 @@ impl ManagerBuilder {
                 connect_rate: AtomicU32::new(self.connect_rate),
                 counters: Arc::default(),
                 services: OnceLock::new(),
+                newcomers: Mutex::default(),
             }),
         }
     }
@@ -169,7 +176,17 @@ impl SessionManager {
         registry.sessions.insert(session.clone());
         // Before the lock is gone, so that no other event of the session is earlier.
         self.inner.events.emit(Some(session.shared_name()), EventKind::SessionAdded);
+        drop(registry);
+        let told: Vec<_> = self.inner.newcomers().iter().filter_map(Weak::upgrade).collect();
+        told.into_iter().for_each(|told| told.session_added(&session));
         Ok(session)
+    }
+
+    /// `told` learns of every session that is added from now on.
+    pub(crate) fn tell_of_newcomers(&self, told: Weak<dyn Newcomers>) {
+        let mut all = self.inner.newcomers();
+        all.retain(|known| known.strong_count() > 0);
+        all.push(told);
     }
 
     /// Disconnects a session and forgets it. What it had accepted and not finished is given up:
@@ -289,6 +306,10 @@ impl std::fmt::Debug for SessionManager {
 }
 
 impl Inner {
+    fn newcomers(&self) -> MutexGuard<'_, Vec<Weak<dyn Newcomers>>> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the sessions need.
     ///
     /// # Errors

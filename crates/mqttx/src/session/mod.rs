@@ -287,6 +287,11 @@ impl Session {
         self.shared.changed.notify_waiters();
     }
 
+    /// Whether both are the same session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// What the session got from its manager.
     pub(crate) fn services(&self) -> &Services {
         &self.shared.services

@@ -164,6 +164,11 @@ impl Session {
         self.shared.open().map(|_| ())
     }
 
+    /// It was removed, or is about to end.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.check_open().is_err()
+    }
+
     /// Puts new routes in the place of old ones: every message finds either these or those. Filters that only the old ones
     /// wanted are unsubscribed; the old ones hold what they got.
     ///

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, Filter, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, ForwarderState,
-    Jitter, Outbox, QoS, SessionManager, SessionOptions, Version,
+    Backoff, EventKind, EventName, Filter, ForwardDrop, Forwarder, ForwarderBuilder,
+    ForwarderManager, ForwarderState, Jitter, Outbox, QoS, SessionManager, SessionOptions, Version,
 };
 use mqttx_test::{Flood, LoadOptions, LoadPeer, Peer, ScriptedBroker};
 
@@ -321,6 +321,60 @@ async fn the_end_does_not_wait_for_what_a_pause_holds_by_old_rules() {
     let report = tokio::time::timeout(SOON, bridge.sessions.shutdown(10 * SOON)).await;
     report.expect("nor do the sessions");
     bridge.source.expect("e0 {}").await;
+}
+
+#[tokio::test]
+async fn a_forwarder_whose_target_is_removed_stands_still_until_that_is_there_again() {
+    let mut bridge = Bridge::start().await;
+    let mut events = bridge.sessions.events_matching(EventName::ForwarderBlocked);
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    bridge.sessions.remove_session("one").await.unwrap();
+    assert_eq!(bridge.forwarder.state(), ForwarderState::Blocked);
+    // What it had comes again, and then nothing moves.
+    bridge.source.expect("e0 {}").await;
+    let (mut source, _) = bridge.broker.accept_and_answer(RESUMED).await;
+    source.send("3a { <a/x> 00 07 {} '1' } 32 { <a/x> 00 08 {} '2' }").await;
+    let event = events.next().await.expect("told");
+    assert!(
+        matches!(&event.kind, EventKind::ForwarderBlocked { target, .. } if &**target == "one")
+    );
+    source.expect_silence(QUIET).await;
+    bridge.until_received(3).await;
+    assert_eq!((bridge.counted(), bridge.forwarder.metrics().queued), ((3, 0, 2), 2));
+    let broker = ScriptedBroker::start().await;
+    let again = SessionOptions::quick_connect("one", broker.url());
+    bridge.sessions.add_session(again.build().unwrap()).unwrap();
+    let (mut one, _) = broker.accept_and_answer(ACCEPTED).await;
+    source.expect("e0 {}").await;
+    let (mut source, _) = bridge.broker.accept_and_answer(RESUMED).await;
+    source.send("3a { <a/x> 00 07 {} '1' } 3a { <a/x> 00 08 {} '2' }").await;
+    one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    one.expect(&sent("32 { <b/x> 00 02 {} '2' }")).await;
+    one.send("40 { 00 01 } 40 { 00 02 }").await;
+    source.expect("40 { 00 07 }").await;
+    source.expect("40 { 00 08 }").await;
+    assert!(bridge.forwarder.is_running());
+    assert!(events.try_next().is_none(), "told once");
+}
+
+#[tokio::test]
+async fn a_forwarder_whose_target_is_removed_goes_on_with_another_one_at_once() {
+    let mut bridge = Bridge::start().await;
+    bridge.sessions.remove_session("one").await.unwrap();
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.until_received(1).await;
+    bridge.change(ForwarderBuilder::new("fw").source("src", "a/+").target("two")).await;
+    // Nobody can finish it: there is nothing to wait for.
+    let left = tokio::time::timeout(SOON, bridge.forwarder.settle(10 * SOON)).await;
+    assert_eq!(left.expect("at once"), 1);
+    bridge.source.expect("e0 {}").await;
+    let (mut source, _) = bridge.broker.accept_and_answer(RESUMED).await;
+    source.send("3a { <a/x> 00 07 {} '1' }").await;
+    bridge.two.expect(&sent("32 { <a/x> 00 01 {} '1' }")).await;
+    bridge.two.send("40 { 00 01 }").await;
+    source.expect("40 { 00 07 }").await;
+    assert!(bridge.forwarder.is_running());
 }
 
 /// As by a client of the daemon that does not wait for its answer.

@@ -120,6 +120,7 @@ async fn status(sessions: SessionManager, forwarders: ForwarderManager) {
         EventName::SessionRemoved,
         EventName::ForwarderStarted,
         EventName::ForwarderStopped,
+        EventName::ForwarderBlocked,
     ]));
     let mut told = String::new();
     loop {

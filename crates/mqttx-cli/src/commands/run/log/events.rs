@@ -88,6 +88,7 @@ fn write(event: &Event) {
         EventName::ForwarderStarted
         | EventName::ForwarderStopped
         | EventName::ForwarderMessageDropped
+        | EventName::ForwarderBlocked
         | EventName::ForwarderTargetChanged
         | EventName::ForwarderAckTimeout
         | EventName::ForwarderDeliveryFailed => write_line!("mqttx::forward", event, line),
@@ -218,6 +219,10 @@ fn describe_forwarder(kind: &EventKind) -> Option<Line> {
             // The rest of a second's drops is told of without a topic.
             let last = if topic.is_empty() { String::new() } else { last_of(topic) };
             let text = format!("dropped {count} messages: {reason}{last}");
+            Line::new(Level::Warn, text).forwarder(forwarder)
+        }
+        EventKind::ForwarderBlocked { forwarder, target } => {
+            let text = format!("blocked: there is no session {target} any more");
             Line::new(Level::Warn, text).forwarder(forwarder)
         }
         EventKind::ForwarderTargetChanged { forwarder, from, to, again } => {
