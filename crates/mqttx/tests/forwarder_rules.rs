@@ -412,8 +412,16 @@ async fn another_session_takes_the_place_of_one_that_is_down() {
     two.expect(&sent("32 { <a/4> 00 04 {} }")).await;
     two.send("40 { 00 04 }").await;
     source.expect("40 { 00 08 }").await;
+    // Other rules go on with the session whose turn it is.
+    let rules = ForwarderBuilder::new("fw").source("src", "a/+").target("one").failover("two");
+    let rules = vec![rules.window(9).build().unwrap()];
+    forwarders.reconfigure(rules, &[], SOON).await.unwrap();
+    source.send("32 { <a/5> 00 09 {} }").await;
+    two.expect(&sent("32 { <a/5> 00 05 {} }")).await;
+    two.send("40 { 00 05 }").await;
+    source.expect("40 { 00 09 }").await;
     let metrics = forwarder.metrics();
-    assert_eq!((metrics.received, metrics.forwarded, metrics.failovers), (4, 4, 1));
+    assert_eq!((metrics.received, metrics.forwarded, metrics.failovers), (5, 5, 1));
     assert_balanced(&forwarder);
 }
 

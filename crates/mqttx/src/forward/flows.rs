@@ -354,6 +354,20 @@ impl Flows {
         free
     }
 
+    /// What the rate limit has left.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.rate.as_ref().map(Pace::share)
+    }
+
+    /// The rate limit goes on where `pace` is, if it is the same limit.
+    pub(super) fn go_on_with(&mut self, pace: Option<Pace>) {
+        if let (Some(rate), Some(pace)) = (&mut self.rate, pace)
+            && rate.has_limit_of(&pace)
+        {
+            *rate = pace;
+        }
+    }
+
     /// When to [`resume_pace`](Self::resume_pace), if nobody waits for it yet.
     pub(super) fn pace_timer(&mut self) -> Option<Instant> {
         self.rate.as_mut()?.timer()

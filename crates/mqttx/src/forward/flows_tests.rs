@@ -359,6 +359,25 @@ fn a_target_that_is_late_with_a_finished_message_finishes_no_other() {
 }
 
 #[test]
+fn other_rules_with_the_same_limit_do_not_begin_with_a_full_bucket() {
+    let limit = RateLimit::messages(1, std::time::Duration::from_secs(3600));
+    let paced = |limit| {
+        let mut flows = Flows::new(8, 8, 1).paced(Some(limit));
+        flows.set_phase(Phase::Running);
+        flows
+    };
+    let mut before = paced(limit);
+    assert!(before.begin() && waits(arrive(&mut before, QoS::AtLeastOnce, "1", true, 0)));
+    assert_eq!(lot(&mut before, 8).len(), 1);
+    for (new, goes) in [(limit, 0), (limit.bytes(9), 1)] {
+        let mut flows = paced(new);
+        flows.go_on_with(before.pace());
+        assert!(flows.begin() && waits(arrive(&mut flows, QoS::AtLeastOnce, "2", true, 0)));
+        assert_eq!(lot(&mut flows, 8).len(), goes);
+    }
+}
+
+#[test]
 fn what_is_paced_waits_and_one_caller_minds_the_time() {
     let limit = RateLimit::messages(1, std::time::Duration::from_secs(3600));
     let mut flows = Flows::new(8, 8, 1).paced(Some(limit));

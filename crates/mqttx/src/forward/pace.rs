@@ -18,6 +18,15 @@ impl Pace {
         Self { bucket: Bucket::new(limit), until: None, timed: false }
     }
 
+    /// One with as much left, for which nobody waits.
+    pub(super) fn share(&self) -> Self {
+        Self { bucket: self.bucket.clone(), until: None, timed: false }
+    }
+
+    pub(super) fn has_limit_of(&self, other: &Self) -> bool {
+        self.bucket.limit() == other.bucket.limit()
+    }
+
     /// Whether nothing goes for now.
     pub(super) fn waits(&self) -> bool {
         self.until.is_some()

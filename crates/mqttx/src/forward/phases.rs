@@ -70,6 +70,12 @@ impl Engine {
         inner.flows.hold(true);
     }
 
+    /// With the same rate limit as `before` had, what that one sent counts.
+    pub(super) fn take_pace_of(&self, before: &Self) {
+        let pace = before.lock().flows.pace();
+        self.lock().flows.go_on_with(pace);
+    }
+
     /// Sends what was held, and what comes.
     pub(super) fn release(&self) {
         let mut inner = self.lock();

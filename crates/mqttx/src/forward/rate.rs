@@ -67,7 +67,7 @@ impl RateLimit {
 }
 
 /// The tokens of a limit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bucket {
     limit: RateLimit,
     /// When each bucket is full again.
@@ -78,6 +78,10 @@ pub(super) struct Bucket {
 impl Bucket {
     pub(super) fn new(limit: RateLimit) -> Self {
         Self { limit, messages_full: None, bytes_full: None }
+    }
+
+    pub(super) fn limit(&self) -> RateLimit {
+        self.limit
     }
 
     /// Takes the tokens of a message.

@@ -116,6 +116,7 @@ impl Forwarder {
             return Err(located(Error::closed()));
         }
         let before = self.engine();
+        engine.take_sessions_of(&before);
         engine.watch_targets_in_time();
         self.take_back_failures(&engine);
         let phase = before.phase();
@@ -150,6 +151,7 @@ impl Forwarder {
         if phase == Phase::Running {
             let _ = timeout(HANDOVER, before.sent()).await;
         }
+        engine.take_pace_of(&before);
         engine.release();
         Ok(())
     }

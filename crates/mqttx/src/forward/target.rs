@@ -98,6 +98,19 @@ impl Target {
         self.pending.store(0, Ordering::Relaxed);
     }
 
+    /// Of a forwarder that does not run yet: the same sessions as `before` had begin with the one whose turn it was.
+    fn go_on_from(&self, before: &Self) {
+        let (active, first) = (before.active.load(Ordering::Acquire), self.session());
+        let mut pairs = self.sessions.iter().zip(&before.sessions);
+        if active != 0
+            && self.sessions.len() == before.sessions.len()
+            && pairs.all(|(new, old)| new.is(old))
+        {
+            self.change_to(active);
+            self.introduce(first);
+        }
+    }
+
     /// Makes the forwarder known to the session, and unknown to the one before.
     fn introduce(&self, before: &Session) {
         let new = self.session().register_sink(Weak::clone(&self.engine), self.tag());
@@ -117,6 +130,13 @@ impl Target {
 }
 
 impl Engine {
+    /// Before it runs: targets that did not change go on with the sessions that they have with `before`.
+    pub(super) fn take_sessions_of(&self, before: &Self) {
+        for (target, before) in self.targets.iter().zip(&before.targets) {
+            target.go_on_from(before);
+        }
+    }
+
     /// Watches the targets that have more than one session, and with `ack_timeout` whether they acknowledge.
     pub(super) fn watch_targets_in_time(&self) {
         self.watch_acknowledgements();
@@ -130,6 +150,7 @@ impl Engine {
             };
             let stable = target.sessions.iter().map(|s| s.common_options().reconnect.stable_after);
             let mut failover = Failover::new(stable, crate::session::now());
+            failover.changed(target.active.load(Ordering::Acquire));
             let me = Weak::clone(&self.me);
             first.services().runtime.clone().spawn(async move {
                 let mut ticks = tokio::time::interval(LOOK);

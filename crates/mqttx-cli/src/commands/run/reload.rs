@@ -30,7 +30,8 @@ impl Reload {
     }
 
     /// Reads and checks the configuration, and applies what changed. Requests are served one after the other. It takes as long
-    /// as what is removed takes to finish, at most twice `shutdown_grace`.
+    /// as what is removed takes to finish, at most twice `shutdown_grace`, and two seconds for the forwarders that change: these
+    /// are changed together.
     ///
     /// # Errors
     /// The problems of the configuration, or that the daemon is stopping. Nothing has changed then.
