@@ -19,7 +19,6 @@ use mqttx_proto::QoS;
 use super::kept::Kept;
 use super::metrics::Counts;
 use super::pace::Pace;
-use super::rate::RateLimit;
 use super::reason::ForwardDrop;
 use super::scratch::{Extra, Sending};
 use crate::router::Due;
@@ -132,7 +131,7 @@ pub(super) struct Flows {
     pub(super) opened: u64,
     /// Finished flows that are kept for late targets.
     pub(super) lingering: usize,
-    rate: Option<Pace>,
+    pub(super) rate: Option<Pace>,
     pub(super) counts: Counts,
 }
 
@@ -166,12 +165,6 @@ impl Flows {
     /// Messages are kept until they are finished; those that cannot be forwarded go to the target `letters`.
     pub(super) fn keeping(mut self, keeps: bool, letters: Option<usize>) -> Self {
         (self.keeps, self.letters) = (keeps || letters.is_some(), letters);
-        self
-    }
-
-    /// No faster than this.
-    pub(super) fn paced(mut self, limit: Option<RateLimit>) -> Self {
-        self.rate = limit.map(Pace::new);
         self
     }
 
@@ -352,32 +345,6 @@ impl Flows {
         let free = !self.turn && self.phase != Phase::Gone;
         self.turn |= free;
         free
-    }
-
-    /// What the rate limit has left.
-    pub(super) fn pace(&self) -> Option<Pace> {
-        self.rate.as_ref().map(Pace::share)
-    }
-
-    /// The rate limit goes on where `pace` is, if it is the same limit.
-    pub(super) fn go_on_with(&mut self, pace: Option<Pace>) {
-        if let (Some(rate), Some(pace)) = (&mut self.rate, pace)
-            && rate.has_limit_of(&pace)
-        {
-            *rate = pace;
-        }
-    }
-
-    /// When to [`resume_pace`](Self::resume_pace), if nobody waits for it yet.
-    pub(super) fn pace_timer(&mut self) -> Option<Instant> {
-        self.rate.as_mut()?.timer()
-    }
-
-    /// The time of [`pace_timer`](Self::pace_timer) has come.
-    pub(super) fn resume_pace(&mut self) {
-        if let Some(pace) = &mut self.rate {
-            pace.resume();
-        }
     }
 
     fn open(&mut self, arrived: Arrived<'_>) -> FlowKey {

@@ -4,6 +4,7 @@ use std::time::Instant;
 use mqttx_proto::packet::Publish;
 use mqttx_proto::{PacketId, PropertiesRef};
 
+use super::super::rate::RateLimit;
 use super::super::scratch::Body;
 use super::*;
 use crate::message::Message;

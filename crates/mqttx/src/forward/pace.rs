@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::flows::Flows;
 use super::rate::{Bucket, RateLimit};
 
 #[derive(Debug)]
@@ -47,5 +48,39 @@ impl Pace {
 
     pub(super) fn resume(&mut self) {
         (self.until, self.timed) = (None, false);
+    }
+}
+
+impl Flows {
+    /// No faster than this.
+    pub(super) fn paced(mut self, limit: Option<RateLimit>) -> Self {
+        self.rate = limit.map(Pace::new);
+        self
+    }
+
+    /// What the rate limit has left.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.rate.as_ref().map(Pace::share)
+    }
+
+    /// The rate limit goes on where `pace` is, if it is the same limit.
+    pub(super) fn go_on_with(&mut self, pace: Option<Pace>) {
+        if let (Some(rate), Some(pace)) = (&mut self.rate, pace)
+            && rate.has_limit_of(&pace)
+        {
+            *rate = pace;
+        }
+    }
+
+    /// When to [`resume_pace`](Self::resume_pace), if nobody waits for it yet.
+    pub(super) fn pace_timer(&mut self) -> Option<Instant> {
+        self.rate.as_mut()?.timer()
+    }
+
+    /// The time of [`pace_timer`](Self::pace_timer) has come.
+    pub(super) fn resume_pace(&mut self) {
+        if let Some(pace) = &mut self.rate {
+            pace.resume();
+        }
     }
 }
