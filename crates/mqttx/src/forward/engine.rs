@@ -5,29 +5,32 @@
 //! room for it. What is done for many messages is done under one lock.
 //! Rule of locks: no session is called while the forwarder's own lock is held.
 
+mod inner;
+mod waits;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use mqttx_proto::Origin;
 use tokio::sync::Notify;
 
 use super::endpoint::TargetRule;
 use super::fault::RuleFailure;
-use super::flows::{FlowKey, Flows};
+use super::flows::Flows;
 use super::hops::Mark;
 use super::late;
 use super::metrics::ForwarderMetrics;
-use super::reason::{DropReports, ForwardDrop};
+use super::reason::ForwardDrop;
 use super::rule::ForwarderOptions;
-use super::scratch::{Body, Scratch};
+use super::scratch::Scratch;
 use super::target::Target;
 use crate::error::Error;
 use crate::event::{EventKind, EventName};
-use crate::message::Message;
 use crate::metrics::Histogram;
 use crate::router::{LOT, Lot};
 use crate::session::{CompletionSink, Finished, Session};
+
+pub(super) use inner::Inner;
 
 /// One forwarder between its sessions.
 pub(super) struct Engine {
@@ -60,21 +63,6 @@ pub(super) struct Ends {
     /// With those that take its place.
     pub(super) targets: Vec<Vec<Session>>,
     pub(super) dead_letters: Option<Vec<Session>>,
-}
-
-pub(super) struct Inner {
-    pub(super) flows: Flows,
-    /// The task that waits for a target to leave, since QoS 0 waits for the targets; 0: there is none.
-    pub(super) watch: u64,
-    /// How many there were.
-    pub(super) watches: u64,
-    /// Somebody waits until nothing waits here.
-    pub(super) retiring: bool,
-    pub(super) reports: DropReports,
-    /// From the arrival of some messages to the acknowledgements of their targets.
-    latency: Arc<Histogram>,
-    /// Messages that were sent, and whose memory the next ones that wait may have.
-    spare: Vec<Message>,
 }
 
 impl Engine {
@@ -114,15 +102,7 @@ impl Engine {
                 origin: late::origin(&options.name),
                 changes,
                 keeps,
-                inner: Mutex::new(Inner {
-                    flows,
-                    watch: 0,
-                    watches: 0,
-                    retiring: false,
-                    reports: DropReports::default(),
-                    latency: Arc::clone(&latency),
-                    spare: Vec::new(),
-                }),
+                inner: Mutex::new(Inner::new(flows, Arc::clone(&latency))),
                 latency,
                 idle: Notify::new(),
                 unwatched: Arc::default(),
@@ -202,49 +182,6 @@ impl Engine {
         }
     }
 
-    /// Sends again once the target has room. `again`: there seemed to be room, but not enough for the
-    /// bytes of the message.
-    fn wait_for_room(&self, target: usize, again: bool) {
-        let Some((_, target)) = self.target(target) else { return };
-        if target.session().is_removed() {
-            return self.stand_still(target);
-        }
-        // Whoever waits does not keep a forwarder that ended.
-        let (session, me) = (target.session().clone(), Weak::clone(&self.me));
-        session.services().runtime.clone().spawn(async move {
-            if again {
-                tokio::time::sleep(RETRY).await;
-            }
-            session.room().await;
-            let Some(engine) = me.upgrade() else { return };
-            let turn = {
-                let mut inner = engine.lock();
-                inner.flows.unblock();
-                inner.flows.take_turn()
-            };
-            if turn {
-                engine.pump();
-            }
-        });
-    }
-
-    /// A target has no session: nothing goes before another one takes its place.
-    fn stand_still(&self, target: &Target) {
-        if !target.is_gone() {
-            return;
-        }
-        target.session().services().events.emit(
-            None,
-            EventKind::ForwarderBlocked {
-                forwarder: Arc::clone(&self.options.name),
-                target: Arc::clone(target.session().shared_name()),
-            },
-        );
-        // Nothing of what waits will be sent.
-        self.idle.notify_waiters();
-        self.quiet.notify_waiters();
-    }
-
     /// Whether a target that has to get every message, or that of the dead letters, has no session any more.
     pub(super) fn is_stranded(&self) -> bool {
         let all = (0..=self.targets.len()).filter_map(|n| self.target(n));
@@ -256,23 +193,6 @@ impl Engine {
         let targets = self.targets.iter().chain(&self.dead_letters);
         let mut all = targets.flat_map(Target::sessions).chain(&self.sources);
         all.any(|own| own.name() == session.name() && !own.is(session))
-    }
-
-    /// Sends again once the rate limit allows it.
-    fn wait_for_pace(&self, at: std::time::Instant) {
-        let (Some(source), me) = (self.sources.first(), Weak::clone(&self.me)) else { return };
-        source.services().runtime.clone().spawn(async move {
-            tokio::time::sleep_until(at.into()).await;
-            let Some(engine) = me.upgrade() else { return };
-            let turn = {
-                let mut inner = engine.lock();
-                inner.flows.resume_pace();
-                inner.flows.take_turn()
-            };
-            if turn {
-                engine.pump();
-            }
-        });
     }
 
     /// Does what may be done only without the lock: acknowledges to the sources, lets them go on, tells of what was given up.
@@ -365,146 +285,4 @@ impl Drop for Engine {
 /// What a dead letter says of an error.
 pub(super) fn explanation(error: &Error) -> Box<str> {
     RuleFailure::new(error.to_string()).message().into()
-}
-
-impl Inner {
-    /// The messages that were being sent are with their targets, or wait again: those behind the first `sent`. Whether one of
-    /// the latter holds its source back with QoS 0.
-    fn after_sending(&mut self, scratch: &mut Scratch, sent: usize, lot: Option<&Lot<'_>>) -> bool {
-        self.flows.counts.downgraded += std::mem::take(&mut scratch.downgraded);
-        self.flows.counts.optional_lost += std::mem::take(&mut scratch.optional_lost);
-        self.flows.counts.metadata_left_out += std::mem::take(&mut scratch.metadata_left_out);
-        if sent > 0 && !scratch.sending.is_empty() {
-            self.flows.sent();
-        }
-        let mut parked_qos0 = false;
-        // From the back, as messages come back to the front of what waits.
-        while let Some(mut sending) = scratch.sending.pop() {
-            let (key, failed, failure) = (sending.key, sending.failed, sending.failure);
-            self.flows.handed(key, sending.took);
-            if let Some(why) = sending.extra.as_mut().and_then(|extra| extra.why.take()) {
-                self.flows.explain(key, || why);
-            }
-            if scratch.sending.len() >= sent {
-                // The flow goes on: its part for the sending itself is not done.
-                self.settle(key, failed, failure, scratch);
-                parked_qos0 |= self.put_back(sending, scratch, lot);
-                continue;
-            }
-            self.settle(key, failed + 1, failure, scratch);
-            scratch.unpark(sending.source, sending.parked);
-            self.keep(sending.body);
-        }
-        parked_qos0
-    }
-
-    /// Parts of a flow are finished.
-    fn settle(
-        &mut self,
-        key: FlowKey,
-        parts: usize,
-        failure: Option<ForwardDrop>,
-        scratch: &mut Scratch,
-    ) {
-        let Some(mut done) = self.flows.settle(key, parts, failure) else { return };
-        scratch.ended.extend(done.span.take().map(|span| *span));
-        if let Some(reason) = done.failure
-            && let Some(count) = self.reports.add(reason, crate::session::now())
-        {
-            scratch.told.push((reason, count, self.flows.topic(key).to_owned()));
-        }
-        // No reason to forget the message: the source's server sends it again.
-        if done.failure.is_some_and(ForwardDrop::is_left_to_source) {
-            scratch.leave(done.source, done.due);
-        } else {
-            scratch.acks.extend(done.due.settle().map(|ticket| (done.source, ticket)));
-        }
-        scratch.idle |= self.flows.is_at_rest();
-        if let Some(begun) = done.begun.filter(|_| done.failure.is_none()) {
-            self.latency.record_time(crate::session::now().saturating_duration_since(begun));
-        }
-    }
-
-    /// The memory of an old message.
-    pub(super) fn spare(&mut self) -> Option<Message> {
-        self.spare.pop()
-    }
-
-    /// The memory of a message that was sent is for the next one, unless somebody else has it.
-    fn keep(&mut self, body: Body) {
-        if let Body::Own(mut message) = body
-            && self.spare.len() < SPARE
-            && message.is_spent()
-        {
-            self.spare.push(message);
-        }
-    }
-
-    /// Nothing came for a while: gives memory back. Whether the task that watches the targets is to end, too.
-    pub(super) fn shrink(&mut self) -> bool {
-        self.spare = Vec::new();
-        self.flows.shrink();
-        let idle = self.watch != 0 && !self.flows.waiting_qos0().any(|held| held.parked > 0);
-        if idle {
-            self.watch = 0;
-        }
-        idle
-    }
-
-    /// Tells of a message that has no flow.
-    pub(super) fn report(&mut self, reason: ForwardDrop, topic: &str, scratch: &mut Scratch) {
-        if let Some(count) = self.reports.add(reason, crate::session::now()) {
-            scratch.told.push((reason, count, topic.to_owned()));
-        }
-    }
-}
-
-/// Messages whose memory is kept; each has at most 1 KiB.
-const SPARE: usize = 4096;
-
-/// Between two attempts to fit a message into an outbox that has some room.
-const RETRY: Duration = Duration::from_millis(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::forward::flows::{Admitted, Arrived, Phase};
-    use crate::forward::scratch::Sending;
-    use crate::router::Due;
-    use mqttx_proto::QoS;
-
-    fn inner() -> Inner {
-        let mut flows = Flows::new(8, 64, 1);
-        flows.set_phase(Phase::Running);
-        let (watch, watches) = (0, 0);
-        let latency = Arc::new(Histogram::of_latency());
-        let (reports, spare) = (DropReports::default(), Vec::new());
-        Inner { flows, watch, watches, retiring: false, reports, latency, spare }
-    }
-
-    /// A message with QoS 0 that waits, and holds its source back.
-    fn wait(inner: &mut Inner) {
-        let arrived = Arrived { source: 0, qos: QoS::AtMostOnce, due: Due::Nothing, topic: "a" };
-        let Admitted::Wait(key) = inner.flows.admit(arrived, false) else { panic!("it waits") };
-        let new = Sending::new(key, Body::Read(0), 0, 0, QoS::AtMostOnce);
-        inner.flows.wait(Sending { started: false, parked: 10, ..new });
-    }
-
-    #[test]
-    fn the_targets_are_watched_by_one_task_until_nothing_waits_for_a_while() {
-        let mut inner = inner();
-        wait(&mut inner);
-        assert_eq!(inner.begin_watch(), Some(1));
-        wait(&mut inner);
-        assert_eq!(inner.begin_watch(), None, "one task is enough");
-        assert!(!inner.shrink(), "something holds its source back");
-        assert!(inner.flows.take_turn());
-        let mut sent = Vec::new();
-        inner.flows.next_lot(LOT, &mut sent);
-        assert_eq!((sent.len(), inner.watch), (2, 1), "it goes on between bursts");
-        assert!(inner.shrink());
-        assert!(!inner.shrink(), "told once");
-        wait(&mut inner);
-        assert_eq!(inner.begin_watch(), Some(2), "the old task sees that it is not the one");
-    }
 }

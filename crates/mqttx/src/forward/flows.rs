@@ -11,6 +11,8 @@
 //! Every admitted message has a flow, with one part for each required target, and one for the sending itself, so that it
 //! cannot be done before it was handed to all targets. One caller at a time sends: it holds the *turn*.
 
+mod turn;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -23,6 +25,8 @@ use super::reason::ForwardDrop;
 use super::scratch::{Extra, Sending};
 use crate::router::Due;
 use crate::trace::Span;
+
+pub(super) use turn::QOS0_WINDOW;
 
 /// The key of a flow, as targets give it back.
 pub(super) type FlowKey = u32;
@@ -94,9 +98,6 @@ pub(super) struct Flow {
 
 /// One of so many messages is timed: reading the clock costs as much as forwarding.
 const TIMED: u64 = 16;
-
-/// Messages with QoS 0 that targets have and their sockets do not.
-pub(super) const QOS0_WINDOW: usize = 1024;
 
 /// Of a dead letter: the sending itself, and the target.
 pub(super) const LETTER_PARTS: usize = 2;
@@ -284,69 +285,6 @@ impl Flows {
         true
     }
 
-    /// It waits, as [`admit`](Self::admit) said.
-    pub(super) fn wait(&mut self, sending: Sending) {
-        match sending.qos {
-            QoS::AtMostOnce => self.waiting_qos0.push_back(sending),
-            _ => self.waiting.push_back(sending),
-        }
-    }
-
-    /// Takes the turn if there is something to send and nobody does.
-    pub(super) fn take_turn(&mut self) -> bool {
-        let free = !self.turn && self.has_next();
-        self.turn |= free;
-        free
-    }
-
-    fn has_next(&self) -> bool {
-        let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
-        let qos0 = !self.waiting_qos0.is_empty() && self.qos0_may_go();
-        let paced = self.rate.as_ref().is_some_and(Pace::waits);
-        let stands = self.blocked || self.on_hold || paced;
-        self.phase == Phase::Running && !stands && (windowed || qos0)
-    }
-
-    /// Sockets are ahead of the messages that they have to take: the rest waits here, where it slows its source down.
-    fn qos0_may_go(&self) -> bool {
-        // One that came back after the end does not count.
-        let under_way = self.qos0_held.saturating_sub(self.waiting_qos0.len());
-        under_way < (self.qos0_queue / 8).clamp(1, QOS0_WINDOW)
-            || self.waiting_qos0.front().is_some_and(|first| first.started)
-    }
-
-    fn may_go(&self, first: &Sending) -> bool {
-        first.started || self.in_window < self.window
-    }
-
-    /// For the holder of the turn: appends the next messages to send, up to `most`; none ends the turn.
-    pub(super) fn next_lot(&mut self, most: usize, lot: &mut Vec<Sending>) {
-        let before = lot.len();
-        while lot.len() - before < most && self.has_next() {
-            let windowed = self.waiting.front().is_some_and(|first| self.may_go(first));
-            let queue = if windowed { &mut self.waiting } else { &mut self.waiting_qos0 };
-            if let (Some(first), Some(pace)) = (queue.front(), &mut self.rate)
-                && !first.started
-                && !pace.lets(first.body.len())
-            {
-                break;
-            }
-            lot.extend(queue.pop_front());
-            if let Some(next) = lot.last_mut().filter(|next| !next.started) {
-                next.started = true;
-                self.in_window += usize::from(windowed);
-            }
-        }
-        self.turn = lot.len() > before;
-    }
-
-    /// Takes the turn whether there is something to send or not, if nobody has it.
-    pub(super) fn seize_turn(&mut self) -> bool {
-        let free = !self.turn && self.phase != Phase::Gone;
-        self.turn |= free;
-        free
-    }
-
     fn open(&mut self, arrived: Arrived<'_>) -> FlowKey {
         let Arrived { source, qos, due, topic } = arrived;
         let windowed = qos != QoS::AtMostOnce;
@@ -363,33 +301,6 @@ impl Flows {
             flow.topic.push_str(topic);
         }
         key
-    }
-
-    /// For the holder of the turn: a required target has no room for this message. What was taken last comes back first.
-    pub(super) fn put_back(&mut self, sending: Sending) {
-        match sending.qos {
-            _ if self.phase == Phase::Gone => {}
-            QoS::AtMostOnce => self.waiting_qos0.push_front(sending),
-            _ => self.waiting.push_front(sending),
-        }
-    }
-
-    /// Ends the turn after [`put_back`](Self::put_back): nothing is sent until [`unblock`](Self::unblock). `true` when the
-    /// target had no room at the last attempt, either.
-    pub(super) fn block(&mut self) -> bool {
-        self.counts.retried += 1;
-        self.blocked = true;
-        self.turn = false;
-        std::mem::replace(&mut self.stuck, true)
-    }
-
-    /// For the holder of the turn: a message was handed to all targets.
-    pub(super) fn sent(&mut self) {
-        self.stuck = false;
-    }
-
-    pub(super) fn unblock(&mut self) {
-        self.blocked = false;
     }
 
     /// Parts of a flow are finished; the last one finishes the flow, unless its message becomes a dead letter now. The

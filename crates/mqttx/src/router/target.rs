@@ -1,30 +1,28 @@
 //! A route's inner side: the queue that dispatch fills and a consumer empties.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+mod drops;
+mod ending;
+mod inline;
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
-
-use mqttx_proto::QoS;
 
 use super::batch::Batch;
-use super::consumer::{Consumer, InlineHandler};
-use super::done::{Acker, Completion, Owed, Slot, Unacked};
+use super::consumer::Consumer;
+use super::done::{Owed, Slot, Unacked};
 use super::lot::{Lot, LotItem};
 use super::rules::Rules;
 use super::scratch::Outbox;
 use super::subscription::{Pushed, Queue};
 use super::work::Work;
 use super::{Arrival, MessageSource, Overflow, RouteOptions, RouteStats};
-use crate::event::{EventBus, EventKind, EventName};
-use crate::message::MessageRef;
+use crate::event::EventBus;
 use crate::metrics::DropReason;
-use crate::trace::Surroundings;
 
-/// Drops of one route within this time make one event.
-const DROP_EVENT_INTERVAL: Duration = Duration::from_secs(1);
+use drops::DropReport;
+pub(super) use ending::Phase;
 
 /// The identity of a route, also as an owner of desired subscriptions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -61,22 +59,6 @@ pub(super) struct State {
     pub(super) drops: DropReport,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Open,
-    /// Takes nothing more; what waits is still handed out.
-    Ending,
-    Stopped,
-    /// Stopped, and nothing that it had is ever acknowledged.
-    Abandoned,
-}
-
-impl Phase {
-    pub(super) fn is_over(self) -> bool {
-        matches!(self, Self::Stopped | Self::Abandoned)
-    }
-}
-
 /// So many messages are worth a job at once.
 const ENOUGH: usize = 512;
 
@@ -105,44 +87,6 @@ pub(super) struct Counts {
     pub(super) filtered: AtomicU64,
     dropped: AtomicU64,
     pub(super) failed: AtomicU64,
-}
-
-/// Drops that no event told of yet.
-#[derive(Default)]
-pub(super) struct DropReport {
-    untold: u64,
-    reason: Option<DropReason>,
-    last: Option<Instant>,
-}
-
-impl DropReport {
-    /// One more drop; the number to tell now, if it is time.
-    fn add(&mut self, reason: DropReason, now: Instant) -> Option<(DropReason, u64)> {
-        self.untold += 1;
-        self.reason = Some(reason);
-        self.due(now)
-    }
-
-    /// What nobody told of yet, once the last event is old enough.
-    pub(super) fn due(&mut self, now: Instant) -> Option<(DropReason, u64)> {
-        let early = |last| now.saturating_duration_since(last) < DROP_EVENT_INTERVAL;
-        if self.last.is_some_and(early) {
-            return None;
-        }
-        let reason = self.reason.take()?;
-        self.last = Some(now);
-        Some((reason, std::mem::take(&mut self.untold)))
-    }
-
-    /// [`due`](Self::due) without a look at the clock while there is nothing to tell.
-    pub(super) fn due_now(&mut self) -> Option<(DropReason, u64)> {
-        self.reason.and_then(|_| self.due(Instant::now()))
-    }
-
-    fn rest(&mut self) -> Option<(DropReason, u64)> {
-        self.last = None;
-        self.due_now()
-    }
 }
 
 impl Target {
@@ -365,144 +309,6 @@ impl Target {
         }
     }
 
-    /// `last`: session and topic of the message dropped just now.
-    pub(super) fn tell_of_drops(
-        &self,
-        told: Option<(DropReason, u64)>,
-        last: Option<(&Arc<str>, &str)>,
-    ) {
-        if let Some((reason, count)) = told
-            && self.events.wants(EventName::MessageDropped)
-        {
-            let session = last.map(|(session, _)| session).or(self.session.as_ref());
-            let topic = last.map(|(_, topic)| topic.to_owned());
-            let route = Some(self.filter.to_string());
-            self.events.emit(session, EventKind::MessageDropped { reason, count, topic, route });
-        }
-    }
-
-    fn call_inline(
-        self: &Arc<Self>,
-        handler: &InlineHandler,
-        arrival: &Arrival<'_>,
-        owed: Owed<'_>,
-    ) -> bool {
-        let acker = match self.hold_inline(arrival, owed) {
-            Ok(acker) => acker,
-            Err(Closed) => return true,
-        };
-        let Some(acker_ref) = self.rules.are_any().then_some(acker.as_ref()) else {
-            self.call_with(handler, &arrival.borrow(acker.as_ref()), acker.as_ref());
-            return acker.is_none();
-        };
-        let message = arrival.to_message();
-        match self.ask_rules(&message) {
-            None => acker.iter().for_each(Acker::ack),
-            Some(made) => {
-                let packet = made.as_ref().unwrap_or(&message).as_packet();
-                let origin = arrival.source.origin();
-                let borrowed = MessageRef::new(&packet, arrival.inbound, origin, acker_ref);
-                self.call_with(handler, &borrowed, acker_ref);
-            }
-        }
-        acker.is_none()
-    }
-
-    /// Calls an inline handler until it returns, or was called often enough.
-    fn call_with(&self, handler: &InlineHandler, message: &MessageRef<'_>, acker: Option<&Acker>) {
-        let mut attempts = 0;
-        let _entered = Surroundings::of(message.properties()).enter();
-        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(message))) {
-            attempts += 1;
-            if attempts > self.options.retries {
-                self.report_failure(&message.to_message(), attempts, &*panic);
-                acker.iter().for_each(|acker| acker.ack());
-                return;
-            }
-        }
-        self.counts.handled.fetch_add(1, Relaxed);
-    }
-
-    /// A manual route holds what needs an acknowledgement before its handler sees it.
-    fn hold_inline(
-        self: &Arc<Self>,
-        arrival: &Arrival<'_>,
-        owed: Owed<'_>,
-    ) -> Result<Option<Acker>, Closed> {
-        if !self.options.manual_ack || matches!(owed, Owed::Nothing) {
-            return if self.open.load(Acquire) { Ok(None) } else { Err(Closed) };
-        }
-        let mut state = self.state();
-        if state.phase != Phase::Open {
-            return Err(Closed);
-        }
-        let completion = owed.keep(arrival.source);
-        let slot = state.unacked.insert(completion, arrival.publish.qos == QoS::AtLeastOnce);
-        Ok(Some(Acker::new(self, slot)))
-    }
-
-    /// Takes nothing more; what waits is still handed out, then streams end.
-    pub(super) fn end(&self) {
-        let waker = {
-            let mut state = self.state();
-            if state.phase == Phase::Open {
-                state.phase = Phase::Ending;
-                self.open.store(false, Release);
-            }
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Hands out nothing more and counts everything held as done; `false` if it was stopped
-    /// before.
-    pub(super) fn stop(&self) -> bool {
-        let (work, (waiting, unparks), unacked, waker, told) = {
-            let mut state = self.state();
-            if state.phase.is_over() {
-                return false;
-            }
-            state.phase = Phase::Stopped;
-            self.open.store(false, Release);
-            (
-                state.work.take(),
-                state.queue.drain(),
-                state.unacked.take_where(|_, _| true),
-                state.waker.take(),
-                state.drops.rest(),
-            )
-        };
-        unparks.tell();
-        // What a consumer has that runs, it finishes itself: until its message is done, no acknowledgement could leave anyway.
-        if let Some(mut work) = work {
-            self.taken.store(0, Relaxed);
-            work.finish();
-        }
-        waiting.into_iter().for_each(|mut batch| batch.finish());
-        unacked.into_iter().for_each(Completion::finish);
-        self.tell_of_drops(told, None);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
-    }
-
-    /// Forgets everything held, so that nothing of it is ever acknowledged.
-    pub(super) fn abandon(&self) {
-        let (work, (waiting, unparks), unacked) = {
-            let mut state = self.state();
-            state.phase = Phase::Abandoned;
-            // A closed route is done with whatever still comes. One that takes lots is not: what a read brings at this
-            // moment its handler leaves with the server, too.
-            self.open.store(matches!(self.consumer, Consumer::Lot(_)), Release);
-            (state.work.take(), state.queue.drain(), state.unacked.take_where(|_, _| true))
-        };
-        unparks.tell();
-        drop((work, waiting, unacked));
-    }
-
     pub(super) fn finish_unacked(&self, slot: Slot) {
         let completion = self.state().unacked.take(slot);
         if let Some(completion) = completion {
@@ -527,6 +333,3 @@ impl Target {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// The route was stopped while the message was on its way.
-struct Closed;
