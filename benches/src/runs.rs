@@ -25,9 +25,10 @@ pub(crate) fn run(
     let messages = messages / case.sessions as u64 * case.sessions as u64;
     let peer = LoadPeer::start(case.peer(messages));
     let tls = case.tls.then(|| Tls::before(&peer));
-    let (address, authority) = tls
-        .as_ref()
-        .map_or((peer.address(), None), |tls| (tls.front.address(), Some(tls.authority.as_str())));
+    let (address, authority) = tls.as_ref().map_or_else(
+        || (peer.address(), None),
+        |tls| (tls.front.address(), Some(tls.authority.as_str())),
+    );
     let mut runner = Runner::start(case, contestant, address, authority, messages)?;
     match case.work {
         Work::Idle => idle(case, &mut runner, quick),
