@@ -85,6 +85,12 @@ impl Mosquitto {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
+    /// The number of its process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Ends it at once, as `kill -9` does: what it did not write to disk is lost.
     ///
     /// # Panics

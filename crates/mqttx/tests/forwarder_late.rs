@@ -149,6 +149,78 @@ async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_ba
     target.expect_silence(QUIET).await;
 }
 
+/// As many dead letters of stored messages are under way at once, by docs/forwarders.md.
+const UNDER_WAY: u16 = 1000;
+
+#[tokio::test]
+async fn what_comes_while_a_thousand_dead_letters_are_under_way_stays_in_the_store() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let rules = || rules().dead_letter("letters", "dlq/{forwarder}");
+    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
+    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    // The letters' server takes all of them and acknowledges none.
+    for first in (1..=UNDER_WAY).step_by(100) {
+        for (topic, fate) in refuse(&mut all, &mut source, &mut target, first..first + 100).await {
+            assert_eq!(fate, "dead-letter", "{topic}");
+        }
+    }
+    let beyond = UNDER_WAY + 1;
+    let kept = vec![(format!("b/{beyond}"), "kept")];
+    assert_eq!(refuse(&mut all, &mut source, &mut target, beyond..beyond + 1).await, kept);
+    for _ in 1..=UNDER_WAY {
+        letters.expect_type(0x32).await;
+    }
+    letters.expect_silence(QUIET).await;
+    // One that arrived makes room for one.
+    letters.send("40 { 00 01 }").await;
+    until("it arrived", || all.forwarder.metrics().dead_lettered_later == 1).await;
+    let fates = refuse(&mut all, &mut source, &mut target, beyond + 1..beyond + 2).await;
+    assert_eq!(fates, [(format!("b/{}", beyond + 1), "dead-letter")]);
+    letters.expect_type(0x32).await;
+    for id in 2..=beyond {
+        letters.send_bytes(&[0x40, 2, id.to_be_bytes()[0], id.to_be_bytes()[1]]).await;
+    }
+    let all_but_one = u64::from(beyond);
+    until("they arrived", || all.forwarder.metrics().dead_lettered_later == all_but_one).await;
+    all.sessions.shutdown(SOON).await;
+    drop(all);
+    // The next process sends the one that was kept, and no other.
+    let fresh = [ScriptedBroker::start().await, ScriptedBroker::start().await];
+    let ([source, letters], [_, target, _]) = (fresh, brokers);
+    let (_all, _source, mut target) =
+        durable(&[source, target, letters], place.path(), rules()).await;
+    target.expect(&sent(&format!("32 {{ <b/{beyond}> 00 01 {{}} 'x' }}"))).await;
+    target.expect_silence(QUIET).await;
+}
+
+/// The target stores the messages with these numbers, and its server refuses them. What becomes of each.
+async fn refuse(
+    all: &mut Durable,
+    source: &mut Peer,
+    target: &mut Peer,
+    numbers: std::ops::Range<u16>,
+) -> Vec<(String, &'static str)> {
+    for n in numbers.clone() {
+        let id = n.to_be_bytes();
+        source.send(&format!("32 {{ <a/{n}> {:02x} {:02x} {{}} 'x' }}", id[0], id[1])).await;
+    }
+    let mut refusals = Vec::new();
+    for n in numbers.clone() {
+        let sent = target.expect_type(0x32).await;
+        // Behind the type, the length and the topic with its length.
+        let at = 2 + 2 + format!("b/{n}").len();
+        refusals.extend([0x40, 3, sent[at], sent[at + 1], 0x87]);
+    }
+    target.send_bytes(&refusals).await;
+    let mut fates = Vec::new();
+    for _ in numbers {
+        let (topic, reason, fate) = failed(&mut all.events).await;
+        assert_eq!(reason, "refused");
+        fates.push((topic, fate));
+    }
+    fates
+}
+
 #[tokio::test]
 async fn without_dead_letters_what_fails_later_is_counted_and_told() {
     let (brokers, place) = (three().await, TempDir::new("late"));

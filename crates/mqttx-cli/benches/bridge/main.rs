@@ -3,8 +3,13 @@
 //! `MQTTX_TEST_MOSQUITTO=/usr/sbin/mosquitto cargo bench -p mqttx-cli --bench bridge`
 //!
 //! The messages wait at the source before the bridge starts, so that only the bridge and the brokers count. Mosquitto's bridge is a
-//! third Mosquitto with a connection to each side, as `mqttx` is a process of its own. The processor's time is that of the bridge's
-//! process, from /proc.
+//! third Mosquitto with a connection to each side, as `mqttx` is a process of its own. So is the raw forwarder, which shows what the
+//! brokers and the reader reach with a bridge that costs nothing.
+//!
+//! With names (`raw`, `mosquitto`, `mqttx`, `durable`) behind `--` only those run.
+
+mod cpu;
+mod raw;
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,21 +18,33 @@ use mqttx::{Publish, QoS, SessionManager, SessionOptions};
 use mqttx_test::{Mosquitto, TempDir};
 
 const MESSAGES: u32 = 100_000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 const PAYLOAD: usize = 100;
 
 #[derive(Clone, Copy)]
 enum Contestant {
+    Raw,
     Mosquitto,
     Mqttx,
     MqttxDurable,
 }
 
 impl Contestant {
-    const ALL: [Self; 3] = [Self::Mosquitto, Self::Mqttx, Self::MqttxDurable];
+    const ALL: [Self; 4] = [Self::Raw, Self::Mosquitto, Self::Mqttx, Self::MqttxDurable];
+
+    /// As it is chosen on the command line.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Mosquitto => "mosquitto",
+            Self::Mqttx => "mqttx",
+            Self::MqttxDurable => "durable",
+        }
+    }
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Raw => "raw",
             Self::Mosquitto => "mosquitto bridge",
             Self::Mqttx => "mqttx run",
             Self::MqttxDurable => "mqttx run, file store",
@@ -36,6 +53,12 @@ impl Contestant {
 
     fn start(self, place: &TempDir, source: &Mosquitto, target: &Mosquitto) -> Child {
         let mut command = match self {
+            Self::Raw => {
+                let mut command = Command::new(std::env::current_exe().expect("a program"));
+                command.arg(RAW).arg(source.address().to_string());
+                command.arg(target.address().to_string());
+                return silent(&mut command);
+            }
             Self::Mosquitto => {
                 let program = std::env::var_os("MQTTX_TEST_MOSQUITTO").expect("it is set");
                 Command::new(program)
@@ -48,19 +71,19 @@ impl Contestant {
         };
         let file = place.path().join("config");
         std::fs::write(&file, self.configuration(place, source, target)).expect("a file");
-        let command = command.arg("-c").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().expect("it starts")
+        silent(command.arg("-c").arg(file))
     }
 
     fn configuration(self, place: &TempDir, source: &Mosquitto, target: &Mosquitto) -> String {
         let (source, target) = (source.address(), target.address());
         let store = match self {
             Self::Mosquitto => {
+                // As a bridge in MQTT 5, Mosquitto 2.0 asks for no session expiry: what waits would be gone.
                 let bridge = |name, address, direction| {
                     format!(
                         "connection {name}\naddress {address}\ntopic in/# {direction} 1\n\
                          cleansession false\nremote_clientid gw-{name}\nnotifications false\n\
-                         bridge_protocol_version mqttv50\n"
+                         bridge_protocol_version mqttv311\n"
                     )
                 };
                 return format!(
@@ -71,7 +94,7 @@ impl Contestant {
                     bridge("dst", target, "out")
                 );
             }
-            Self::Mqttx => "",
+            Self::Raw | Self::Mqttx => "",
             Self::MqttxDurable => {
                 "[stores.disk]\nkind = 'file'\n[defaults.session]\nstore = 'disk'\n"
             }
@@ -85,21 +108,62 @@ impl Contestant {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    // `cargo test --benches` only wants to see that it runs.
-    if !std::env::args().any(|argument| argument == "--bench") {
+fn silent(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+}
+
+const RAW: &str = "--raw";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [RAW, source, target] = *arguments.iter().map(String::as_str).collect::<Vec<_>>() {
+        raw::forward(source, target).expect("the brokers take the connections");
         return;
     }
+    // `cargo test --benches` only wants to see that it runs.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
+    }
+    let chosen: Vec<&String> = arguments.iter().filter(|name| !name.starts_with('-')).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(rounds(&chosen));
+}
+
+async fn rounds(chosen: &[&String]) {
     println!("{MESSAGES} messages of {PAYLOAD} bytes at QoS 1, from one Mosquitto to another");
-    println!("{:<24}{:>14}{:>24}", "", "messages/s", "CPU of the bridge");
+    println!("{:24}{:>12}{:>44}", "", "", "us of processor for each message, of");
+    println!(
+        "{:24}{:>12}{:>11}{:>11}{:>11}{:>11}{:>8}",
+        "", "messages/s", "bridge", "source", "target", "reader", "idle"
+    );
     for _ in 0..ROUNDS {
         for contestant in Contestant::ALL {
-            let Some((time, cpu)) = measure(contestant).await else { return };
-            let rate = f64::from(MESSAGES) / time.as_secs_f64();
-            let each = cpu.as_secs_f64() * 1e6 / f64::from(MESSAGES);
-            println!("{:<24}{rate:>14.0}{each:>18.1} us/msg", contestant.name());
+            if !chosen.is_empty() && !chosen.iter().any(|name| **name == contestant.key()) {
+                continue;
+            }
+            let Some(figures) = measure(contestant).await else { return };
+            figures.print(contestant.name());
         }
+    }
+}
+
+/// Of one run.
+struct Figures {
+    time: Duration,
+    /// Processor time of the bridge, the source, the target, and the reader.
+    busy: [Duration; 4],
+    idle: Duration,
+}
+
+impl Figures {
+    fn print(&self, name: &str) {
+        let seconds = self.time.as_secs_f64();
+        print!("{name:24}{:>12.0}", f64::from(MESSAGES) / seconds);
+        for busy in self.busy {
+            print!("{:>11.1}", busy.as_secs_f64() * 1e6 / f64::from(MESSAGES));
+        }
+        let idle = self.idle.as_secs_f64() / seconds / f64::from(cpu::processors());
+        println!("{:>6.0} %", idle * 100.0);
     }
 }
 
@@ -107,8 +171,8 @@ async fn broker() -> Option<Mosquitto> {
     Mosquitto::builder().max_inflight(1000).line("max_queued_messages 0").start().await
 }
 
-/// From the start of the bridge to the last message at the target, and the processor's time of the bridge.
-async fn measure(contestant: Contestant) -> Option<(Duration, Duration)> {
+/// From the start of the bridge to the last message at the target.
+async fn measure(contestant: Contestant) -> Option<Figures> {
     let (source, target) = (broker().await?, broker().await?);
     let place = TempDir::new("bench-bridge");
     let manager = SessionManager::new();
@@ -135,13 +199,18 @@ async fn measure(contestant: Contestant) -> Option<(Duration, Duration)> {
     }
     writer.flush(LONG).await.expect("acknowledged");
     let before = *told.borrow_and_update();
-    let started = Instant::now();
+    let others =
+        [source.pid().expect("it runs"), target.pid().expect("it runs"), std::process::id()];
+    let (busy, idle, started) = (others.map(cpu::of_process), cpu::idle(), Instant::now());
     let mut bridge = contestant.start(&place, &source, &target);
     told.wait_for(|count| *count - before >= MESSAGES).await.expect("all arrive");
-    let (time, cpu) = (started.elapsed(), cpu_of(bridge.id()));
+    let (time, idle) = (started.elapsed(), cpu::idle() - idle);
+    let [source_busy, target_busy, reader_busy] =
+        [0, 1, 2].map(|place| cpu::of_process(others[place]) - busy[place]);
+    let busy = [cpu::of_process(bridge.id()), source_busy, target_busy, reader_busy];
     end(&mut bridge);
     manager.shutdown(Duration::ZERO).await;
-    Some((time, cpu))
+    Some(Figures { time, busy, idle })
 }
 
 const LONG: Duration = Duration::from_secs(120);
@@ -150,13 +219,4 @@ fn end(bridge: &mut Child) {
     let pid = bridge.id().to_string();
     let _ = Command::new("kill").args(["-TERM", &pid]).status();
     let _ = bridge.wait();
-}
-
-/// User and system time, in the hundredths of a second of Linux.
-fn cpu_of(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    // Behind the name, which may hold anything.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }
