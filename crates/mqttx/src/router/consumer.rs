@@ -134,8 +134,10 @@ impl Target {
         let popped = state.queue.pop();
         let told = state.drops.due_now();
         let found = popped.is_some();
-        if !found {
-            nothing(&mut state);
+        match &popped {
+            // Under the lock, so that what is counted as queued never misses them.
+            Some((batch, _)) => self.taken.store(batch.len(), Relaxed),
+            None => nothing(&mut state),
         }
         drop(state);
         if let Some((batch, unparks)) = popped {
