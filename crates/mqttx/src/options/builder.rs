@@ -269,11 +269,22 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets the Receive Maximum, or that none is sent. A server that sends more is disconnected.
+    /// Sets the Receive Maximum, or that none is sent. A server that sends more is disconnected: see
+    /// [`enforce_receive_maximum`](Self::enforce_receive_maximum).
     #[must_use]
     pub fn receive_maximum(mut self, maximum: impl Into<Option<u16>>) -> Self {
         self.options.receive_maximum = maximum.into();
         self.options.enforce_receive_maximum = true;
+        self
+    }
+
+    /// Sets whether a server that sends more than the Receive Maximum is disconnected with 0x93
+    /// `[MQTT-3.3.4-9]`, after [`receive_maximum`](Self::receive_maximum), which turns it on. Turned
+    /// off, the surplus is taken like any message: Mosquitto 2.0.11, for one, sends more to a client
+    /// that acknowledges slowly.
+    #[must_use]
+    pub fn enforce_receive_maximum(mut self, enforce: bool) -> Self {
+        self.options.enforce_receive_maximum = enforce;
         self
     }
 

@@ -189,6 +189,8 @@ fn limits_that_were_asked_for_are_enforced() {
     let options = || SessionOptions::quick_connect("s", "h");
     assert!(config(options().receive_maximum(10)).enforce_receive_maximum);
     assert!(config(options().receive_maximum(None)).enforce_receive_maximum);
+    let lenient = options().receive_maximum(10).enforce_receive_maximum(false);
+    assert!(!config(lenient).enforce_receive_maximum);
     assert_eq!(config(options()).max_in_flight_qos2, u16::MAX);
     let options = || options().protocol(Version::V311);
     assert_eq!(config(options()).max_in_flight_qos2, 20);

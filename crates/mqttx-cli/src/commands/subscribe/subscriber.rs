@@ -176,7 +176,7 @@ impl Subscriber {
     /// Prints what arrived before the session ended. If that was all that was asked for, and nothing
     /// of it needs an acknowledgement, the end is a good one.
     async fn print_rest(&self, failure: Failure) -> Result<End, Failure> {
-        let printing = || self.routes.iter().any(|route| route.stats().queued > 0);
+        let printing = || self.routes.iter().any(has_unprinted);
         wait_while(printing).await;
         let acknowledged = self.plan.options.qos == QoS::AtMostOnce;
         if acknowledged && self.printer.is_complete() { Ok(End::Complete) } else { Err(failure) }
@@ -185,6 +185,12 @@ impl Subscriber {
     async fn stop_printing(&self) {
         wait_while(|| !self.printer.stop()).await;
     }
+}
+
+/// Whether messages wait, or one is in the printer's hands.
+fn has_unprinted(route: &Route) -> bool {
+    let stats = route.stats();
+    stats.received > stats.handled + stats.filtered + stats.dropped + stats.failed
 }
 
 impl Refusal {
