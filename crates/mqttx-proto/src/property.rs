@@ -1,10 +1,12 @@
 //! The properties of MQTT 5, section 2.2.2: one table, from which everything about them comes.
 
+mod kinds;
 mod list;
 mod value;
 
 use std::fmt;
 
+pub(crate) use kinds::Kinds;
 pub use list::{Iter, Properties, PropertiesRef};
 pub use value::WireType;
 use value::{Row, Rule, Value};

@@ -13,12 +13,26 @@ impl<'a> PropertiesRef<'a> {
         version: Version,
         context: PropertyContext,
     ) -> Result<Self, DecodeError> {
+        Self::read_after(reader, version, context, Self::EMPTY)
+    }
+
+    /// The same; properties that equal `known`, from such a packet, are not checked again.
+    #[inline]
+    pub(super) fn read_after(
+        reader: &mut Reader<'a>,
+        version: Version,
+        context: PropertyContext,
+        known: Self,
+    ) -> Result<Self, DecodeError> {
         if version == Version::V311 {
             return Ok(Self::EMPTY);
         }
         match reader.varint()? {
             0 => Ok(Self::EMPTY),
-            len => Self::parse(reader.take(len as usize)?, context),
+            len => match reader.take(len as usize)? {
+                same if same == known.as_bytes() => Ok(known),
+                new => Self::parse(new, context),
+            },
         }
     }
 

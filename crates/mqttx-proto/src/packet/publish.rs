@@ -34,27 +34,29 @@ impl<'a> Publish<'a> {
     /// for an empty topic name without alias.
     #[inline]
     pub fn decode(version: Version, flags: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
-        Self::decode_after(version, flags, body, "")
+        Self::decode_after(version, flags, body, Known::default())
     }
 
-    /// Like [`decode`](Self::decode); `checked` is the topic name of an earlier message. One that is the same needs no check: a
-    /// topic often comes many times in a row, and comparing costs a fifth.
+    /// Like [`decode`](Self::decode). What is the same as in an earlier message needs no check: topics and properties often come
+    /// many times in a row, and comparing costs a fifth.
     #[inline(always)]
     pub(crate) fn decode_after(
         version: Version,
         flags: u8,
         body: &'a [u8],
-        checked: &'a str,
+        known: Known<'a>,
     ) -> Result<Self, DecodeError> {
         check_flags(flags)?;
         let qos = QoS::from_u8(flags >> 1 & 0b11).ok_or(QOS_3)?;
         let mut reader = Reader::new(body);
-        let topic = read_topic(&mut reader, checked)?;
+        let topic = read_topic(&mut reader, known.topic)?;
         let packet_id = match qos {
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce | QoS::ExactlyOnce => Some(read_packet_id(&mut reader)?),
         };
-        let properties = PropertiesRef::read(&mut reader, version, PropertyContext::Publish)?;
+        let context = PropertyContext::Publish;
+        let properties =
+            PropertiesRef::read_after(&mut reader, version, context, known.properties)?;
         if topic.is_empty() && properties.topic_alias().is_none() {
             return Err(NO_TOPIC);
         }
@@ -86,6 +88,7 @@ impl<'a> Publish<'a> {
             topic: self.topic,
             packet_id,
             properties: self.properties,
+            may_expire: true,
             payload_len: self.payload.len(),
         };
         head.encode(version, out)?;
@@ -105,6 +108,19 @@ impl<'a> Publish<'a> {
             self.payload.len(),
         );
         1 + varint_len(remaining as u32) + remaining
+    }
+}
+
+/// What an earlier PUBLISH of the same connection had, and was checked there.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known<'a> {
+    topic: &'a str,
+    properties: PropertiesRef<'a>,
+}
+
+impl<'a> From<&Publish<'a>> for Known<'a> {
+    fn from(earlier: &Publish<'a>) -> Self {
+        Self { topic: earlier.topic, properties: earlier.properties }
     }
 }
 
@@ -166,7 +182,8 @@ pub fn encode_publish(
     payload_len: usize,
     out: &mut Vec<u8>,
 ) -> Result<PublishLayout, EncodeError> {
-    let head = Head { dup, qos, retain, topic, packet_id, properties, payload_len };
+    let may_expire = true;
+    let head = Head { dup, qos, retain, topic, packet_id, properties, may_expire, payload_len };
     head.encode(version, out)
 }
 
@@ -178,6 +195,8 @@ pub(crate) struct Head<'a> {
     pub(crate) topic: &'a str,
     pub(crate) packet_id: u16,
     pub(crate) properties: PropertiesRef<'a>,
+    /// Whether there may be a message expiry interval, whose place is to be found.
+    pub(crate) may_expire: bool,
     pub(crate) payload_len: usize,
 }
 
@@ -189,7 +208,7 @@ impl Head<'_> {
         version: Version,
         out: &mut Vec<u8>,
     ) -> Result<PublishLayout, EncodeError> {
-        let Self { dup, qos, retain, topic, packet_id, properties, payload_len } = *self;
+        let Self { dup, qos, retain, topic, packet_id, properties, payload_len, .. } = *self;
         let remaining = remaining_length(version, qos, topic.len(), properties, payload_len);
         let length = checked_length(remaining)?;
         let Ok(topic_len) = u16::try_from(topic.len()) else {
@@ -216,9 +235,11 @@ impl Head<'_> {
                 }
                 properties.put(version, out)?;
                 let end = header_len + remaining - payload_len;
-                let offset = properties.value_offset(PropertyId::MessageExpiryInterval);
-                message_expiry_offset =
-                    offset.map(|offset| end - properties.as_bytes().len() + offset);
+                if self.may_expire {
+                    let offset = properties.value_offset(PropertyId::MessageExpiryInterval);
+                    message_expiry_offset =
+                        offset.map(|offset| end - properties.as_bytes().len() + offset);
+                }
             }
         }
         Ok(PublishLayout {

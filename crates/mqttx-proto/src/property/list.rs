@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::value::skip;
-use super::{Property, PropertyContext, PropertyId};
+use super::{Kinds, Property, PropertyContext, PropertyId};
 use crate::error::{DecodeError, PropertyError};
 use crate::wire::Reader;
 
@@ -99,6 +99,22 @@ impl<'a> PropertiesRef<'a> {
     /// # Errors
     /// The first property that it may not carry, or not twice.
     pub fn check(self, context: PropertyContext) -> Result<(), PropertyError> {
+        self.check_kinds(self.kinds(), context)
+    }
+
+    /// [`check`](Self::check), if it is known already which kinds there are.
+    #[inline]
+    pub(crate) fn check_kinds(
+        self,
+        kinds: Kinds,
+        context: PropertyContext,
+    ) -> Result<(), PropertyError> {
+        if kinds.fit(context) { Ok(()) } else { self.find_misfit(context) }
+    }
+
+    /// Says which property it is.
+    #[cold]
+    fn find_misfit(self, context: PropertyContext) -> Result<(), PropertyError> {
         let mut seen = 0_u64;
         for property in self {
             let id = property.id();
@@ -199,6 +215,12 @@ impl Properties {
     pub fn from_raw(raw: Vec<u8>, context: PropertyContext) -> Result<Self, DecodeError> {
         PropertiesRef::parse(&raw, context)?;
         Ok(Self(raw))
+    }
+
+    /// Properties that no packet may carry, perhaps.
+    #[cfg(test)]
+    pub(super) const fn unchecked(raw: Vec<u8>) -> Self {
+        Self(raw)
     }
 
     /// The borrowed form, as packets carry it.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::packet::{Packet, decode};
+use crate::packet::{Known, Packet, decode};
 use crate::{
     Ack, ConnAck, DecodeError, Disconnect, PacketId, PacketType, Publish, QoS, ReasonCode, SubAck,
 };
@@ -33,8 +33,9 @@ impl Session {
         // The two packets of the message path go past the general decoder.
         match first_byte >> 4 {
             PUBLISH if online => {
-                let checked = inbound.last().map_or("", |last| last.publish.topic);
-                let publish = Publish::decode_after(version, first_byte & 0x0f, body, checked)?;
+                let known =
+                    inbound.last().map_or_else(Known::default, |last| Known::from(&last.publish));
+                let publish = Publish::decode_after(version, first_byte & 0x0f, body, known)?;
                 return self.on_publish(publish, packet_len, inbound);
             }
             PUBACK if online => {

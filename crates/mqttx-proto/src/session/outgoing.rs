@@ -17,6 +17,7 @@
 //!
 //! With a store that gives messages back, only the front of each lane is in memory ([`spill`]).
 mod at_once;
+mod checked;
 mod encoded;
 mod end;
 mod failed;

@@ -413,6 +413,19 @@ fn topic_aliases_of_the_server_are_resolved() {
 }
 
 #[test]
+fn properties_are_checked_unless_they_are_those_of_the_message_before() {
+    let mut wire = Wire::online(config(V5), ok(V5));
+    wire.receive("30 { <t> { 01 01 } 'a' } 30 { <t> { 01 01 } 'b' } 30 { <t> 00 'c' }");
+    assert_eq!(wire.delivered, ["t=a", "t=b", "t=c"]);
+    for other in ["{ 01 02 }", "{ 01 01 01 01 }", "{ 01 }", "{ 26 <k> }"] {
+        let mut wire = Wire::online(config(V5), ok(V5));
+        wire.receive(&format!("30 {{ <t> {{ 01 01 }} 'a' }} 30 {{ <t> {other} 'b' }}"));
+        assert_eq!(wire.delivered, ["t=a"]);
+        assert!(matches!(wire.close_cause(), Some(CloseCause::Protocol(_))), "{other}");
+    }
+}
+
+#[test]
 fn faults_of_the_server_are_named_in_v5_and_closed_in_both() {
     let v311 = || config(V311);
     let v5 = || config(V5);

@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 
-use super::encoded::{Encoded, alias_of, overwrite};
-use super::{Entry, Outbox, Outgoing, State};
+use super::checked::Checked;
+use super::encoded::{Encoded, overwrite};
+use super::{Entry, Outbox, State};
 use crate::session::Context;
 use crate::session::event::{Accepted, PublishError, Token};
 use crate::session::link::Link;
@@ -17,7 +18,7 @@ use crate::{PacketId, PublishLayout, QoS, Version};
 impl Outbox {
     /// Whether the message would go through to the write queue without a stop: nothing is before it, there is a connection with
     /// room and quota, no store is to have it first, and it does not expire.
-    pub(super) fn is_clear(&self, cx: &Context, message: &Outgoing<'_>) -> bool {
+    pub(super) fn is_clear(&self, cx: &Context, message: &Checked<'_>) -> bool {
         let Some(link) = cx.link.as_deref() else { return false };
         if !link.is_online() || !link.has_room() || message.expires_at.is_some() {
             return false;
@@ -31,7 +32,7 @@ impl Outbox {
             && cx.journal.is_off()
             && self.guard.is_none()
             && !cx.ids.are_exhausted()
-            && message.properties.message_expiry_interval().is_none()
+            && !message.expires()
     }
 
     /// Sends a message whose way [`is_clear`](Self::is_clear).
@@ -39,7 +40,7 @@ impl Outbox {
     pub(super) fn publish_at_once(
         &mut self,
         cx: &mut Context,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
         token: Token,
     ) -> Result<Accepted, PublishError> {
         let Some(link) = cx.link.as_deref_mut() else { return Err(PublishError::OutboxFull) };
@@ -79,7 +80,7 @@ impl Outbox {
         packet: &mut [u8],
         payload: Option<Bytes>,
         layout: &PublishLayout,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
         id: PacketId,
         token: Token,
     ) {
@@ -96,7 +97,7 @@ impl Outbox {
             id_offset: id_offset as u32,
             expiry_offset: 0,
             expiry: None,
-            alias: alias_of(message.properties),
+            alias: message.alias(),
             qos: message.qos,
             retain: message.retain,
             origin: message.origin,
@@ -119,14 +120,13 @@ impl Link {
     fn encode_head(
         &mut self,
         version: Version,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
     ) -> Result<PublishLayout, PublishError> {
         let out = self.writes.bytes_mut();
         let start = out.len();
         let layout = message.head().encode(version, out);
         let layout = layout.map_err(PublishError::Encode)?;
-        let alias = alias_of(message.properties);
-        match self.limits_allow(layout.total_len, alias, message.qos, message.retain) {
+        match self.limits_allow(layout.total_len, message.alias(), message.qos, message.retain) {
             Ok(()) => Ok(layout),
             Err(reason) => {
                 self.writes.bytes_mut().truncate(start);

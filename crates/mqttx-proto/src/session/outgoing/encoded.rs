@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::checked::Checked;
 use super::{Outbox, Outgoing};
-use crate::packet::Head;
 use crate::session::Context;
 use crate::session::arena::Arena;
 pub(super) use crate::session::arena::Span;
@@ -13,7 +13,7 @@ use crate::session::event::{DropReason, PublishError};
 use crate::session::link::Link;
 use crate::session::record::{Origin, Priority, StoredMessage};
 use crate::write_queue::BY_REFERENCE;
-use crate::{PacketId, PropertiesRef, PropertyContext, PropertyError, PropertyId, QoS, Version};
+use crate::{PacketId, QoS, Version};
 
 /// An encoded PUBLISH.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Outbox {
         &mut self,
         version: Version,
         expiry: Option<Instant>,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
     ) -> Result<Encoded, PublishError> {
         let by_reference = message.payload.len() >= BY_REFERENCE;
         let copied = if by_reference { 0 } else { message.payload.len() };
@@ -76,7 +76,7 @@ impl Outbox {
             id_offset: layout.packet_id_offset.unwrap_or(0) as u32,
             expiry_offset: layout.message_expiry_offset.unwrap_or(0) as u32,
             expiry,
-            alias: alias_of(message.properties),
+            alias: message.alias(),
             qos: message.qos,
             retain: message.retain,
             origin: message.origin,
@@ -100,22 +100,7 @@ impl Outbox {
             origin: stored.origin,
         };
         let expiry = stored.expires_at.and_then(|at| cx.clock_instant(at));
-        self.encode(cx.config.version, expiry, &message).ok()
-    }
-}
-
-impl<'a> Outgoing<'a> {
-    /// What of the packet comes before the payload; its packet id is not known yet.
-    pub(super) fn head(&self) -> Head<'a> {
-        Head {
-            dup: false,
-            qos: self.qos,
-            retain: self.retain,
-            topic: self.topic,
-            packet_id: 0,
-            properties: self.properties,
-            payload_len: self.payload.len(),
-        }
+        self.encode(cx.config.version, expiry, &Checked::stored(&message)).ok()
     }
 }
 
@@ -217,19 +202,6 @@ pub(super) fn overwrite(packet: &mut [u8], offset: usize, bytes: &[u8]) {
     if let Some(place) = packet.get_mut(offset..offset + bytes.len()) {
         place.copy_from_slice(bytes);
     }
-}
-
-pub(super) fn alias_of(properties: PropertiesRef<'_>) -> u16 {
-    if properties.is_empty() { 0 } else { properties.topic_alias().unwrap_or(0) }
-}
-
-/// What PUBLISH may carry; subscription identifiers go only from server to client `[MQTT-3.3.4-6]`.
-pub(super) fn check_properties(properties: PropertiesRef<'_>) -> Result<(), PropertyError> {
-    let (id, context) = (PropertyId::SubscriptionIdentifier, PropertyContext::Publish);
-    if properties.subscription_identifiers().next().is_some() {
-        return Err(PropertyError::NotAllowed { id, context });
-    }
-    properties.check(context)
 }
 
 pub(super) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

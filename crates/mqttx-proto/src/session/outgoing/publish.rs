@@ -1,14 +1,15 @@
 //! Accepting messages: checks, limits, the way into the write queue, the outbox or the store.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::encoded::{Encoded, alias_of, check_properties};
+use super::checked::Checked;
+use super::encoded::Encoded;
 use super::{Entry, Outbox, Outgoing};
 use crate::session::Context;
 use crate::session::event::{Accepted, DropReason, PublishError, Token};
 use crate::session::record::{Lsn, Record, Sequence, StoredMessage};
 use crate::write_queue::BY_REFERENCE;
-use crate::{Publish, QoS, validate_topic};
+use crate::{Publish, QoS};
 
 impl Outbox {
     pub(crate) fn publish(
@@ -18,10 +19,7 @@ impl Outbox {
         message: &Outgoing<'_>,
         token: Token,
     ) -> Result<Accepted, PublishError> {
-        validate_topic(message.topic).map_err(PublishError::Topic)?;
-        if !message.properties.is_empty() {
-            check_properties(message.properties).map_err(PublishError::Property)?;
-        }
+        let message = &Checked::new(message)?;
         let (limits, qos0) = (&cx.config.outbox, message.qos == QoS::AtMostOnce);
         // QoS 0 does not wait for the store.
         if self.status.messages >= limits.messages || !(qos0 || self.store_keeps_up(cx)) {
@@ -38,13 +36,13 @@ impl Outbox {
         &mut self,
         cx: &mut Context,
         now: Instant,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
         token: Token,
     ) -> Result<Accepted, PublishError> {
         if message.qos != QoS::AtMostOnce && self.spills(message.priority) {
             return self.publish_spilled(cx, now, message, token);
         }
-        let expiry = expiry_of(now, message);
+        let expiry = message.expiry(now);
         let encoded = self.encode(cx.config.version, expiry, message)?;
         let len = encoded.len as usize;
         let allowed = match cx.link.as_ref().filter(|link| link.is_online()) {
@@ -88,7 +86,7 @@ impl Outbox {
         cx: &mut Context,
         expiry: Option<Instant>,
         encoded: Encoded,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
         token: Token,
     ) -> Lsn {
         let (sequence, lsn) = self.record(cx, expiry, message);
@@ -102,7 +100,7 @@ impl Outbox {
         &mut self,
         cx: &mut Context,
         expiry: Option<Instant>,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
     ) -> (Sequence, Lsn) {
         let sequence = Sequence::new(message.priority, self.lane_mut(message.priority).end);
         let clock = cx.config.clock;
@@ -128,19 +126,18 @@ impl Outbox {
         &mut self,
         cx: &mut Context,
         now: Instant,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
         token: Token,
     ) -> Result<Accepted, PublishError> {
         let len = self.check_encodable(cx, message)?;
         if let Some(link) = cx.link.as_ref().filter(|link| link.is_online()) {
-            let alias = alias_of(message.properties);
-            link.limits_allow(len, alias, message.qos, message.retain)
+            link.limits_allow(len, message.alias(), message.qos, message.retain)
                 .map_err(PublishError::NotAllowed)?;
         }
         if self.status.bytes + len > cx.config.outbox.bytes {
             return Err(PublishError::OutboxFull);
         }
-        let (sequence, lsn) = self.record(cx, expiry_of(now, message), message);
+        let (sequence, lsn) = self.record(cx, message.expiry(now), message);
         self.status.messages += 1;
         self.status.bytes += len;
         self.push_spilled(sequence, len, token);
@@ -151,7 +148,7 @@ impl Outbox {
     fn check_encodable(
         &mut self,
         cx: &Context,
-        message: &Outgoing<'_>,
+        message: &Checked<'_>,
     ) -> Result<usize, PublishError> {
         let publish = Publish {
             dup: false,
@@ -183,10 +180,4 @@ impl Outbox {
         self.give_up_queued(cx, entry, DropReason::Evicted);
         true
     }
-}
-
-/// When the message expiry interval is over.
-fn expiry_of(now: Instant, message: &Outgoing<'_>) -> Option<Instant> {
-    let seconds = message.properties.message_expiry_interval()?;
-    now.checked_add(Duration::from_secs(seconds.into()))
 }
