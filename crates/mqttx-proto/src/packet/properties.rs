@@ -17,7 +17,7 @@ impl<'a> PropertiesRef<'a> {
     }
 
     /// The same; properties that equal `known`, from such a packet, are not checked again.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_after(
         reader: &mut Reader<'a>,
         version: Version,
@@ -29,10 +29,21 @@ impl<'a> PropertiesRef<'a> {
         }
         match reader.varint()? {
             0 => Ok(Self::EMPTY),
-            len => match reader.take(len as usize)? {
-                same if same == known.as_bytes() => Ok(known),
-                new => Self::parse(new, context),
-            },
+            len => Self::take(reader, len, context, known),
+        }
+    }
+
+    /// Apart, so that the usual packet without properties is read without a call.
+    #[inline(never)]
+    fn take(
+        reader: &mut Reader<'a>,
+        len: u32,
+        context: PropertyContext,
+        known: Self,
+    ) -> Result<Self, DecodeError> {
+        match reader.take(len as usize)? {
+            same if same == known.as_bytes() => Ok(known),
+            new => Self::parse(new, context),
         }
     }
 

@@ -7,7 +7,7 @@ use super::Outgoing;
 use crate::packet::Head;
 use crate::property::Kinds;
 use crate::session::event::PublishError;
-use crate::{PropertyContext, PropertyError, PropertyId, validate_topic};
+use crate::{PropertiesRef, PropertyContext, PropertyError, PropertyId, validate_topic};
 
 /// Its properties were walked once: what else is asked of them costs only where there is an answer.
 pub(super) struct Checked<'a> {
@@ -17,19 +17,14 @@ pub(super) struct Checked<'a> {
 
 impl<'a> Checked<'a> {
     /// Checks topic name and properties; subscription identifiers go only from server to client `[MQTT-3.3.4-6]`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(message: &'a Outgoing<'a>) -> Result<Self, PublishError> {
         validate_topic(message.topic).map_err(PublishError::Topic)?;
-        let checked = Self::stored(message);
-        if checked.kinds == Kinds::NONE {
-            return Ok(checked);
-        }
-        let (id, context) = (PropertyId::SubscriptionIdentifier, PropertyContext::Publish);
-        if checked.kinds.has(id) {
-            return Err(PublishError::Property(PropertyError::NotAllowed { id, context }));
-        }
-        message.properties.check_kinds(checked.kinds, context).map_err(PublishError::Property)?;
-        Ok(checked)
+        let kinds = match message.properties {
+            none if none.is_empty() => Kinds::NONE,
+            some => check(some).map_err(PublishError::Property)?,
+        };
+        Ok(Self { message, kinds })
     }
 
     /// What was checked before a store got it.
@@ -74,9 +69,22 @@ impl<'a> Checked<'a> {
     }
 }
 
+/// Apart, so that the usual message without properties is sent without a call.
+#[inline(never)]
+fn check(properties: PropertiesRef<'_>) -> Result<Kinds, PropertyError> {
+    let (id, context) = (PropertyId::SubscriptionIdentifier, PropertyContext::Publish);
+    let kinds = properties.kinds();
+    if kinds.has(id) {
+        return Err(PropertyError::NotAllowed { id, context });
+    }
+    properties.check_kinds(kinds, context)?;
+    Ok(kinds)
+}
+
 impl<'a> Deref for Checked<'a> {
     type Target = Outgoing<'a>;
 
+    #[inline]
     fn deref(&self) -> &Outgoing<'a> {
         self.message
     }
