@@ -214,7 +214,8 @@ impl Shared {
             return Err(Refused::Payload { size: message.payload.len(), limit });
         }
         let ttl = message.ttl.or_else(|| state.options.default_ttl());
-        let now = state.time_for(ttl.is_some() || !message.properties.is_empty());
+        let expires = ttl.is_some() || message.properties.message_expiry_interval().is_some();
+        let now = state.time_for(expires);
         let outgoing = Outgoing {
             topic: message.topic,
             payload: message.payload,
