@@ -75,7 +75,8 @@ async fn serve(path: &Path, config: DaemonConfig) -> Outcome {
     }
     systemd.stopping();
     daemon.http.iter().for_each(HttpServer::is_stopping);
-    requests.close();
+    // Whoever waits for a reload is told that there will be none.
+    drop(requests);
     let stopped = tokio::select! {
         outcome = daemon.stop() => Some(outcome),
         () = signals.next() => None,
