@@ -13,6 +13,7 @@ mod forwarders;
 mod health;
 mod index;
 mod metrics;
+mod places;
 mod refusal;
 mod reload;
 mod reply;
