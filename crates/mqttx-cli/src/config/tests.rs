@@ -460,6 +460,21 @@ fn ways_to_a_broker_are_keys_of_the_session() {
 }
 
 #[test]
+fn a_key_outside_of_all_tables_is_unknown_whatever_its_value() {
+    let found = problems("deamon = 'x'\nbrokers = ['h']\nlog = 5\n[http2]\n");
+    let expected = [
+        "1:1: unknown key 'deamon', did you mean 'daemon'?",
+        "2:1: unknown key 'brokers': known are daemon, defaults",
+        "3:7: 'log' is a table: [log]",
+        "4:2: unknown key 'http2', did you mean 'http'?",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
 fn what_stands_in_the_wrong_place_is_told_without_its_secrets() {
     let found = problems(
         "[stores.r]\nkind = 'redis'\nurl = 'redis://h'\n\
