@@ -7,11 +7,9 @@ use serde_json::{Map, Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::hide::{HIDDEN, is_secret, without_credentials};
 use super::layout::{Layout, Part};
 use super::sessions::{SessionEntry, with_defaults};
-
-/// What stands for a secret.
-const HIDDEN: &str = "***";
 
 pub(super) fn value(layout: &Layout<'_>, sessions: &[SessionEntry]) -> Value {
     let empty = DeTable::new();
@@ -99,27 +97,6 @@ fn shown(name: &str, value: &Spanned<DeValue<'_>>, taken: &[Range<usize>]) -> Va
     }
 }
 
-/// Keys whose values are never shown. The paths of files with secrets are.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    const WORDS: [&str; 12] = [
-        "password",
-        "passwd",
-        "token",
-        "secret",
-        "passphrase",
-        "credential",
-        "private",
-        "api_key",
-        "api-key",
-        "authorization",
-        // Of the handshake of a WebSocket: any of its fields may be what lets the client in.
-        "headers",
-        "user_properties",
-    ];
-    WORDS.iter().any(|word| name.contains(word)) && !name.ends_with("_file")
-}
-
 /// Keys whose values may come from the environment and be shown all the same.
 fn is_plain(name: &str) -> bool {
     const PLAIN: [&str; 17] = [
@@ -142,53 +119,4 @@ fn is_plain(name: &str) -> bool {
         "username",
     ];
     PLAIN.contains(&name) || name.ends_with("_file")
-}
-
-/// `scheme://user:password@host?query` without what stands between, and without the query, which may be a secret, too.
-fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    // Also in what looks like a path: a password may hold a slash that somebody forgot to encode.
-    let (user, place) = rest.rsplit_once('@').map_or((None, rest), |(u, place)| (Some(u), place));
-    match (user, place.split_once('?')) {
-        // Password or query: nobody can say where one ends.
-        (Some(user), _) if user.contains('?') => format!("{scheme}://{HIDDEN}"),
-        (Some(_), Some((place, _))) => format!("{scheme}://{HIDDEN}@{place}?{HIDDEN}"),
-        (Some(_), None) => format!("{scheme}://{HIDDEN}@{place}"),
-        (None, Some((place, _))) => format!("{scheme}://{place}?{HIDDEN}"),
-        (None, None) => text.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_of_addresses_are_left_out() {
-        for (text, shown) in [
-            ("mqtt://u:p@h:1883", "mqtt://***@h:1883"),
-            ("mqtt://h:1883", "mqtt://h:1883"),
-            ("redis://:p/w@h/1", "redis://***@h/1"),
-            ("redis+sentinel://a,b/m", "redis+sentinel://a,b/m"),
-            ("http://u:p%40@h?x", "http://***@h?***"),
-            ("wss://h/mqtt?token=geheim", "wss://h/mqtt?***"),
-            ("wss://h/mqtt?user=a@b", "wss://***"),
-            ("redis://:p@s/w@h/1", "redis://***@h/1"),
-            ("redis://:p?w@h/1", "redis://***"),
-            ("line/+/sensor", "line/+/sensor"),
-            ("a@b", "a@b"),
-        ] {
-            assert_eq!(without_credentials(text), shown, "{text}");
-        }
-    }
-
-    #[test]
-    fn keys_of_secrets_are_known() {
-        for name in ["password", "key_password", "token", "client_secret", "API_TOKEN", "headers"] {
-            assert!(is_secret(name), "{name}");
-        }
-        for name in ["password_file", "token_file", "key", "topics", "username"] {
-            assert!(!is_secret(name), "{name}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::hide;
 use super::layout::Part;
 use super::near;
 use super::report::Report;
@@ -145,8 +146,11 @@ fn remove_inside(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> Optio
     }
 }
 
+/// Also the name of a file with a secret: where a value has the wrong type nobody knows what was meant by it.
 fn is_secret(keys: &str) -> bool {
-    keys.contains("password") || keys.contains("token")
+    let secret =
+        |key: &str| hide::is_secret(key) || key.contains("password") || key.contains("token");
+    keys == "auth" || keys.split('.').any(secret)
 }
 
 /// The deserializer's words in those of a person. `hidden`: the value must not be shown.
@@ -171,8 +175,15 @@ fn describe(message: &str, further: &[&str], hidden: bool) -> String {
     if message == "invalid IP address syntax" {
         return "an IP address is expected, as 192.0.2.7 or 2001:db8::7".to_owned();
     }
+    if message == "wanted string or table" {
+        return "invalid type, expected a string".to_owned();
+    }
+    // A length is no secret.
+    let hidden = hidden && !message.starts_with("invalid length ");
     match (message.split_once(", expected "), hidden) {
-        (Some((wrong, expected)), false) => format!("{wrong}, expected {}", plain(expected)),
+        (Some((wrong, expected)), false) => {
+            format!("{}, expected {}", hide::without_credentials(wrong), plain(expected))
+        }
         (None, false) => message.to_owned(),
         (Some((_, expected)), true) => {
             format!("invalid value '***', expected {}", plain(expected))

@@ -39,9 +39,8 @@ pub(super) fn read(layout: &Layout<'_>, report: &mut Report<'_>) -> Option<HttpS
     let part = layout.http.as_ref()?;
     let mut readable = part.clone();
     let Table { listen, token, per_session_limit } = extract(&mut readable, report)?;
-    let empty = token.as_ref().is_some_and(|token| token.expose().is_empty());
-    if empty {
-        report.add(part.file, &place_of(part, "token"), "http.token is empty");
+    if let Some(wrong) = token.as_ref().and_then(wrong_in) {
+        report.add(part.file, &place_of(part, "token"), wrong);
     }
     let Some(listen) = listen else {
         if !part.table.contains_key("listen") && report.is_complete() {
@@ -61,6 +60,18 @@ pub(super) fn read(layout: &Layout<'_>, report: &mut Report<'_>) -> Option<HttpS
         report.add(part.file, &place_of(part, "listen"), message);
     }
     Some(HttpSection { listen, token, per_session_limit })
+}
+
+/// Why nobody could show that token in a header.
+fn wrong_in(token: &Secret) -> Option<&'static str> {
+    match token.expose() {
+        [] => Some("http.token is empty"),
+        [b' ', ..] | [.., b' '] => Some("http.token begins or ends with a space"),
+        all if all.iter().any(u8::is_ascii_control) => {
+            Some("http.token has a line break, or another control character")
+        }
+        _ => None,
+    }
 }
 
 /// `ADDRESS:PORT`; `localhost` is 127.0.0.1.

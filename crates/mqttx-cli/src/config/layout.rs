@@ -74,6 +74,10 @@ impl<'a> Layout<'a> {
         report: &mut Report<'_>,
     ) {
         for (key, value) in root {
+            if !TABLES.contains(&&**key.get_ref()) {
+                report.add(file, &key.span(), near::unknown("key", key.get_ref(), TABLES));
+                continue;
+            }
             let Some(part) = Part::new(file, key, value, taken, report) else { continue };
             match part.name.as_str() {
                 "daemon" => put(&mut self.daemon, part, report),
@@ -94,8 +98,8 @@ impl<'a> Layout<'a> {
                 "sessions" => add(&mut self.sessions, part.children(report), report),
                 "fleets" => add(&mut self.fleets, part.children(report), report),
                 "stores" => add(&mut self.stores, part.children(report), report),
-                "forwarders" => add(&mut self.forwarders, part.children(report), report),
-                unknown => report.add(file, &part.key, near::unknown("key", unknown, TABLES)),
+                // "forwarders": no other is left of them.
+                _ => add(&mut self.forwarders, part.children(report), report),
             }
         }
     }

@@ -7,6 +7,7 @@ mod effective;
 mod extract;
 mod fingerprint;
 mod forwarders;
+mod hide;
 mod http;
 mod interpolate;
 mod layout;

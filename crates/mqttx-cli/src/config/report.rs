@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::hide;
 use super::source::SourceFile;
 
 /// One thing that is wrong with the configuration.
@@ -46,7 +47,8 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn add(&mut self, file: usize, span: &Range<usize>, message: impl Into<String>) {
-        let problem = (file, span.start, one_line(&message.into()));
+        let message = hide::in_message(&message.into());
+        let problem = (file, span.start, one_line(&message));
         if !self.found.contains(&problem) {
             self.found.push(problem);
         }

@@ -34,7 +34,8 @@ impl SourceFile {
 
 /// Reads one file, or all `*.toml` of a directory in the order of their names.
 pub(super) fn read(path: &Path) -> Result<Vec<SourceFile>, Vec<Problem>> {
-    let paths = if path.is_dir() {
+    let whole = path.is_dir();
+    let paths = if whole {
         toml_files(path).map_err(|error| vec![unreadable(path, &error)])?
     } else {
         vec![path.to_owned()]
@@ -42,7 +43,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<SourceFile>, Vec<Problem>> {
     let mut files = Vec::new();
     let mut problems = Vec::new();
     for path in paths {
-        match read_file(path) {
+        // Of a pipe among them, reading would wait for a writer.
+        let is_special = whole && path.metadata().is_ok_and(|metadata| !metadata.is_file());
+        match if is_special { Err(no_file(&path)) } else { read_file(path) } {
             Ok(file) => files.push(file),
             Err(problem) => problems.push(problem),
         }
@@ -80,11 +83,34 @@ fn read_file(path: PathBuf) -> Result<SourceFile, Problem> {
     }
 }
 
+fn no_file(path: &Path) -> Problem {
+    unreadable(path, &std::io::Error::other("it is not a file"))
+}
+
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     Problem {
         line: 1,
         column: 1,
         path: path.display().to_string(),
         message: format!("cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_among_the_files_of_a_directory_is_named_and_not_read() {
+        let root = std::env::temp_dir().join(format!("mqttx-source-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("kept.toml")).unwrap();
+        std::fs::write(root.join("a.toml"), "x = 1").unwrap();
+        assert_eq!(read(&root).unwrap().len(), 1, "a directory is passed over");
+        let _socket = UnixListener::bind(root.join("b.toml")).unwrap();
+        let problems = read(&root).unwrap_err();
+        assert_eq!(problems[0].message, "cannot be read: it is not a file");
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }

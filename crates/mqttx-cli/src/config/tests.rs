@@ -460,6 +460,54 @@ fn ways_to_a_broker_are_keys_of_the_session() {
 }
 
 #[test]
+fn a_key_outside_of_all_tables_is_unknown_whatever_its_value() {
+    let found = problems("deamon = 'x'\nbrokers = ['h']\nlog = 5\n[http2]\n");
+    let expected = [
+        "1:1: unknown key 'deamon', did you mean 'daemon'?",
+        "2:1: unknown key 'brokers': known are daemon, defaults",
+        "3:7: 'log' is a table: [log]",
+        "4:2: unknown key 'http2', did you mean 'http'?",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_wrong_place_is_told_without_its_secrets() {
+    let found = problems(
+        "[stores.r]\nkind = 'redis'\nurl = 'redis://h'\n\
+         [sessions.a]\nbrokers = 'mqtts://gw:hunter2@h'\n\
+         user_properties = 'hunter2'\n\
+         ws = { headers = 'Cookie hunter2' }\n\
+         auth = 'gw hunter2'\n\
+         store = 'redis://:hunter2@h'\n\
+         enabled = 'mqtt://gw:hunter2@h'\n\
+         [sessions.b]\nbrokers = ['h']\nuser_properties = [['a', 'b'], 'hunter2']\n\
+         ws = 'wss://gw:hunter2@h'\n\
+         [http]\nlisten = 'http://gw:hunter2@h:80'\n\
+         [log]\nformat = 3\n",
+    );
+    let expected = [
+        "5:11: invalid type: string \"mqtts://***@h\", expected a list",
+        "6:19: invalid value '***', expected a table of names and values",
+        "7:18: invalid value '***', expected a table",
+        "8:8: invalid value '***', expected a table",
+        "9:9: unknown store 'redis://***@h': known are r",
+        "10:11: invalid type: string \"mqtt://***@h\", expected a boolean",
+        "13:32: invalid value '***', expected a pair",
+        "14:6: invalid type: string \"wss://***@h\", expected a table",
+        "16:10: 'http://***@h:80' is not an address",
+        "18:10: invalid type, expected a string",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
 fn wrong_ways_to_a_broker_are_told_without_secrets() {
     let found = problems(
         "[sessions.a]\nbrokers = ['h']\nproxy = 'https://u:geheim@h'\n\

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::StreamExt;
 use mqttx::Secret;
 
 use super::Site;
@@ -44,7 +46,20 @@ pub(super) async fn check(State(site): State<Arc<Site>>, request: Request, next:
     if orders && !is_from_here(request.headers(), open) {
         return reply::error(StatusCode::FORBIDDEN, "orders of other web pages are not taken");
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    if guarded && is_endless(&response) {
+        let other_token = site.other_token(facts.token.clone());
+        let until_then =
+            |body: Body| Body::from_stream(body.into_data_stream().take_until(other_token));
+        return response.map(until_then);
+    }
+    response
+}
+
+/// A stream goes on for as long as its token counts, and no longer.
+fn is_endless(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind == Some(reply::EVENTS.as_bytes())
 }
 
 fn is_guarded(path: &str) -> bool {

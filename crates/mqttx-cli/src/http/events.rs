@@ -33,7 +33,7 @@ pub(super) async fn stream(State(site): State<Arc<Site>>) -> Response {
         let piece = listener.piece().await?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), listener))
     });
-    reply::typed(StatusCode::OK, "text/event-stream", Body::from_stream(pieces))
+    reply::typed(StatusCode::OK, reply::EVENTS, Body::from_stream(pieces))
 }
 
 struct Listener {

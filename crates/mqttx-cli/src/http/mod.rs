@@ -13,6 +13,7 @@ mod forwarders;
 mod health;
 mod index;
 mod metrics;
+mod places;
 mod refusal;
 mod reload;
 mod reply;
@@ -24,8 +25,8 @@ mod stores;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +45,7 @@ pub(crate) struct Site {
     pub(crate) sessions: SessionManager,
     pub(crate) forwarders: ForwarderManager,
     reload: Reload,
-    facts: Mutex<Arc<Facts>>,
+    facts: watch::Sender<Arc<Facts>>,
     /// The stop has begun.
     pub(crate) stopping: AtomicBool,
     /// Places at the event stream.
@@ -71,11 +72,20 @@ pub(crate) struct Facts {
 impl Site {
     /// What counts now.
     pub(crate) fn facts(&self) -> Arc<Facts> {
-        Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.facts.borrow())
+    }
+
+    /// Resolves when another token than this one counts.
+    fn other_token(&self, token: Option<Secret>) -> impl Future<Output = ()> + use<> {
+        let mut facts = self.facts.subscribe();
+        async move {
+            // Without a site nobody changes anything any more.
+            let _ = facts.wait_for(|facts| facts.token != token).await;
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Facts)) {
-        change(Arc::make_mut(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.facts.send_modify(|facts| change(Arc::make_mut(facts)));
     }
 }
 
@@ -128,7 +138,7 @@ impl Bound {
             sessions,
             forwarders,
             reload,
-            facts: Mutex::new(Arc::new(facts)),
+            facts: watch::Sender::new(Arc::new(facts)),
             stopping: AtomicBool::new(false),
             listeners: Arc::new(Semaphore::new(events::LISTENERS)),
             dashboard: Dashboard::new(),

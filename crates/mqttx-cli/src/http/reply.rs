@@ -6,6 +6,9 @@ use axum::response::Response;
 use mqttx::Error;
 use serde_json::{Value, json};
 
+/// The type of streams of events.
+pub(super) const EVENTS: &str = "text/event-stream";
+
 /// A JSON text.
 pub(super) fn json(status: StatusCode, value: &Value) -> Response {
     let mut text = value.to_string();

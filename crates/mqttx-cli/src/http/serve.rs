@@ -2,19 +2,22 @@
 
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::places::{Place, Places};
 use super::stalling::Stalling;
 
-/// Connections at a time. One more is closed at once.
+/// Connections at a time. One more takes the place of one that asked nothing yet; without such a one it is closed at once.
 pub(super) const CONNECTIONS: usize = 256;
 /// The time for the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -30,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Serves until `stop` says so.
 pub(super) async fn serve(listener: StdListener, router: Router, mut stop: watch::Receiver<bool>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut places = Places::new(CONNECTIONS);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -40,12 +43,8 @@ pub(super) async fn serve(listener: StdListener, router: Router, mut stop: watch
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                let (router, stop) = (router.clone(), stop.clone());
-                connections.spawn(async move {
-                    drive(stream, router, stop).await;
-                    drop(place);
-                });
+                let Some(place) = places.take().await else { continue };
+                connections.spawn(drive(stream, place, router.clone(), stop.clone()));
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
@@ -55,19 +54,30 @@ pub(super) async fn serve(listener: StdListener, router: Router, mut stop: watch
     let _ = tokio::time::timeout(LAST_MOMENTS, ended).await;
 }
 
-/// One connection, until it ends or the server does.
-async fn drive(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+/// One connection, until it ends or the server does, or its place is for another one.
+async fn drive(
+    stream: TcpStream,
+    mut place: Place,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let _ = stream.set_nodelay(true);
+    let (router, asked) = (TowerToHyperService::new(router), Arc::clone(&place.asked));
+    let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_headers(HEADERS)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(Stalling::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Stalling::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         // A client that left, or spoke no HTTP, is nobody's error here.
         _ = connection.as_mut() => return,
+        Ok(()) = &mut place.leave => return,
         _ = stop.wait_for(|stop| *stop) => {}
     }
     connection.as_mut().graceful_shutdown();

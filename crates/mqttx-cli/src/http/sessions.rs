@@ -65,6 +65,7 @@ fn describe(session: &Session) -> Value {
         "broker": session.broker(),
         "protocol": protocol,
         "subscriptions": metrics.subscriptions,
+        "refused_filters": session.refused_filters(),
         "messages_sent": metrics.messages_sent,
         "messages_received": metrics.messages_received,
         "bytes_sent": metrics.bytes_sent,

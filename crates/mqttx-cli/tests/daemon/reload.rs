@@ -273,6 +273,22 @@ async fn a_stop_waits_for_a_reload_and_a_second_signal_does_not() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_to_its_end_does_not_keep_the_daemon_from_stopping() {
+    let mut process = Process::start("[sessions.s]\nbrokers = ['127.0.0.1:1']\nenabled = false\n");
+    process.line("runs as").await;
+    let pipe = process.path("mqttx.toml");
+    std::fs::remove_file(&pipe).expect("it is there");
+    let made = tokio::process::Command::new("mkfifo").arg(&pipe).status().await.expect("mkfifo");
+    assert!(made.success());
+    process.signal("-HUP").await;
+    // It opens once the daemon reads, and has nothing to say.
+    let opened = tokio::task::spawn_blocking(move || std::fs::File::create(pipe));
+    let _writer = opened.await.expect("no panic").expect("the daemon reads");
+    let (code, log) = process.stop().await;
+    assert_eq!(code, Some(0), "{log:#?}");
+}
+
+#[tokio::test]
 async fn certificates_are_read_again_also_where_nobody_watches_them() {
     let (pki, files) = (Pki::new("ca"), TempDir::new("tls"));
     let broker = ScriptedBroker::start().await;

@@ -148,6 +148,14 @@ async fn an_address_that_others_reach_needs_a_token() {
         ("listen = '0.0.0.0:0'", "mqttx.toml:2:10: http.listen = 0.0.0.0:0: others can reach"),
         ("listen = '[::]:0'", "mqttx.toml:2:10: http.listen = [::]:0: others can reach"),
         ("listen = '0.0.0.0:0'\ntoken = ''", "mqttx.toml:3:9: http.token is empty"),
+        (
+            "listen = '127.0.0.1:0'\ntoken = \"s3cret\\n\\n\"",
+            "mqttx.toml:3:9: http.token has a line break",
+        ),
+        (
+            "listen = '127.0.0.1:0'\ntoken = 's3cret '",
+            "mqttx.toml:3:9: http.token begins or ends with a space",
+        ),
         ("listen = '9464'", "mqttx.toml:2:10: '9464' is not an address with a port"),
         ("token = 'x'", "mqttx.toml:1:2: http.listen is missing"),
         (

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::{Answer, Events, get, post};
 use super::daemon::{ACCEPTED, Bridge, Daemon, sent};
@@ -54,6 +54,34 @@ async fn it_is_not_ready_while_a_session_is_away() {
     let text = answer.json()["reasons"][0].to_string();
     assert!(text.contains("session dst"), "{text}");
     let _again = bridge.brokers.1.accept_and_answer(ACCEPTED).await;
+    ready(&bridge.daemon).await;
+}
+
+#[tokio::test]
+async fn it_is_not_ready_with_a_filter_that_the_server_refused_until_it_is_granted() {
+    let bridge = Bridge::start("").await;
+    let address = bridge.daemon.address;
+    ready(&bridge.daemon).await;
+    let refused = |filter: &str| json!([format!("session src: the server refused '{filter}'")]);
+    // As a server without the session, which has other rights now.
+    bridge.source.close().await;
+    let (mut source, _) = bridge.brokers.0.accept_and_answer(ACCEPTED).await;
+    source.expect("82 { 00 02 { 0b 01 } <a/+> 0d }").await;
+    source.send("90 { 00 02 {} 87 }").await;
+    let says = |answer: &Answer| answer.json()["reasons"] == refused("a/+");
+    let answer = until("refused", &bridge.daemon, "/readyz", says).await;
+    assert_eq!(answer.status, 503);
+    let shown = get(address, "/api/v1/sessions/src").await.json();
+    assert_eq!((&shown["ready"], &shown["refused_filters"]), (&true.into(), &json!(["a/+"])));
+
+    let drained = tokio::spawn(async move { post(address, "/api/v1/forwarders/fw/drain").await });
+    source.expect("a2 { 00 03 {} <a/+> }").await;
+    source.send("b0 { 00 03 {} 00 }").await;
+    assert_eq!(drained.await.expect("no panic").status, 200);
+    let resumed = post(address, "/api/v1/forwarders/fw/resume").await;
+    assert_eq!(resumed.status, 200);
+    source.expect("82 { 00 04 { 0b 02 } <a/+> 0d }").await;
+    source.send("90 { 00 04 {} 01 }").await;
     ready(&bridge.daemon).await;
 }
 

@@ -101,7 +101,8 @@ impl Events {
     /// Of what is at that path; the head of the answer is read.
     async fn asked(address: SocketAddr, path: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut events = Self { lines: BufReader::new(stream) };
         let head = events.line().await.expect("a status");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::client::{Events, get};
+use super::client::{Events, get, post};
 use super::daemon::Bridge;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,6 +62,27 @@ async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
         }
     };
     tokio::time::timeout(PATIENCE, again).await.expect("places come back");
+}
+
+#[tokio::test]
+async fn connections_that_ask_nothing_make_room_for_those_that_do() {
+    let bridge = Bridge::start("").await;
+    let address = bridge.daemon.address;
+    let mut events = Events::start(address).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let _ = stream.write_all(b"GET /heal").await;
+        silent.push(stream);
+    }
+    for _ in 0..5 {
+        assert_eq!(get(address, "/healthz").await.status, 200);
+    }
+    // The oldest had to go, and whoever asked something stays.
+    assert_eq!(answer_to(silent.remove(0)).await, "");
+    let order = tokio::spawn(async move { post(address, "/api/v1/sessions/dst/reconnect").await });
+    events.until("session_disconnected").await;
+    assert_eq!(order.await.expect("no panic").status, 200);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use mqttx_test::Exposition;
 use serde_json::{Value, json};
 
-use super::client::{get, post, send};
+use super::client::{Events, get, post, send};
 use super::daemon::{Bridge, sent};
 
 /// What `check-config --json` says of the daemon's file.
@@ -72,6 +72,24 @@ async fn a_token_counts_from_its_reload_on_and_another_address_after_a_restart()
     assert_eq!(get(address, "/api/v1/config").await.status, 401);
     assert_eq!(post(address, "/-/reload").await.status, 401);
     assert_eq!(get(address, "/metrics").await.status, 200);
+}
+
+#[tokio::test]
+async fn streams_go_on_over_a_reload_and_end_when_another_token_counts() {
+    let bridge = Bridge::start("").await;
+    let address = bridge.daemon.address;
+    let path = bridge.daemon.files.path().join("mqttx.toml");
+    let first = std::fs::read_to_string(&path).expect("a file");
+    let (mut events, mut page) = (Events::start(address).await, Events::watch(address).await);
+    std::fs::write(&path, first.replace("b/{1}", "c/{1}")).expect("a file");
+    assert_eq!(post(address, "/-/reload").await.status, 200);
+    assert_eq!(post(address, "/api/v1/sessions/dst/disconnect").await.status, 200);
+    events.until("session_disconnected").await;
+    let with_token = first.replace("[http]", "[http]\ntoken = 'secret'");
+    std::fs::write(&path, with_token).expect("a file");
+    assert_eq!(post(address, "/-/reload").await.status, 200);
+    while events.next().await.is_some() {}
+    while page.next().await.is_some() {}
 }
 
 #[tokio::test]

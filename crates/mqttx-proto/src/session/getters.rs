@@ -154,6 +154,11 @@ impl Session {
         })
     }
 
+    /// The desired filters that the server refused, in the order of their names: it sends nothing for them.
+    pub fn refused_filters(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions.refused()
+    }
+
     /// Whether every subscribe and unsubscribe has its answer.
     #[must_use]
     pub fn is_settled(&self) -> bool {

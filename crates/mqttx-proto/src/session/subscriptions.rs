@@ -124,6 +124,11 @@ impl Subscriptions {
         desired.is_some_and(|desired| matches!(desired.standing, Standing::Granted(_)))
     }
 
+    pub(crate) fn refused(&self) -> impl Iterator<Item = &str> {
+        let refused = self.desired.iter().filter(|(_, d)| d.standing == Standing::Refused);
+        refused.map(|(filter, _)| filter.as_str())
+    }
+
     /// Whether every request was answered.
     pub(crate) fn is_settled(&self) -> bool {
         self.requests.is_empty()

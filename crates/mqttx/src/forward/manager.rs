@@ -14,6 +14,7 @@ use super::engine::{Ends, Engine};
 use super::handle::Forwarder;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
+use super::succession::succeed;
 use crate::error::Error;
 use crate::manager::{SessionManager, near};
 use crate::session::Session;
@@ -114,7 +115,8 @@ impl ForwarderManager {
     /// by the rules of the moment when it arrived. A stopped one stays so, unless
     /// [`enabled`](ForwarderOptions::is_enabled) changed; one that is not enabled any more is
     /// [stopped](Forwarder::stop) within `deadline`. [`settle`](Forwarder::settle) waits for what the changed ones
-    /// took by their old rules, [`end`](Forwarder::end) for the removed ones. It comes to its end also
+    /// took by their old rules, [`end`](Forwarder::end) for the removed ones. One that comes in the place of a removed one, with
+    /// the same filter of the same source, takes what arrives from then on in its place. It comes to its end also
     /// when the future is dropped.
     ///
     /// # Errors
@@ -133,8 +135,11 @@ impl ForwarderManager {
         let (this, removed) = (self.clone(), removed.to_vec());
         let job = async move {
             let changed = this.carry_out(changes, &added, deadline).await?;
-            let mut forwarders = this.lock();
-            let removed = removed.iter().filter_map(|name| forwarders.remove(name)).collect();
+            let removed: Vec<Forwarder> = {
+                let mut forwarders = this.lock();
+                removed.iter().filter_map(|name| forwarders.remove(name)).collect()
+            };
+            succeed(&added, &removed).await;
             Ok(Reconfigured { added, changed, removed })
         };
         match source {

@@ -35,6 +35,7 @@ mod rule;
 mod rules;
 mod scratch;
 mod send;
+mod succession;
 mod target;
 mod template;
 mod text;

@@ -30,9 +30,7 @@ impl ProcessMetrics {
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
         let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
         let mut process = Self::parse(&stat, &limits, &boot, &Units::of_the_system())?;
-        // The one that reads the directory does not count.
-        let open = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
-        process.open_fds = open.saturating_sub(1);
+        process.open_fds = open_fds();
         Some(process)
     }
 
@@ -60,6 +58,16 @@ impl ProcessMetrics {
             threads: field(20)?,
             start_seconds: booted.unwrap_or_default() as f64 + ticks(field(22)?),
         })
+    }
+}
+
+/// Since Linux 6.2 the directory tells their number as its size: with thousands of sockets a scrape need not count them.
+fn open_fds() -> u64 {
+    const DIRECTORY: &str = "/proc/self/fd";
+    match fs::metadata(DIRECTORY).map_or(0, |directory| directory.len()) {
+        // The one that reads the directory does not count.
+        0 => fs::read_dir(DIRECTORY).map_or(0, |all| all.count() as u64).saturating_sub(1),
+        open => open,
     }
 }
 

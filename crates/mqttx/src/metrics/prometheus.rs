@@ -173,7 +173,9 @@ fn write_labels(out: &mut String, labels: &[(&str, &str)], bound: Option<f64>) {
 
 /// The value of a label: backslash, quote and line feed are escaped.
 fn escape(out: &mut String, text: &str) {
-    if !text.contains(['\\', '"', '\n']) {
+    // All of a name at once: it is short, and nearly always plain.
+    let special = |found, byte| found | matches!(byte, b'\\' | b'"' | b'\n');
+    if !text.bytes().fold(false, special) {
         return out.push_str(text);
     }
     for c in text.chars() {

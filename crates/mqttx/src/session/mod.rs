@@ -162,6 +162,13 @@ impl Session {
         state.ready && state.core.is_settled()
     }
 
+    /// The desired filters that the server refused, in the order of their names. They stay desired: it is asked again when it
+    /// lost the session, and by another subscribe.
+    #[must_use]
+    pub fn refused_filters(&self) -> Vec<String> {
+        self.shared.lock().core.refused_filters().map(str::to_owned).collect()
+    }
+
     /// What the server allows on this connection; `None` while there is none.
     #[must_use]
     pub fn limits(&self) -> Option<Limits> {

@@ -268,6 +268,31 @@ async fn circles_are_looked_for_with_all_rules_in_place() {
 }
 
 #[tokio::test]
+async fn under_another_name_it_takes_over_and_the_old_one_finishes_what_it_has() {
+    let mut bridge = Bridge::start().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    let renamed = ForwarderBuilder::new("fw2").source("src", "a/+").source("src", "z");
+    let renamed = vec![renamed.target("two").build().unwrap()];
+    let gone = ["fw".to_owned()];
+    let done = bridge.forwarders.reconfigure(renamed, &gone, SOON).await.unwrap();
+    bridge.source.expect("82 { 00 02 { 0b 02 } <z> 0d }").await;
+    bridge.source.send("90 { 00 02 {} 01 }").await;
+    bridge.source.send("32 { <a/x> 00 08 {} '2' }").await;
+    let sent2 = sent("32 { <a/x> 00 01 {} '2' }").replace("d/fw", "d/fw2");
+    bridge.two.expect(&sent2).await;
+    bridge.one.expect_silence(QUIET).await;
+    assert_eq!(bridge.counted(), (1, 0, 1));
+    let end = tokio::spawn(async move { done.removed[0].end(SOON).await });
+    bridge.one.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    assert_eq!(end.await.unwrap(), 0);
+    bridge.two.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 08 }").await;
+    bridge.source.expect_silence(QUIET).await;
+}
+
+#[tokio::test]
 async fn a_stopped_forwarder_stays_so_until_it_is_enabled() {
     let mut bridge = Bridge::start().await;
     let stopped = vec![rules().enabled(false).build().unwrap()];

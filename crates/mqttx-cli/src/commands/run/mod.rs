@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::block_on;
-use crate::config::{self, BAD_CONFIG, DaemonConfig};
+use crate::config::{self, BAD_CONFIG, DaemonConfig, Problem};
 use crate::exit::{Failure, Outcome, warn};
 use crate::http::{Bound, HttpServer};
 use crate::signal::StopSignals;
@@ -60,7 +60,12 @@ async fn serve(path: &Path, config: DaemonConfig) -> Outcome {
             () = signals.next() => break,
             Some(request) = requests.recv() => {
                 systemd.reloading();
-                let finished = finish(&mut signals, read_again(&mut daemon, path)).await;
+                let read = tokio::select! {
+                    read = read_again(path) => read,
+                    // Files may lie where reading takes for ever, and nothing has changed yet.
+                    () = signals.next() => break,
+                };
+                let finished = finish(&mut signals, apply(&mut daemon, path, read)).await;
                 systemd.reloaded();
                 match finished {
                     Finished::Done(outcome) => request.answer(outcome),
@@ -75,7 +80,8 @@ async fn serve(path: &Path, config: DaemonConfig) -> Outcome {
     }
     systemd.stopping();
     daemon.http.iter().for_each(HttpServer::is_stopping);
-    requests.close();
+    // Whoever waits for a reload is told that there will be none.
+    drop(requests);
     let stopped = tokio::select! {
         outcome = daemon.stop() => Some(outcome),
         () = signals.next() => None,
@@ -83,9 +89,21 @@ async fn serve(path: &Path, config: DaemonConfig) -> Outcome {
     stopped.unwrap_or_else(|| daemon.stopped_at_once())
 }
 
-/// Reads the configuration again and applies what changed; the log says what came of it.
-async fn read_again(daemon: &mut Daemon, path: &Path) -> Reloaded {
-    let outcome = match config::load(path) {
+/// Reads the configuration on a thread of its own, so that a signal is heard meanwhile.
+async fn read_again(path: &Path) -> Result<DaemonConfig, Vec<Problem>> {
+    let whole = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || config::load(&whole)).await;
+    // It fails only when it panics.
+    read.unwrap_or_else(|error| Err(vec![Problem::of_whole(path, error)]))
+}
+
+/// Applies what changed, if the configuration is a good one; the log says what came of it.
+async fn apply(
+    daemon: &mut Daemon,
+    path: &Path,
+    read: Result<DaemonConfig, Vec<Problem>>,
+) -> Reloaded {
+    let outcome = match read {
         Ok(config) => daemon.apply(path, config).await,
         Err(problems) => Err(problems),
     };

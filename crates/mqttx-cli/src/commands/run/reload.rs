@@ -138,9 +138,15 @@ mod tests {
     #[tokio::test]
     async fn whoever_asks_a_daemon_that_stops_is_told_so() {
         let (reload, requests) = Reload::new();
+        let (early, late) = (reload.clone(), reload);
+        let early = tokio::spawn(async move { early.reload().await });
+        while requests.is_empty() {
+            tokio::task::yield_now().await;
+        }
         drop(requests);
-        let problems = reload.reload().await.unwrap_err();
-        assert_eq!(problems[0].message, "the daemon is stopping");
+        for outcome in [early.await.expect("no panic"), late.reload().await] {
+            assert_eq!(outcome.unwrap_err()[0].message, "the daemon is stopping");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(in crate::http) async fn stream(State(site): State<Arc<Site>>) -> Response {
         let piece = watcher.piece().await?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), watcher))
     });
-    reply::typed(StatusCode::OK, "text/event-stream", Body::from_stream(pieces))
+    reply::typed(StatusCode::OK, reply::EVENTS, Body::from_stream(pieces))
 }
 
 struct Watcher {

@@ -22,13 +22,16 @@ export class ApiError extends Error {
 export async function send(method, path, options = {}) {
   for (;;) {
     const token = sessionStorage.getItem(KEY);
-    const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+    const headers = token === null ? {} : { Authorization: `Bearer ${utf8(token)}` };
     const answer = await fetch(path, { method, headers, cache: "no-store", ...options });
     if (answer.status !== 401) return answer;
     // Another request may have brought another token meanwhile.
     if (sessionStorage.getItem(KEY) === token) await askOnce(token !== null);
   }
 }
+
+/** The text as a header takes it: a character for each byte. */
+const utf8 = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
 /** The JSON of an answer. */
 export async function order(method, path) {

@@ -48,7 +48,7 @@ function described(facts, row) {
   const date = (text) => (text === null ? "never" : new Date(text).toLocaleString());
   const lines = [
     ["State", stateWord(facts.state)],
-    ["Ready", facts.ready ? "yes" : `no: ${facts.status}`],
+    ["Ready", ready(facts)],
     ["Broker", facts.broker],
     ["Client id", facts.client_id || "none"],
     ["MQTT", facts.protocol],
@@ -64,6 +64,11 @@ function described(facts, row) {
   ].flatMap(([term, value]) => [el("dt", {}, term), el("dd", {}, value)]);
   if (facts.last_error !== null) lines.push(el("dd", { class: "wide" }, facts.last_error));
   return lines;
+}
+
+function ready({ ready, status, refused_filters: refused }) {
+  if (!ready) return `no: ${status}`;
+  return refused.length === 0 ? "yes" : `no: the server refused ${refused.join(", ")}`;
 }
 
 async function perform(name, verb) {

@@ -3,8 +3,9 @@
 import { byId, el } from "./dom.js";
 
 const dialog = byId("dialog");
+const tokenDialog = byId("token-dialog");
 
-/** Asks for the token until there is one. */
+/** Asks for the token until there is one, above whatever is asked else. */
 export function askToken(wasWrong) {
   return new Promise((answer) => {
     const field = el("input", { type: "password", id: "token", autocomplete: "off", "aria-describedby": "token-hint" });
@@ -14,15 +15,17 @@ export function askToken(wasWrong) {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (field.value === "") return;
-      dialog.removeEventListener("cancel", stay);
-      dialog.close();
+      tokenDialog.removeEventListener("close", stay);
+      tokenDialog.close();
       answer(field.value);
     });
-    const stay = (event) => event.preventDefault();
-    dialog.addEventListener("cancel", stay);
+    // A browser closes it with Escape, whoever objects.
+    const stay = () => tokenDialog.showModal();
+    tokenDialog.addEventListener("close", stay);
     const hint = wasWrong ? "This token is not the daemon's." : "The daemon asks for the token of its section [http].";
-    show("This daemon needs a token",
+    tokenDialog.replaceChildren(el("h2", { id: "token-title" }, "This daemon needs a token"),
       el("p", { id: "token-hint", class: wasWrong ? "error" : "", role: wasWrong ? "alert" : null }, hint), form);
+    tokenDialog.showModal();
     field.focus();
   });
 }
