@@ -159,9 +159,9 @@ impl Forwarder {
         if self.is_removed() {
             return Err(Error::closed().with_context("forwarder", self.name()));
         }
-        // What a pause left goes first, by the rules by which it was taken.
-        self.shared.generations.resume_retired();
-        if !engine.resume() {
+        // What a pause or a stop left goes first, by the rules by which it was taken.
+        let earlier = self.shared.generations.resume_retired();
+        if !engine.resume_after(&earlier) {
             return Ok(());
         }
         match self.subscribe(&engine) {
@@ -209,8 +209,8 @@ impl Forwarder {
         let _control = self.shared.control.lock().await;
         let engine = self.engine();
         if engine.phase() == Phase::Paused {
-            self.shared.generations.resume_retired();
-            engine.resume();
+            let earlier = self.shared.generations.resume_retired();
+            engine.resume_after(&earlier);
         }
         let running = std::mem::take(&mut self.routes().running);
         // The routes take messages until the servers have answered, so that none is lost in between.

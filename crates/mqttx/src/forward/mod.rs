@@ -3,7 +3,7 @@
 //! [`rule`] says what is asked for and checks it ([`cycle`]: loops); [`topic_map`] and [`template`] make the
 //! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, when [`phases`] lets it, from where [`arrive`] takes
 //! it in to where [`send`] hands it over, many messages at a time ([`scratch`], [`topics`]); [`handle`] starts
-//! and stops, [`reconfigure`] changes the rules of one that runs ([`generations`]); [`manager`] is the registry.
+//! and stops, [`reconfigure`] changes the rules of one that runs ([`generations`], [`succession`]); [`manager`] is the registry.
 
 mod arrive;
 mod cycle;
@@ -35,6 +35,7 @@ mod rule;
 mod rules;
 mod scratch;
 mod send;
+mod succession;
 mod target;
 mod template;
 mod text;
