@@ -2,7 +2,7 @@
 
 use tokio::time::timeout;
 
-use crate::support::{Bridge, QUIET, SOON, rules, sent};
+use crate::support::{Bridge, QUIET, RESUMED, SOON, rules, sent};
 
 /// Two messages, the second of which waits for the acknowledgement of the first.
 const TWO: &str = "32 { <a/x> 00 07 {} '1' } 32 { <a/x> 00 08 {} '2' }";
@@ -123,4 +123,20 @@ async fn the_end_does_not_wait_for_what_a_stop_left() {
     let report = timeout(SOON, bridge.sessions.shutdown(10 * SOON)).await;
     report.expect("nor do the sessions wait");
     bridge.source.expect("e0 {}").await;
+}
+
+#[tokio::test]
+async fn what_came_on_an_earlier_connection_comes_again_without_another_one() {
+    let mut bridge = Bridge::start().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    bridge.source.send("e0 { 8b {} }").await;
+    bridge.source = bridge.broker.accept_and_answer(RESUMED).await.0;
+    bridge.change(mqttx::ForwarderBuilder::new("fw").source("src", "a/+").target("two")).await;
+    assert_eq!(bridge.forwarder.settle(QUIET).await, 1);
+    bridge.source.expect_silence(QUIET).await;
+    bridge.source.send("3a { <a/x> 00 07 {} '1' }").await;
+    bridge.two.expect(&sent("32 { <a/x> 00 01 {} '1' }")).await;
+    bridge.two.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
 }

@@ -169,7 +169,7 @@ impl Driver {
         self.shared.unhandled.fetch_add(tickets.len(), Ordering::AcqRel);
         let mut state = self.shared.lock();
         for ticket in tickets.drain(..) {
-            state.core.refuse(ticket);
+            let _ = state.core.refuse(ticket);
         }
     }
 
