@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mqttx::{
-    EventKind, EventStream, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager,
-    SessionManager, Version,
+    EventKind, EventStream, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, Publish,
+    QoS, SessionManager, Version,
 };
 use mqttx_test::{Peer, ScriptedBroker, TempDir};
 
@@ -289,6 +289,8 @@ async fn a_target_that_does_not_acknowledge_gets_the_message_again_on_a_new_conn
         };
         let told = tokio::time::timeout(SOON, told).await.unwrap();
         assert_eq!(told, ("dst".to_owned(), SHORT));
+        let dst = bridge.sessions.session("dst").unwrap();
+        assert!(dst.metrics().message_rate > 0.0, "nobody asked since the message was sent");
         let (mut again, _) = bridge.brokers.1.accept_and_answer(present).await;
         let second = again.expect_type(0x3a).await;
         assert_eq!(first[1..], second[1..], "the same, with DUP");
@@ -336,6 +338,18 @@ async fn a_target_that_is_slow_and_acknowledges_is_left_alone() {
         bridge.target.send(&format!("40 {{ 00 0{id} }}")).await;
         bridge.source.expect(&format!("40 {{ 00 0{id} }}")).await;
     }
+    assert_eq!(bridge.forwarder.metrics().ack_timeouts, 0);
+}
+
+#[tokio::test]
+async fn a_forwarder_that_is_stopped_leaves_its_target_to_others() {
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    let rules = rules().enabled(false).ack_timeout(TIMEOUT);
+    let mut bridge = bridge_with(Version::V5, rules, 0, |options| options).await;
+    let dst = bridge.sessions.session("dst").unwrap();
+    let _delivery = dst.try_publish(Publish::new("x", "").qos(QoS::AtLeastOnce)).unwrap();
+    bridge.target.expect_type(0x32).await;
+    bridge.target.expect_silence(4 * TIMEOUT).await;
     assert_eq!(bridge.forwarder.metrics().ack_timeouts, 0);
 }
 
