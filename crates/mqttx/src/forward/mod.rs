@@ -19,6 +19,7 @@ mod hops;
 mod json;
 mod kept;
 mod late;
+mod leaving;
 mod manager;
 mod metadata;
 mod metrics;

@@ -121,7 +121,7 @@ impl Forwarder {
         self.take_back_failures(&engine);
         let phase = before.phase();
         if !matches!(phase, Phase::Running | Phase::Paused) {
-            let retired = std::mem::take(&mut self.routes().retired);
+            let retired = self.take_retired(Instant::now() + HANDOVER).await;
             self.generations().advance(engine, retired);
             return Ok(());
         }
@@ -169,7 +169,7 @@ impl Forwarder {
 }
 
 /// New routes for old ones, session by session; on an error all is as before.
-fn replace(
+pub(super) fn replace(
     new: Result<Vec<(Session, Prepared)>, Error>,
     old: &[(Session, Route)],
 ) -> Result<Vec<(Session, Route)>, Error> {

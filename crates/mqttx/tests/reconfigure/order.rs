@@ -140,3 +140,38 @@ async fn what_came_on_an_earlier_connection_comes_again_without_another_one() {
     bridge.two.send("40 { 00 01 }").await;
     bridge.source.expect("40 { 00 07 }").await;
 }
+
+#[tokio::test]
+async fn what_comes_before_the_answer_to_unsubscribe_waits_for_the_start() {
+    let mut bridge = Bridge::start().await;
+    assert_eq!(bridge.forwarder.stop(std::time::Duration::ZERO).await, 0);
+    bridge.source.expect("a2 { 00 02 {} <a/+> }").await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.until_received(1).await;
+    bridge.source.expect_silence(QUIET).await;
+    bridge.source.send("b0 { 00 02 {} 00 }").await;
+    bridge.forwarder.start().await.unwrap();
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    bridge.one.send("40 { 00 01 }").await;
+    bridge.source.expect("82 { 00 03 { 0b 02 } <a/+> 0d }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    assert_eq!(bridge.counted(), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_start_before_the_answer_to_unsubscribe_takes_every_message_once() {
+    let mut bridge = Bridge::start().await;
+    assert_eq!(bridge.forwarder.stop(std::time::Duration::ZERO).await, 0);
+    bridge.source.expect("a2 { 00 02 {} <a/+> }").await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.until_received(1).await;
+    bridge.forwarder.start().await.unwrap();
+    bridge.source.send("32 { <a/x> 00 08 {} '2' } b0 { 00 02 {} 00 }").await;
+    bridge.source.expect("82 { 00 03 { 0b 02 } <a/+> 0d }").await;
+    bridge.source.send("90 { 00 03 {} 01 } 32 { <a/x> 00 09 {} '3' }").await;
+    for n in 1..=3 {
+        bridge.one.expect(&sent(&format!("32 {{ <b/x> 00 0{n} {{}} '{n}' }}"))).await;
+    }
+    bridge.one.expect_silence(QUIET).await;
+    assert_eq!(bridge.counted(), (3, 0, 3));
+}

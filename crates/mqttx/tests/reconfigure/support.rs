@@ -54,6 +54,8 @@ impl Bridge {
             let quick = Backoff::new(Duration::from_millis(10), Duration::from_millis(40));
             let options = SessionOptions::quick_connect(name, broker.url())
                 .client_id(name)
+                // A message without a route shows at once.
+                .unrouted_hold(Duration::ZERO)
                 .reconnect(quick.jitter(Jitter::None));
             sessions.add_session(options.build().unwrap()).unwrap();
         }
