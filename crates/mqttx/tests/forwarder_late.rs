@@ -18,6 +18,10 @@ fn rules() -> ForwarderBuilder {
     ForwarderBuilder::new("fw").source("src", "a/+").target("dst").topic("b/{1}")
 }
 
+fn with_dead_letters() -> ForwarderBuilder {
+    rules().dead_letter("letters", "dlq/{forwarder}")
+}
+
 /// The dead letter of a message that failed later: as it went to the target, with its topic there.
 fn letter(id: &str, topic: &str) -> String {
     let error = format!("26 <mqttx-error> <{REFUSED}> 26 <mqttx-source-topic> <{topic}>");
@@ -82,6 +86,20 @@ async fn failed(events: &mut EventStream) -> (String, &'static str, &'static str
     told.unwrap_or_else(|_| panic!("the event does not come: {seen:?}"))
 }
 
+/// The source's message is in the store of the target, and on its way from there.
+async fn store_one(source: &mut Peer, target: &mut Peer) {
+    source.send("32 { <a/1> 00 07 {} 'x' }").await;
+    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    source.expect("40 { 00 07 }").await;
+}
+
+/// [`durable`] with the rules' dead letters, whose server is there.
+async fn with_letters(brokers: &[ScriptedBroker; 3], store: &Path) -> (Durable, Peer, Peer, Peer) {
+    let (all, source, target) = durable(brokers, store, with_dead_letters()).await;
+    let (letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    (all, source, target, letters)
+}
+
 async fn three() -> [ScriptedBroker; 3] {
     [ScriptedBroker::start().await, ScriptedBroker::start().await, ScriptedBroker::start().await]
 }
@@ -89,12 +107,8 @@ async fn three() -> [ScriptedBroker; 3] {
 #[tokio::test]
 async fn what_a_target_stored_and_its_server_refuses_becomes_a_dead_letter() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
-    source.expect("40 { 00 07 }").await;
+    let (mut all, mut source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
+    store_one(&mut source, &mut target).await;
     target.send("40 { 00 01 87 }").await;
     letters.expect(&letter("00 01", "b/1")).await;
     assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "refused", "dead-letter"));
@@ -116,11 +130,9 @@ async fn what_a_target_stored_and_its_server_refuses_becomes_a_dead_letter() {
 #[tokio::test]
 async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_back() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = || rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
-    source.expect("40 { 00 07 }").await;
+    let (mut all, mut source, mut target) =
+        durable(&brokers, place.path(), with_dead_letters()).await;
+    store_one(&mut source, &mut target).await;
     // The dead letters' server answers nobody.
     target.send("40 { 00 01 87 }").await;
     assert_eq!(failed(&mut all.events).await.2, "dead-letter");
@@ -131,8 +143,7 @@ async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_ba
         brokers.into_iter().nth(1).unwrap(),
         ScriptedBroker::start().await,
     ];
-    let (all, _source, mut target) = durable(&brokers, place.path(), rules()).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    let (all, _source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
     target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
     target.send("40 { 00 01 87 }").await;
     letters.expect(&letter("00 01", "b/1")).await;
@@ -145,7 +156,7 @@ async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_ba
         brokers.into_iter().nth(1).unwrap(),
         ScriptedBroker::start().await,
     ];
-    let (_all, _source, mut target) = durable(&brokers, place.path(), rules()).await;
+    let (_all, _source, mut target) = durable(&brokers, place.path(), with_dead_letters()).await;
     target.expect_silence(QUIET).await;
 }
 
@@ -155,9 +166,7 @@ const UNDER_WAY: u16 = 1000;
 #[tokio::test]
 async fn what_comes_while_a_thousand_dead_letters_are_under_way_stays_in_the_store() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = || rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    let (mut all, mut source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
     // The letters' server takes all of them and acknowledges none.
     for first in (1..=UNDER_WAY).step_by(100) {
         for (topic, fate) in refuse(&mut all, &mut source, &mut target, first..first + 100).await {
@@ -188,7 +197,7 @@ async fn what_comes_while_a_thousand_dead_letters_are_under_way_stays_in_the_sto
     let fresh = [ScriptedBroker::start().await, ScriptedBroker::start().await];
     let ([source, letters], [_, target, _]) = (fresh, brokers);
     let (_all, _source, mut target) =
-        durable(&[source, target, letters], place.path(), rules()).await;
+        durable(&[source, target, letters], place.path(), with_dead_letters()).await;
     target.expect(&sent(&format!("32 {{ <b/{beyond}> 00 01 {{}} 'x' }}"))).await;
     target.expect_silence(QUIET).await;
 }
@@ -225,8 +234,7 @@ async fn refuse(
 async fn without_dead_letters_what_fails_later_is_counted_and_told() {
     let (brokers, place) = (three().await, TempDir::new("late"));
     let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    store_one(&mut source, &mut target).await;
     target.send("40 { 00 01 87 }").await;
     assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "refused", "lost"));
     assert_eq!(all.forwarder.metrics().failed_later_by_reason, [(ForwardDrop::Refused, 1)]);
@@ -235,12 +243,8 @@ async fn without_dead_letters_what_fails_later_is_counted_and_told() {
 #[tokio::test]
 async fn what_is_too_large_for_a_later_connection_becomes_a_dead_letter() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
-    source.expect("40 { 00 07 }").await;
+    let (mut all, mut source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
+    store_one(&mut source, &mut target).await;
     target.reset();
     let (mut target, _) = brokers[1].accept_and_answer("20 { 01 00 { 27 00 00 00 20 } }").await;
     letters.expect_type(0x32).await;
@@ -251,8 +255,7 @@ async fn what_is_too_large_for_a_later_connection_becomes_a_dead_letter() {
 #[tokio::test]
 async fn what_expires_in_the_store_is_counted_and_told() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, target) = durable(&brokers, place.path(), rules).await;
+    let (mut all, mut source, target) = durable(&brokers, place.path(), with_dead_letters()).await;
     let dst = all.sessions.session("dst").unwrap();
     until("it is connected", || dst.is_connected()).await;
     drop(target);
