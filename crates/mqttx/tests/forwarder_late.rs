@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mqttx::{
-    EventKind, EventStream, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, Publish,
-    QoS, SessionManager, Version,
+    EventKind, EventName, EventStream, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager,
+    Publish, QoS, SessionManager, Version,
 };
 use mqttx_test::{Peer, ScriptedBroker, TempDir};
 
@@ -158,6 +158,61 @@ async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_ba
     ];
     let (_all, _source, mut target) = durable(&brokers, place.path(), with_dead_letters()).await;
     target.expect_silence(QUIET).await;
+}
+
+/// As by a program that waits for its sessions before it adds forwarders.
+#[tokio::test]
+async fn a_forwarder_that_comes_after_its_messages_failed_gets_them_back() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let (all, mut source, mut target) = durable(&brokers, place.path(), with_dead_letters()).await;
+    store_one(&mut source, &mut target).await;
+    all.sessions.shutdown(Duration::ZERO).await;
+    drop(all);
+    let [_, dst, _] = brokers;
+    let brokers = [ScriptedBroker::start().await, dst, ScriptedBroker::start().await];
+    let sessions = SessionManager::new();
+    let mut events = sessions.events_matching(EventName::MessageRefused);
+    for (name, broker) in ["src", "dst", "letters"].into_iter().zip(&brokers) {
+        let options = session(name, broker, Version::V5).client_id(name).clean_start(false);
+        let kept = name == "dst";
+        let options = if kept { options.file_storage(place.path()) } else { options };
+        sessions.add_session(options.build().unwrap()).unwrap();
+    }
+    let (mut target, _) = brokers[1].accept_and_answer(PRESENT).await;
+    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    target.expect_type(0x3a).await;
+    target.send("40 { 00 01 87 }").await;
+    events.next().await.expect("the session tells");
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    let forwarder = forwarders.add_forwarder(with_dead_letters().build().unwrap()).unwrap();
+    letters.expect(&letter("00 01", "b/1")).await;
+    letters.send("40 { 00 01 }").await;
+    until("the dead letter counts", || forwarder.metrics().dead_lettered_later == 1).await;
+}
+
+#[tokio::test]
+async fn what_fails_and_no_forwarder_comes_for_is_forgotten() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let (all, mut source, mut target) = durable(&brokers, place.path(), with_dead_letters()).await;
+    store_one(&mut source, &mut target).await;
+    all.sessions.shutdown(Duration::ZERO).await;
+    drop(all);
+    for refused in [true, false] {
+        let sessions = SessionManager::new();
+        let mut events = sessions.events_matching(EventName::MessageRefused);
+        let options = session("dst", &brokers[1], Version::V5).client_id("dst").clean_start(false);
+        let options = options.file_storage(place.path()).unrouted_hold(Duration::ZERO);
+        sessions.add_session(options.build().unwrap()).unwrap();
+        let (mut target, _) = brokers[1].accept_and_answer(PRESENT).await;
+        if refused {
+            target.expect_type(0x3a).await;
+            target.send("40 { 00 01 87 }").await;
+            events.next().await.expect("the session tells");
+        } else {
+            target.expect_silence(QUIET).await;
+        }
+        sessions.shutdown(SOON).await;
+    }
 }
 
 /// As many dead letters of stored messages are under way at once, by docs/forwarders.md.
