@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mqttx::{
-    EventKind, EventStream, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager,
-    SessionManager, Version,
+    EventKind, EventName, EventStream, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager,
+    Publish, QoS, SessionManager, Version,
 };
 use mqttx_test::{Peer, ScriptedBroker, TempDir};
 
@@ -16,6 +16,10 @@ use support::{QUIET, SOON, VIA, bridge, bridge_with, connack, grant, sent, sessi
 
 fn rules() -> ForwarderBuilder {
     ForwarderBuilder::new("fw").source("src", "a/+").target("dst").topic("b/{1}")
+}
+
+fn with_dead_letters() -> ForwarderBuilder {
+    rules().dead_letter("letters", "dlq/{forwarder}")
 }
 
 /// The dead letter of a message that failed later: as it went to the target, with its topic there.
@@ -82,6 +86,20 @@ async fn failed(events: &mut EventStream) -> (String, &'static str, &'static str
     told.unwrap_or_else(|_| panic!("the event does not come: {seen:?}"))
 }
 
+/// The source's message is in the store of the target, and on its way from there.
+async fn store_one(source: &mut Peer, target: &mut Peer) {
+    source.send("32 { <a/1> 00 07 {} 'x' }").await;
+    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    source.expect("40 { 00 07 }").await;
+}
+
+/// [`durable`] with the rules' dead letters, whose server is there.
+async fn with_letters(brokers: &[ScriptedBroker; 3], store: &Path) -> (Durable, Peer, Peer, Peer) {
+    let (all, source, target) = durable(brokers, store, with_dead_letters()).await;
+    let (letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    (all, source, target, letters)
+}
+
 async fn three() -> [ScriptedBroker; 3] {
     [ScriptedBroker::start().await, ScriptedBroker::start().await, ScriptedBroker::start().await]
 }
@@ -89,12 +107,8 @@ async fn three() -> [ScriptedBroker; 3] {
 #[tokio::test]
 async fn what_a_target_stored_and_its_server_refuses_becomes_a_dead_letter() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
-    source.expect("40 { 00 07 }").await;
+    let (mut all, mut source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
+    store_one(&mut source, &mut target).await;
     target.send("40 { 00 01 87 }").await;
     letters.expect(&letter("00 01", "b/1")).await;
     assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "refused", "dead-letter"));
@@ -116,11 +130,9 @@ async fn what_a_target_stored_and_its_server_refuses_becomes_a_dead_letter() {
 #[tokio::test]
 async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_back() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = || rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
-    source.expect("40 { 00 07 }").await;
+    let (mut all, mut source, mut target) =
+        durable(&brokers, place.path(), with_dead_letters()).await;
+    store_one(&mut source, &mut target).await;
     // The dead letters' server answers nobody.
     target.send("40 { 00 01 87 }").await;
     assert_eq!(failed(&mut all.events).await.2, "dead-letter");
@@ -131,8 +143,7 @@ async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_ba
         brokers.into_iter().nth(1).unwrap(),
         ScriptedBroker::start().await,
     ];
-    let (all, _source, mut target) = durable(&brokers, place.path(), rules()).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    let (all, _source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
     target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
     target.send("40 { 00 01 87 }").await;
     letters.expect(&letter("00 01", "b/1")).await;
@@ -145,8 +156,63 @@ async fn a_process_that_ends_before_the_dead_letters_have_it_gets_the_message_ba
         brokers.into_iter().nth(1).unwrap(),
         ScriptedBroker::start().await,
     ];
-    let (_all, _source, mut target) = durable(&brokers, place.path(), rules()).await;
+    let (_all, _source, mut target) = durable(&brokers, place.path(), with_dead_letters()).await;
     target.expect_silence(QUIET).await;
+}
+
+/// As by a program that waits for its sessions before it adds forwarders.
+#[tokio::test]
+async fn a_forwarder_that_comes_after_its_messages_failed_gets_them_back() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let (all, mut source, mut target) = durable(&brokers, place.path(), with_dead_letters()).await;
+    store_one(&mut source, &mut target).await;
+    all.sessions.shutdown(Duration::ZERO).await;
+    drop(all);
+    let [_, dst, _] = brokers;
+    let brokers = [ScriptedBroker::start().await, dst, ScriptedBroker::start().await];
+    let sessions = SessionManager::new();
+    let mut events = sessions.events_matching(EventName::MessageRefused);
+    for (name, broker) in ["src", "dst", "letters"].into_iter().zip(&brokers) {
+        let options = session(name, broker, Version::V5).client_id(name).clean_start(false);
+        let kept = name == "dst";
+        let options = if kept { options.file_storage(place.path()) } else { options };
+        sessions.add_session(options.build().unwrap()).unwrap();
+    }
+    let (mut target, _) = brokers[1].accept_and_answer(PRESENT).await;
+    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    target.expect_type(0x3a).await;
+    target.send("40 { 00 01 87 }").await;
+    events.next().await.expect("the session tells");
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    let forwarder = forwarders.add_forwarder(with_dead_letters().build().unwrap()).unwrap();
+    letters.expect(&letter("00 01", "b/1")).await;
+    letters.send("40 { 00 01 }").await;
+    until("the dead letter counts", || forwarder.metrics().dead_lettered_later == 1).await;
+}
+
+#[tokio::test]
+async fn what_fails_and_no_forwarder_comes_for_is_forgotten() {
+    let (brokers, place) = (three().await, TempDir::new("late"));
+    let (all, mut source, mut target) = durable(&brokers, place.path(), with_dead_letters()).await;
+    store_one(&mut source, &mut target).await;
+    all.sessions.shutdown(Duration::ZERO).await;
+    drop(all);
+    for refused in [true, false] {
+        let sessions = SessionManager::new();
+        let mut events = sessions.events_matching(EventName::MessageRefused);
+        let options = session("dst", &brokers[1], Version::V5).client_id("dst").clean_start(false);
+        let options = options.file_storage(place.path()).unrouted_hold(Duration::ZERO);
+        sessions.add_session(options.build().unwrap()).unwrap();
+        let (mut target, _) = brokers[1].accept_and_answer(PRESENT).await;
+        if refused {
+            target.expect_type(0x3a).await;
+            target.send("40 { 00 01 87 }").await;
+            events.next().await.expect("the session tells");
+        } else {
+            target.expect_silence(QUIET).await;
+        }
+        sessions.shutdown(SOON).await;
+    }
 }
 
 /// As many dead letters of stored messages are under way at once, by docs/forwarders.md.
@@ -155,9 +221,7 @@ const UNDER_WAY: u16 = 1000;
 #[tokio::test]
 async fn what_comes_while_a_thousand_dead_letters_are_under_way_stays_in_the_store() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = || rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
+    let (mut all, mut source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
     // The letters' server takes all of them and acknowledges none.
     for first in (1..=UNDER_WAY).step_by(100) {
         for (topic, fate) in refuse(&mut all, &mut source, &mut target, first..first + 100).await {
@@ -188,7 +252,7 @@ async fn what_comes_while_a_thousand_dead_letters_are_under_way_stays_in_the_sto
     let fresh = [ScriptedBroker::start().await, ScriptedBroker::start().await];
     let ([source, letters], [_, target, _]) = (fresh, brokers);
     let (_all, _source, mut target) =
-        durable(&[source, target, letters], place.path(), rules()).await;
+        durable(&[source, target, letters], place.path(), with_dead_letters()).await;
     target.expect(&sent(&format!("32 {{ <b/{beyond}> 00 01 {{}} 'x' }}"))).await;
     target.expect_silence(QUIET).await;
 }
@@ -225,8 +289,7 @@ async fn refuse(
 async fn without_dead_letters_what_fails_later_is_counted_and_told() {
     let (brokers, place) = (three().await, TempDir::new("late"));
     let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules()).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
+    store_one(&mut source, &mut target).await;
     target.send("40 { 00 01 87 }").await;
     assert_eq!(failed(&mut all.events).await, ("b/1".to_owned(), "refused", "lost"));
     assert_eq!(all.forwarder.metrics().failed_later_by_reason, [(ForwardDrop::Refused, 1)]);
@@ -235,12 +298,8 @@ async fn without_dead_letters_what_fails_later_is_counted_and_told() {
 #[tokio::test]
 async fn what_is_too_large_for_a_later_connection_becomes_a_dead_letter() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, mut target) = durable(&brokers, place.path(), rules).await;
-    let (mut letters, _) = brokers[2].accept_and_answer(connack(Version::V5)).await;
-    source.send("32 { <a/1> 00 07 {} 'x' }").await;
-    target.expect(&sent("32 { <b/1> 00 01 {} 'x' }")).await;
-    source.expect("40 { 00 07 }").await;
+    let (mut all, mut source, mut target, mut letters) = with_letters(&brokers, place.path()).await;
+    store_one(&mut source, &mut target).await;
     target.reset();
     let (mut target, _) = brokers[1].accept_and_answer("20 { 01 00 { 27 00 00 00 20 } }").await;
     letters.expect_type(0x32).await;
@@ -251,8 +310,7 @@ async fn what_is_too_large_for_a_later_connection_becomes_a_dead_letter() {
 #[tokio::test]
 async fn what_expires_in_the_store_is_counted_and_told() {
     let (brokers, place) = (three().await, TempDir::new("late"));
-    let rules = rules().dead_letter("letters", "dlq/{forwarder}");
-    let (mut all, mut source, target) = durable(&brokers, place.path(), rules).await;
+    let (mut all, mut source, target) = durable(&brokers, place.path(), with_dead_letters()).await;
     let dst = all.sessions.session("dst").unwrap();
     until("it is connected", || dst.is_connected()).await;
     drop(target);
@@ -289,6 +347,8 @@ async fn a_target_that_does_not_acknowledge_gets_the_message_again_on_a_new_conn
         };
         let told = tokio::time::timeout(SOON, told).await.unwrap();
         assert_eq!(told, ("dst".to_owned(), SHORT));
+        let dst = bridge.sessions.session("dst").unwrap();
+        assert!(dst.metrics().message_rate > 0.0, "nobody asked since the message was sent");
         let (mut again, _) = bridge.brokers.1.accept_and_answer(present).await;
         let second = again.expect_type(0x3a).await;
         assert_eq!(first[1..], second[1..], "the same, with DUP");
@@ -336,6 +396,18 @@ async fn a_target_that_is_slow_and_acknowledges_is_left_alone() {
         bridge.target.send(&format!("40 {{ 00 0{id} }}")).await;
         bridge.source.expect(&format!("40 {{ 00 0{id} }}")).await;
     }
+    assert_eq!(bridge.forwarder.metrics().ack_timeouts, 0);
+}
+
+#[tokio::test]
+async fn a_forwarder_that_is_stopped_leaves_its_target_to_others() {
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    let rules = rules().enabled(false).ack_timeout(TIMEOUT);
+    let mut bridge = bridge_with(Version::V5, rules, 0, |options| options).await;
+    let dst = bridge.sessions.session("dst").unwrap();
+    let _delivery = dst.try_publish(Publish::new("x", "").qos(QoS::AtLeastOnce)).unwrap();
+    bridge.target.expect_type(0x32).await;
+    bridge.target.expect_silence(4 * TIMEOUT).await;
     assert_eq!(bridge.forwarder.metrics().ack_timeouts, 0);
 }
 

@@ -181,12 +181,25 @@ impl Incoming {
     }
 
     /// The message was not taken. Its place in line stays open, which holds back every later acknowledgement of this connection;
-    /// a QoS 2 id is forgotten, so that the next PUBLISH with it is delivered.
-    pub(crate) fn on_refused(&mut self, ticket: AckTicket) {
-        let ours = |known: &ExactlyOnce| matches!(known.flow, Flow::Delivering { delivery, .. } if delivery == ticket.delivery);
-        if ticket.qos == QoS::ExactlyOnce && self.flows.get(ticket.id).is_some_and(ours) {
-            self.flows.remove(ticket.id);
-        }
+    /// a QoS 2 id is forgotten, so that the next PUBLISH with it is delivered. `false`: it has no place, since it came on an
+    /// earlier connection and did not come again, or since it is done.
+    pub(crate) fn on_refused(&mut self, ticket: AckTicket) -> bool {
+        let place = match ticket.qos {
+            QoS::ExactlyOnce => {
+                let Some(&ExactlyOnce { flow: Flow::Delivering { delivery, place }, .. }) =
+                    self.flows.get(ticket.id)
+                else {
+                    return false;
+                };
+                if delivery != ticket.delivery {
+                    return false;
+                }
+                self.flows.remove(ticket.id);
+                place
+            }
+            _ => Some(ticket.delivery),
+        };
+        place.and_then(|place| self.owed_at(place)).is_some_and(|owed| owed.done.is_none())
     }
 
     /// PUBREL: the id is free again. Answered whether or not it is known, never punished; after PUBREC when it came too early.

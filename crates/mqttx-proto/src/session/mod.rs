@@ -356,11 +356,9 @@ impl Session {
     }
 
     /// There is no room for the message: neither it nor what came after it is acknowledged on this connection, so that the
-    /// server sends them again on the next one.
-    pub fn refuse(&mut self, ticket: AckTicket) {
-        if let Some(incoming) = self.incoming.used() {
-            incoming.on_refused(ticket);
-        }
+    /// server sends them again on the next one. `false`: it did not come on this connection, which goes on as it is.
+    pub fn refuse(&mut self, ticket: AckTicket) -> bool {
+        self.incoming.used().is_some_and(|incoming| incoming.on_refused(ticket))
     }
 
     /// Ends the connection with DISCONNECT, behind what is encoded already.

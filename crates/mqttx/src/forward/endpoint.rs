@@ -119,6 +119,10 @@ impl ForwarderTarget {
         self
     }
 
+    pub(super) fn has_failover(&self) -> bool {
+        !self.failover.is_empty()
+    }
+
     /// `place`: where its problems are, as in the configuration file.
     pub(super) fn compile(
         self,

@@ -53,8 +53,8 @@ pub(super) struct Engine {
     pub(super) idle: Notify,
     /// Told when nobody needs to watch the targets any more.
     pub(super) unwatched: Arc<Notify>,
-    /// Told when everything that it took is with its targets, if somebody waits for that.
-    pub(super) quiet: Notify,
+    /// Told when everything that it took is with its targets, if somebody waits for that, and at its end.
+    pub(super) quiet: Arc<Notify>,
 }
 
 /// The sessions of a forwarder, in the order of its rules.
@@ -106,7 +106,7 @@ impl Engine {
                 latency,
                 idle: Notify::new(),
                 unwatched: Arc::default(),
-                quiet: Notify::new(),
+                quiet: Arc::default(),
                 options,
                 sources: ends.sources,
             }
@@ -279,6 +279,7 @@ impl CompletionSink for Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.targets.iter().chain(&self.dead_letters).for_each(Target::leave);
+        self.quiet.notify_waiters();
     }
 }
 

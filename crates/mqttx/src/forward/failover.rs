@@ -42,9 +42,12 @@ impl Failover {
         let stable = |state: &State| state.up && lasts(state) >= state.stable_after;
         let earlier = self.states.iter().take(self.active).position(stable);
         let active = self.states.get(self.active)?;
-        if std::mem::take(&mut self.suspect) {
-            let others = self.states.iter().enumerate().filter(|(n, _)| *n != self.active);
-            return others.into_iter().find(|(_, state)| state.up).map(|(n, _)| n);
+        if self.suspect {
+            let mut others = self.states.iter().enumerate().filter(|(n, _)| *n != self.active);
+            let next = others.find(|(_, state)| state.up).map(|(n, _)| n);
+            // Until the change is made; with nobody to change to, it gets another chance.
+            self.suspect = next.is_some();
+            return next;
         }
         let lost = !active.up && lasts(active) >= DOWN;
         earlier.or_else(|| self.states.iter().position(|state| state.up).filter(|_| lost))
@@ -61,7 +64,7 @@ impl Failover {
 
     /// The change was made.
     pub(super) fn changed(&mut self, session: usize) {
-        self.active = session;
+        (self.active, self.suspect) = (session, false);
     }
 }
 
@@ -144,6 +147,13 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(failover.observe(now + DOWN, [false, true].into_iter()), Some(1));
         }
+        let mut suspected = Failover::new(std::iter::repeat_n(STABLE, 2), now);
+        suspected.suspect(now);
+        for _ in 0..2 {
+            assert_eq!(suspected.observe(now, [true, true].into_iter()), Some(1));
+        }
+        suspected.changed(1);
+        assert_eq!(suspected.observe(now, [true, true].into_iter()), None, "it was made");
     }
 
     #[test]

@@ -53,6 +53,13 @@ pub(super) enum Phase {
     Gone,
 }
 
+impl Phase {
+    /// Whether what it holds goes on with a start.
+    pub(super) const fn waits_for_start(self) -> bool {
+        matches!(self, Self::Stopped | Self::Paused)
+    }
+}
+
 /// What becomes of a message that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Admitted {
@@ -108,8 +115,8 @@ pub(super) struct Flows {
     turn: bool,
     /// A required target has no room.
     blocked: bool,
-    /// Nothing is sent yet: what came before goes first.
-    on_hold: bool,
+    /// So many reasons to send nothing yet: what came before goes first.
+    holds: usize,
     /// It had none when it was tried again.
     stuck: bool,
     window: usize,
@@ -147,7 +154,7 @@ impl Flows {
             phase: Phase::Stopped,
             turn: false,
             blocked: false,
-            on_hold: false,
+            holds: 0,
             stuck: false,
             window,
             in_window: 0,
@@ -180,9 +187,13 @@ impl Flows {
         }
     }
 
-    /// Whether what is admitted has to wait.
-    pub(super) fn hold(&mut self, on: bool) {
-        self.on_hold = on;
+    /// What is admitted has to wait until as many [`release`](Self::release)s.
+    pub(super) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    pub(super) fn release(&mut self) {
+        self.holds = self.holds.saturating_sub(1);
     }
 
     /// Whether something was admitted and is not with all its targets.
@@ -216,9 +227,9 @@ impl Flows {
         self.waiting.iter().map(|sending| sending.source)
     }
 
-    /// Whether nothing is under way: what a pause holds waits for its end.
+    /// Whether nothing is under way: what a pause or a stop left waits for the start.
     pub(super) fn is_settled(&self) -> bool {
-        self.held == if self.phase == Phase::Paused { self.queued() } else { 0 }
+        self.held == if self.phase.waits_for_start() { self.queued() } else { 0 }
     }
 
     /// Whether no target has anything: the rest, if there is one, waits.
@@ -228,7 +239,7 @@ impl Flows {
 
     /// Takes the turn for messages that arrive, if nobody has it.
     pub(super) fn begin(&mut self) -> bool {
-        let free = !self.turn && !self.blocked && !self.on_hold && self.phase == Phase::Running;
+        let free = !self.turn && !self.blocked && self.holds == 0 && self.phase == Phase::Running;
         self.turn |= free;
         free
     }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::{Instant, timeout_at};
 
 use super::engine::Engine;
-use super::flows::Phase;
 use super::metrics::ForwarderMetrics;
 use super::phases::End;
 use crate::router::Route;
@@ -30,9 +29,9 @@ struct Retired {
 }
 
 impl Retired {
-    /// It goes on after the pause.
-    fn is_paused(&self) -> bool {
-        self.engine.phase() == Phase::Paused && !self.engine.is_stranded()
+    /// It goes on with the start.
+    fn waits_for_start(&self) -> bool {
+        self.engine.phase().waits_for_start() && !self.engine.is_stranded()
     }
 }
 
@@ -96,21 +95,25 @@ impl Generations {
     }
 
     /// Waits until the retired ones have finished, at most until `until`, and forgets those that have; `true` if all have, but
-    /// for those that are paused.
+    /// for those that wait for the start.
     pub(super) async fn settle(&self, until: Instant) -> bool {
         for engine in self.retired() {
             let _ = timeout_at(until, engine.drained()).await;
         }
         let mut inner = self.lock();
         inner.forget_finished();
-        inner.retired.iter().all(Retired::is_paused)
+        inner.retired.iter().all(Retired::waits_for_start)
     }
 
-    /// After a pause: the retired ones send what they hold.
-    pub(super) fn resume_retired(&self) {
-        for engine in self.retired().iter().filter(|engine| engine.phase() == Phase::Paused) {
-            engine.resume();
+    /// The retired ones send what a pause or a stop left them, in their order. All of them, the earliest first.
+    pub(super) fn resume_retired(&self) -> Vec<Arc<Engine>> {
+        let retired = self.retired();
+        for (n, engine) in retired.iter().enumerate() {
+            if engine.phase().waits_for_start() {
+                engine.resume_after(retired.get(..n).unwrap_or_default());
+            }
         }
+        retired
     }
 
     /// Ends the retired ones.
@@ -120,9 +123,9 @@ impl Generations {
         inner.end(all, how);
     }
 
-    /// Ends those that are not paused, and gives back what they held: how many messages.
-    pub(super) fn end_unpaused(&self) -> usize {
-        self.end_but(Retired::is_paused)
+    /// Ends those that do not wait for the start, and gives back what they held: how many messages.
+    pub(super) fn end_running(&self) -> usize {
+        self.end_but(Retired::waits_for_start)
     }
 
     /// Ends those that cannot go on, and gives back what they held.

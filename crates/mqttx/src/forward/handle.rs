@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::flows::Phase;
 use super::generations::Generations;
 use super::late::Late;
+use super::leaving::Routes;
 use super::metrics::ForwarderMetrics;
 use super::phases::End;
 use super::rule::ForwarderOptions;
@@ -75,13 +76,6 @@ impl std::fmt::Display for ForwarderState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-#[derive(Default)]
-pub(super) struct Routes {
-    pub(super) running: Vec<(Session, Route)>,
-    /// Out of their sessions; messages that came through them may still be acknowledged.
-    pub(super) retired: Vec<Route>,
 }
 
 impl Forwarder {
@@ -159,14 +153,13 @@ impl Forwarder {
         if self.is_removed() {
             return Err(Error::closed().with_context("forwarder", self.name()));
         }
-        // What a pause left goes first, by the rules by which it was taken.
-        self.shared.generations.resume_retired();
-        if !engine.resume() {
+        // What a pause or a stop left goes first, by the rules by which it was taken.
+        let earlier = self.shared.generations.resume_retired();
+        if !engine.resume_after(&earlier) {
             return Ok(());
         }
         match self.subscribe(&engine) {
-            Ok(running) => {
-                self.routes().running = running;
+            Ok(()) => {
                 self.shared.generations.end_stranded();
                 let forwarder = Arc::clone(&self.shared.name);
                 self.emit(EventKind::ForwarderStarted { forwarder });
@@ -209,19 +202,10 @@ impl Forwarder {
         let _control = self.shared.control.lock().await;
         let engine = self.engine();
         if engine.phase() == Phase::Paused {
-            self.shared.generations.resume_retired();
-            engine.resume();
+            let earlier = self.shared.generations.resume_retired();
+            engine.resume_after(&earlier);
         }
-        let running = std::mem::take(&mut self.routes().running);
-        // The routes take messages until the servers have answered, so that none is lost in between.
-        for (session, route) in &running {
-            let _ = timeout_at(until, session.leave(route)).await;
-        }
-        for (_, route) in &running {
-            route.unhook();
-        }
-        let retired = running.into_iter().map(|(_, route)| route);
-        self.routes().retired.extend(retired);
+        self.leave(until).await;
         let _ = timeout_at(until, engine.drained()).await;
         self.shared.generations.settle(until).await;
         self.finish_stop()
@@ -273,10 +257,7 @@ impl Forwarder {
     pub(super) fn forget(&self, how: End) {
         self.shared.removed.store(true, Ordering::Release);
         let routes = std::mem::take(&mut *self.routes());
-        let running = routes.running.into_iter().map(|(_, route)| route);
-        for route in running.chain(routes.retired) {
-            route.abandon();
-        }
+        routes.into_all().for_each(Route::abandon);
         self.shared.generations.end_retired(how);
         self.engine().end(how);
     }
@@ -292,16 +273,6 @@ impl Forwarder {
             self.emit(EventKind::ForwarderStopped { forwarder, unacknowledged: left });
         }
         left
-    }
-
-    fn subscribe(&self, engine: &Arc<Engine>) -> Result<Vec<(Session, Route)>, Error> {
-        let inlets = inlets(engine)?.into_iter();
-        let attach = |(session, prepared): (Session, Prepared)| {
-            let route = session.replace_routes(vec![prepared], &[])?.into_iter();
-            Ok(route.map(move |route| (session.clone(), route)))
-        };
-        let routes = inlets.map(attach).collect::<Result<Vec<_>, Error>>()?;
-        Ok(routes.into_iter().flatten().collect())
     }
 
     pub(super) fn engine(&self) -> Arc<Engine> {
@@ -323,8 +294,7 @@ impl Forwarder {
 
     /// What the targets of this engine stored, and their servers do not take, comes back to the forwarder.
     pub(super) fn take_back_failures(&self, engine: &Engine) {
-        let sink: Weak<Shared> = Arc::downgrade(&self.shared);
-        engine.register_origin(&(sink as Weak<dyn FailureSink>));
+        engine.register_origin(&(self.weak() as Weak<dyn FailureSink>));
     }
 
     fn emit(&self, kind: EventKind) {
@@ -334,7 +304,17 @@ impl Forwarder {
     }
 
     pub(super) fn routes(&self) -> MutexGuard<'_, Routes> {
-        self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.routes()
+    }
+
+    pub(super) fn weak(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
+    }
+}
+
+impl Shared {
+    pub(super) fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

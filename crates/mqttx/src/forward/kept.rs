@@ -134,6 +134,9 @@ impl Flows {
     }
 }
 
+/// So many targets have a mark of their own.
+pub(super) const TARGETS: usize = 64;
+
 /// The mark of a target.
 pub(super) fn bit(target: usize) -> u64 {
     u32::try_from(target).ok().and_then(|n| 1_u64.checked_shl(n)).unwrap_or(0)

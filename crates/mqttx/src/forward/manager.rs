@@ -14,7 +14,7 @@ use super::engine::{Ends, Engine};
 use super::handle::Forwarder;
 use super::metrics::ForwarderMetrics;
 use super::rule::ForwarderOptions;
-use super::succession::succeed;
+use super::takeover::take_over;
 use crate::error::Error;
 use crate::manager::{SessionManager, near};
 use crate::session::Session;
@@ -139,7 +139,7 @@ impl ForwarderManager {
                 let mut forwarders = this.lock();
                 removed.iter().filter_map(|name| forwarders.remove(name)).collect()
             };
-            succeed(&added, &removed).await;
+            take_over(&added, &removed).await;
             Ok(Reconfigured { added, changed, removed })
         };
         match source {

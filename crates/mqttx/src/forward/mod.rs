@@ -3,7 +3,8 @@
 //! [`rule`] says what is asked for and checks it ([`cycle`]: loops); [`topic_map`] and [`template`] make the
 //! topics; [`flows`] holds what is on its way, as plain data; [`engine`] moves it, when [`phases`] lets it, from where [`arrive`] takes
 //! it in to where [`send`] hands it over, many messages at a time ([`scratch`], [`topics`]); [`handle`] starts
-//! and stops, [`reconfigure`] changes the rules of one that runs ([`generations`]); [`manager`] is the registry.
+//! and stops, [`reconfigure`] changes the rules of one that runs ([`generations`], [`succession`]); [`manager`] is
+//! the registry, where one takes over from another ([`takeover`]).
 
 mod arrive;
 mod cycle;
@@ -19,6 +20,7 @@ mod hops;
 mod json;
 mod kept;
 mod late;
+mod leaving;
 mod manager;
 mod metadata;
 mod metrics;
@@ -36,6 +38,7 @@ mod rules;
 mod scratch;
 mod send;
 mod succession;
+mod takeover;
 mod target;
 mod template;
 mod text;

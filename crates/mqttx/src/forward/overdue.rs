@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mqttx_proto::Sequence;
 
 use super::engine::Engine;
+use super::flows::Phase;
 use super::target::Target;
 use crate::event::EventKind;
 use crate::session::Session;
@@ -53,7 +54,7 @@ impl Seen {
         let oldest = session.oldest_sent()?;
         Some(Self {
             session: Arc::clone(session.shared_name()),
-            reconnects: session.metrics().reconnects,
+            reconnects: session.counts().0.reconnects,
             oldest,
         })
     }
@@ -74,10 +75,13 @@ impl Engine {
             loop {
                 looks.tick().await;
                 let Some(engine) = me.upgrade() else { return };
+                let at_work = engine.phase() != Phase::Stopped || engine.held() > 0;
                 for (n, overdue) in watched.iter_mut().enumerate() {
                     let Some((_, target)) = engine.target(n) else { continue };
                     let now = crate::session::now();
-                    if overdue.observe(Seen::of(target.session()), now, limit) {
+                    // One that does nothing leaves the session to others.
+                    let seen = at_work.then(|| Seen::of(target.session())).flatten();
+                    if overdue.observe(seen, now, limit) {
                         engine.give_way(target, limit);
                     }
                 }
@@ -99,7 +103,7 @@ impl Engine {
                 after,
             },
         );
-        session.reconnect();
+        session.renew();
     }
 }
 

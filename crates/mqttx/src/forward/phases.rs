@@ -29,13 +29,13 @@ impl Engine {
         self.release_qos0();
     }
 
-    /// What a pause holds, or a target without a session, stays with its servers: nobody waits for it.
+    /// What a pause or a stop left, or waits for a target without a session, stays with its servers: nobody waits for it.
     pub(super) fn leave_behind(&self) {
         let mut counts = vec![0; self.sources.len()];
         {
             let stranded = self.is_stranded();
             let inner = self.lock();
-            if inner.flows.phase() != Phase::Paused && !stranded {
+            if !inner.flows.phase().waits_for_start() && !stranded {
                 return;
             }
             for source in inner.flows.waiting_sources() {
@@ -67,7 +67,7 @@ impl Engine {
     pub(super) fn begin_held(&self) {
         let mut inner = self.lock();
         inner.flows.set_phase(Phase::Running);
-        inner.flows.hold(true);
+        inner.flows.hold();
     }
 
     /// With the same rate limit as `before` had, what that one sent counts.
@@ -79,25 +79,11 @@ impl Engine {
     /// Sends what was held, and what comes.
     pub(super) fn release(&self) {
         let mut inner = self.lock();
-        inner.flows.hold(false);
+        inner.flows.release();
         let turn = inner.flows.take_turn();
         drop(inner);
         if turn {
             self.pump();
-        }
-    }
-
-    /// Waits until everything that it took is with its targets, unless one of them has no session.
-    pub(super) async fn sent(&self) {
-        self.lock().retiring = true;
-        loop {
-            let mut quiet = std::pin::pin!(self.quiet.notified());
-            // From here on no notification is missed.
-            quiet.as_mut().enable();
-            if !self.lock().flows.is_waiting() || self.is_stranded() {
-                return;
-            }
-            quiet.await;
         }
     }
 

@@ -103,7 +103,7 @@ impl ForwarderManager {
 
 impl Forwarder {
     /// Goes on with another engine. Every message is taken by one of the two; what the old one took, it finishes by the old
-    /// rules, and before it is with its targets the new one sends nothing.
+    /// rules, and before it is with its targets the new one sends nothing to the same sessions.
     pub(super) async fn advance(&self, engine: Arc<Engine>) -> Result<(), Error> {
         let _control = self.control().lock().await;
         self.advance_now(engine).await
@@ -121,7 +121,7 @@ impl Forwarder {
         self.take_back_failures(&engine);
         let phase = before.phase();
         if !matches!(phase, Phase::Running | Phase::Paused) {
-            let retired = std::mem::take(&mut self.routes().retired);
+            let retired = self.take_retired(Instant::now() + HANDOVER).await;
             self.generations().advance(engine, retired);
             return Ok(());
         }
@@ -147,29 +147,29 @@ impl Forwarder {
             pulses.spawn(async move { session.pulse(HANDOVER).await });
         }
         pulses.join_all().await;
-        // In the order of arrival. A target that takes nothing does not keep the new rules waiting.
         if phase == Phase::Running {
             let _ = timeout(HANDOVER, before.sent()).await;
         }
         engine.take_pace_of(&before);
-        engine.release();
+        // In the order of arrival. Another target does not wait for one that takes nothing.
+        engine.release_after(&self.generations().retired());
         Ok(())
     }
 
     /// Waits until what was taken by earlier rules is acknowledged by its targets, but for what a
-    /// [`pause`](Self::pause) holds: that goes on with [`start`](Self::start). What is not acknowledged when `deadline` is over is
+    /// [`pause`](Self::pause) or a [`stop`](Self::stop) left: that goes on with [`start`](Self::start). What is not acknowledged when `deadline` is over is
     /// given back: its source connects anew, so that its server sends it again, to be forwarded by today's rules. The server of a
     /// source that is not persistent would forget it: there it is acknowledged. Returns how many messages these are.
     pub async fn settle(&self, deadline: Duration) -> usize {
         if self.generations().settle(Instant::now() + deadline).await {
             return 0;
         }
-        self.generations().end_unpaused()
+        self.generations().end_running()
     }
 }
 
 /// New routes for old ones, session by session; on an error all is as before.
-fn replace(
+pub(super) fn replace(
     new: Result<Vec<(Session, Prepared)>, Error>,
     old: &[(Session, Route)],
 ) -> Result<Vec<(Session, Route)>, Error> {

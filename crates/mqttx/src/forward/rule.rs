@@ -10,6 +10,7 @@ use super::cycle;
 use super::endpoint::{
     ForwarderSource, ForwarderTarget, QosRule, RetainRule, SourceRule, TargetRule,
 };
+use super::kept;
 use super::rules::{Asked, Rules};
 use crate::error::{ConfigErrors, ConfigProblem};
 
@@ -255,6 +256,11 @@ impl ForwarderBuilder {
             problems.add("to", "[]", "a forwarder needs at least one target");
         }
         check_sources(&self.sources, &mut problems);
+        let late = self.targets.iter().enumerate().skip(kept::TARGETS);
+        for (n, _) in late.filter(|(_, target)| target.has_failover()) {
+            let message = format!("only the first {} targets can have one", kept::TARGETS);
+            problems.add(format!("to[{n}].failover"), "", message);
+        }
         let targets = self
             .targets
             .into_iter()
@@ -389,6 +395,18 @@ mod tests {
                 "to[0].topic",
             ]
         );
+    }
+
+    #[test]
+    fn the_first_64_targets_can_have_a_failover() {
+        let all = (0..65).map(|n| ForwarderTarget::new("t").topic(format!("x/{n}")));
+        let one = |late: usize| {
+            let all = all.clone().enumerate();
+            all.map(|(n, to)| if n == late { to.failover("u") } else { to })
+                .fold(ForwarderBuilder::new("f").source("s", "a"), ForwarderBuilder::to)
+        };
+        assert!(one(63).build().is_ok());
+        assert_eq!(fields(one(64).build())[0].0, "to[64].failover");
     }
 
     #[test]

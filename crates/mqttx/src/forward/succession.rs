@@ -1,43 +1,79 @@
-//! A forwarder that comes in the place of one that goes, as under another name: a message is for one of the two.
+//! Engines of one forwarder after each other: what an earlier one took goes before what a later one takes.
+//!
+//! Only sessions have an order to keep: an engine waits for those before it that publish to one of its own.
 
-use tokio::task::JoinSet;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
 
-use super::handle::Forwarder;
-use super::reconfigure::HANDOVER;
-use crate::router::Route;
+use super::engine::Engine;
+use super::flows::Phase;
+use super::target::Target;
 use crate::session::Session;
 
-/// Takes the routes of `gone` away where one of `added`, which run, has the same filter of the same session. So nothing is
-/// unsubscribed, and what the routes got is finished by [`Forwarder::end`]. The other routes stay until then.
-pub(super) async fn succeed(added: &[Forwarder], gone: &[Forwarder]) {
-    let wants: Vec<(Session, String)> = added.iter().flat_map(wanted).collect();
-    let mut handed_over: Vec<Session> = Vec::new();
-    for forwarder in gone {
-        // Whoever stops it at this moment has its routes.
-        let Ok(_control) = forwarder.control().try_lock() else { continue };
-        let mut routes = forwarder.routes();
-        let is_wanted = |(session, route): &mut (Session, Route)| {
-            wants.iter().any(|(other, filter)| other.is(session) && filter == route.filter())
-        };
-        let taken: Vec<(Session, Route)> = routes.running.extract_if(.., is_wanted).collect();
-        for (session, route) in taken {
-            // It fails for a session that was removed, which has no routes any more.
-            let _ = session.replace_routes(Vec::new(), &[&route]);
-            routes.retired.push(route);
-            handed_over.push(session);
+impl Engine {
+    /// [`resume`](Self::resume), but sends nothing before `earlier` engines have sent what they hold.
+    pub(super) fn resume_after(&self, earlier: &[Arc<Self>]) -> bool {
+        if self.phase() == Phase::Running {
+            return false;
         }
+        self.lock().flows.hold();
+        let begun = self.resume();
+        self.release_after(earlier);
+        begun
     }
-    // Whoever found the old routes before has handed over what it had.
-    handed_over.dedup_by(|one, other| one.is(other));
-    let mut pulses = JoinSet::new();
-    for session in handed_over {
-        pulses.spawn(async move { session.pulse(HANDOVER).await });
+
+    /// [`release`](Self::release), once `earlier` engines have sent what they hold, or have ended.
+    pub(super) fn release_after(&self, earlier: &[Arc<Self>]) {
+        let before = earlier.iter().filter(|engine| engine.goes_before(self));
+        let before: Vec<Weak<Self>> = before.map(|engine| Weak::clone(&engine.me)).collect();
+        let Some(source) = self.sources.first().filter(|_| !before.is_empty()) else {
+            return self.release();
+        };
+        let me = Weak::clone(&self.me);
+        source.services().runtime.clone().spawn(async move {
+            for engine in before {
+                sent(engine).await;
+            }
+            if let Some(engine) = me.upgrade() {
+                engine.release();
+            }
+        });
     }
-    pulses.join_all().await;
+
+    /// Waits until everything that it took is with its targets, unless one of them has no session.
+    pub(super) async fn sent(&self) {
+        sent(Weak::clone(&self.me)).await;
+    }
+
+    /// Whether it has something to send to a session of `later`.
+    fn goes_before(&self, later: &Self) -> bool {
+        self.phase() == Phase::Running
+            && !self.has_sent()
+            && self.published_to().any(|own| later.published_to().any(|other| own.is(other)))
+    }
+
+    fn published_to(&self) -> impl Iterator<Item = &Session> {
+        self.targets.iter().chain(&self.dead_letters).flat_map(Target::sessions)
+    }
+
+    fn has_sent(&self) -> bool {
+        !self.lock().flows.is_waiting() || self.is_stranded()
+    }
 }
 
-fn wanted(forwarder: &Forwarder) -> Vec<(Session, String)> {
-    let routes = forwarder.routes();
-    let wanted = routes.running.iter();
-    wanted.map(|(session, route)| (session.clone(), route.filter().to_owned())).collect()
+/// Whoever waits does not keep an engine that ended.
+async fn sent(engine: Weak<Engine>) {
+    loop {
+        let Some(strong) = engine.upgrade() else { return };
+        let quiet = Arc::clone(&strong.quiet);
+        let mut quiet = pin!(quiet.notified());
+        // From here on no notification is missed.
+        quiet.as_mut().enable();
+        strong.lock().retiring = true;
+        if strong.has_sent() {
+            return;
+        }
+        drop(strong);
+        quiet.await;
+    }
 }

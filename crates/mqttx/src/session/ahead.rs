@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// After how many pauses in vain they come no more seldom.
 const MOST_VAIN: u8 = 5;
 /// How many publishers of one session pause at a time.
-const PAUSING: usize = 64;
+pub(super) const PAUSING: usize = 64;
 
 /// How far the publishers of one session are ahead.
 #[derive(Default)]
@@ -85,6 +85,11 @@ impl Ahead {
         fits
     }
 
+    /// It does not pause any more.
+    fn leave(&mut self, waker: &Waker) {
+        self.pausing.iter_mut().for_each(|pausing| pausing.retain(|known| !known.will_wake(waker)));
+    }
+
     /// Nothing waits for the window any more: those who pause, to be woken.
     pub(super) fn take_pausing(&mut self) -> impl Iterator<Item = Waker> {
         self.pausing.iter_mut().flat_map(|pausing| pausing.drain(..))
@@ -121,6 +126,7 @@ impl Shared {
         };
         let mut over = std::pin::pin!(over);
         let mut before = None;
+        let mut pausing = Pausing { shared: self, waker: None };
         poll_fn(|cx| {
             let mut state = self.lock();
             let waiting = state.core.awaiting_window();
@@ -133,9 +139,27 @@ impl Shared {
                 state.ahead.on_pause(left);
                 return Poll::Ready(());
             }
-            if state.ahead.pause(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }
+            if !state.ahead.pause(cx.waker()) {
+                return Poll::Ready(());
+            }
+            pausing.waker = Some(cx.waker().clone());
+            Poll::Pending
         })
         .await;
+    }
+}
+
+/// A place among those who pause: given up with the pause, so that it does not keep others from theirs.
+struct Pausing<'a> {
+    shared: &'a Shared,
+    waker: Option<Waker>,
+}
+
+impl Drop for Pausing<'_> {
+    fn drop(&mut self) {
+        if let Some(waker) = &self.waker {
+            self.shared.lock().ahead.leave(waker);
+        }
     }
 }
 

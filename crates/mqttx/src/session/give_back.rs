@@ -1,6 +1,7 @@
 //! Messages that nobody finishes any more.
 
-use super::{Session, SessionStatus};
+use super::Session;
+use super::shared::Wish;
 use crate::router::Due;
 
 impl Session {
@@ -16,23 +17,29 @@ impl Session {
         let (mut left, mut done) = (0, Vec::new());
         for due in dues {
             if keeps && let Some(ticket) = due.ticket() {
-                // A QoS 2 message is a new one when it comes again.
-                state.core.refuse(ticket);
-                left += 1;
+                // A QoS 2 message is a new one when it comes again. What came on an earlier connection does so anyway.
+                left += usize::from(state.core.refuse(ticket));
             } else {
                 done.extend(due.settle());
             }
         }
-        let connected = state.status == SessionStatus::Connected;
         let ends = state.winding_down;
         self.shared.unlock_and_wake(state);
         self.acknowledge(done.into_iter());
-        if left > 0 && connected {
+        if left > 0 {
             if ends {
                 self.leave_unhandled(left);
             } else {
-                self.reconnect();
+                self.renew();
             }
+        }
+    }
+
+    /// A new connection in the place of the one that there is, unless somebody asked for none.
+    pub(crate) fn renew(&self) {
+        let state = self.shared.lock();
+        if matches!(state.wish, Wish::Connected | Wish::Reconnected) {
+            self.shared.wish_with(state, Wish::Reconnected);
         }
     }
 }

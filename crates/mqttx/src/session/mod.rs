@@ -31,6 +31,8 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_ahead;
+#[cfg(test)]
 mod tests_auth;
 #[cfg(test)]
 mod tests_wish;

@@ -93,9 +93,9 @@ pub(crate) struct State {
     /// Somebody asked for another authentication since the driver looked.
     pub(crate) renewal_wanted: bool,
     pub(crate) renewal: Option<Box<Renewal>>,
-    /// Routes were added since the driver looked.
+    /// Routes, or forwarders that ask for what fails, were added since the driver looked.
     pub(crate) routes_added: bool,
-    /// The driver holds messages that had no route when it looked.
+    /// The driver holds messages for which there was no route, or no forwarder, when it looked.
     pub(crate) holding: bool,
     /// The driver is to take a turn, for whoever asks whether it does.
     pub(crate) pulse: bool,

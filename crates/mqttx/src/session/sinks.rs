@@ -130,7 +130,11 @@ impl Session {
 
     /// `sink` gets back what of this origin the server does not take, in the place of the one before it.
     pub(crate) fn register_origin(&self, origin: Origin, sink: Weak<dyn FailureSink>) {
-        self.shared.lock().sinks.add_origin(origin, sink);
+        let mut state = self.shared.lock();
+        state.sinks.add_origin(origin, sink);
+        // Some may have failed before.
+        state.routes_added = true;
+        self.shared.unlock_and_wake(state);
     }
 
     /// The store need not keep a message of [`FailureSink::failed`] any longer.

@@ -128,10 +128,10 @@ impl Session {
 
     /// A route does not want its filter any more, but takes what still comes. If it was the last one
     /// the filter is unsubscribed; returns at the server's answer, at once without a connection.
-    pub(crate) async fn leave(&self, route: &Route) {
+    pub(crate) async fn leave(&self, route: &Target) {
         let waiting = {
             let mut state = self.shared.lock();
-            let last = state.interests.remove(route.filter(), Owner::Route(route.id()));
+            let last = state.interests.remove(route.filter(), Owner::Route(route.id().0));
             if !last || state.closed || state.winding_down {
                 return;
             }

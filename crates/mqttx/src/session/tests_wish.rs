@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 
 use super::{Session, SessionStatus};
@@ -29,9 +29,8 @@ struct Hooked {
     attempts: mpsc::UnboundedSender<()>,
 }
 
-/// Calls when it is dropped.
-struct Stream {
-    stream: DuplexStream,
+/// Calls when it is dropped; read as the end of a stream.
+struct Hook {
     session: Arc<OnceLock<Session>>,
     meanwhile: Meanwhile,
 }
@@ -47,43 +46,26 @@ impl Transport for Hooked {
             };
             let (stream, far) = duplex(4096);
             streams.send(far).expect("the test is the server");
-            let session = Arc::clone(&self.session);
-            Ok(Box::new(Stream { stream, session, meanwhile: self.meanwhile }) as _)
+            let hook = Hook { session: Arc::clone(&self.session), meanwhile: self.meanwhile };
+            let (reader, writer) = tokio::io::split(stream);
+            Ok(Box::new(tokio::io::join(reader.chain(hook), writer)) as _)
         })
     }
 }
 
-impl Drop for Stream {
+impl Drop for Hook {
     fn drop(&mut self) {
         (self.meanwhile)(self.session.get().expect("it had the connection"));
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for Hook {
     fn poll_read(
         self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -117,6 +99,29 @@ fn hooked(
     (manager, added, far, attempted)
 }
 
+async fn accept(
+    session: &Session,
+    streams: &mut mpsc::UnboundedReceiver<DuplexStream>,
+) -> DuplexStream {
+    let mut server = streams.recv().await.expect("a connection");
+    server.write_all(&[0x20, 3, 0, 0, 0]).await.expect("room");
+    session.wait_connected(HOUR).await.expect("connected");
+    server
+}
+
+/// The connection ends, and the session stays away.
+async fn ends(session: &Session, mut server: DuplexStream) {
+    server.read_to_end(&mut Vec::new()).await.expect("DISCONNECT and the end");
+    drop(server);
+    comes_to_rest(session).await;
+}
+
+async fn comes_to_rest(session: &Session) {
+    let resting = session.until(|state| state.status.is_at_rest().then_some(state.status));
+    let status = tokio::time::timeout(HOUR, resting).await.expect("it comes to rest");
+    assert_eq!(status, SessionStatus::Disconnected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_removed_while_its_attempt_fails_ends() {
     let (_manager, session, _, _attempts) = hooked(|session| begin(session.close()), true);
@@ -126,9 +131,7 @@ async fn a_session_that_is_removed_while_its_attempt_fails_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_disconnected_while_its_attempt_fails_is_disconnected() {
     let (_manager, session, _, _attempts) = hooked(|session| begin(session.disconnect()), true);
-    let resting = session.until(|state| state.status.is_at_rest().then_some(state.status));
-    let status = tokio::time::timeout(HOUR, resting).await.expect("it comes to rest");
-    assert_eq!(status, SessionStatus::Disconnected);
+    comes_to_rest(&session).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,18 +145,21 @@ async fn a_connection_that_is_asked_for_while_an_attempt_fails_is_tried() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_disconnected_while_it_reconnects_is_disconnected() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     let (_manager, session, mut streams, mut attempts) =
         hooked(|session| begin(session.disconnect()), false);
-    let mut server = streams.recv().await.expect("a connection");
-    server.write_all(&[0x20, 3, 0, 0, 0]).await.expect("room");
-    session.wait_connected(HOUR).await.expect("connected");
+    let server = accept(&session, &mut streams).await;
     session.reconnect();
-    server.read_to_end(&mut Vec::new()).await.expect("DISCONNECT and the end");
-    drop(server);
-    let resting = session.until(|state| state.status.is_at_rest().then_some(state.status));
-    let status = tokio::time::timeout(HOUR, resting).await.expect("it comes to rest");
-    assert_eq!(status, SessionStatus::Disconnected);
+    ends(&session, server).await;
+    assert!(attempts.recv().await.is_some() && attempts.try_recv().is_err(), "one attempt");
+}
+
+/// As a forwarder asks for a new connection, whatever its program wants meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_disconnected_is_not_renewed() {
+    let (_manager, session, mut streams, mut attempts) = hooked(|_| {}, false);
+    let server = accept(&session, &mut streams).await;
+    begin(session.disconnect());
+    session.renew();
+    ends(&session, server).await;
     assert!(attempts.recv().await.is_some() && attempts.try_recv().is_err(), "one attempt");
 }

@@ -4,96 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, EventKind, EventName, Filter, ForwardDrop, Forwarder, ForwarderBuilder,
-    ForwarderManager, ForwarderState, Jitter, Outbox, QoS, SessionManager, SessionOptions, Version,
+    EventKind, EventName, Filter, ForwardDrop, ForwarderBuilder, ForwarderManager, ForwarderState,
+    Outbox, QoS, SessionManager, SessionOptions, Version,
 };
-use mqttx_test::{Flood, LoadOptions, LoadPeer, Peer, ScriptedBroker};
+use mqttx_test::{Flood, LoadOptions, LoadPeer, ScriptedBroker};
 
-const ACCEPTED: &str = "20 { 00 00 {} }";
-const RESUMED: &str = "20 { 01 00 {} }";
-const SOON: Duration = Duration::from_secs(10);
-/// Long enough for a wrong packet to arrive.
-const QUIET: Duration = Duration::from_millis(60);
-
-/// A forwarder from "src" to "one", with "two" beside it, and the brokers' ends of their connections.
-struct Bridge {
-    sessions: SessionManager,
-    forwarders: ForwarderManager,
-    forwarder: Forwarder,
-    broker: ScriptedBroker,
-    source: Peer,
-    one: Peer,
-    two: Peer,
-}
-
-fn rules() -> ForwarderBuilder {
-    ForwarderBuilder::new("fw").source("src", "a/+").target("one").topic("b/{1}")
-}
-
-/// A PUBLISH without properties of its own, as it is forwarded.
-fn sent(script: &str) -> String {
-    script.replace("{}", "{ 26 <mqttx-via> <d/fw> 26 <mqttx-hops> <1> }")
-}
-
-impl Bridge {
-    async fn start() -> Self {
-        Self::start_with(rules()).await
-    }
-
-    async fn start_with(rules: ForwarderBuilder) -> Self {
-        Self::start_asking(rules, "0d").await
-    }
-
-    /// `options`: what the source subscribes with.
-    async fn start_asking(rules: ForwarderBuilder, options: &str) -> Self {
-        let sessions = SessionManager::new();
-        let brokers = [
-            ScriptedBroker::start().await,
-            ScriptedBroker::start().await,
-            ScriptedBroker::start().await,
-        ];
-        for (name, broker) in ["src", "one", "two"].into_iter().zip(&brokers) {
-            let quick = Backoff::new(Duration::from_millis(10), Duration::from_millis(40));
-            let options = SessionOptions::quick_connect(name, broker.url())
-                .client_id(name)
-                .reconnect(quick.jitter(Jitter::None));
-            sessions.add_session(options.build().unwrap()).unwrap();
-        }
-        let forwarders = ForwarderManager::named(&sessions, "d");
-        let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
-        let [broker, first, second] = brokers;
-        let (mut source, _) = broker.accept_and_answer(ACCEPTED).await;
-        let (one, _) = first.accept_and_answer(ACCEPTED).await;
-        let (two, _) = second.accept_and_answer(ACCEPTED).await;
-        source.expect(&format!("82 {{ 00 01 {{ 0b 01 }} <a/+> {options} }}")).await;
-        source.send("90 { 00 01 {} 01 }").await;
-        sessions.wait_for_all_sessions(SOON).await.unwrap();
-        Self { sessions, forwarders, forwarder, broker, source, one, two }
-    }
-
-    async fn change(&self, rules: ForwarderBuilder) {
-        let rules = vec![rules.build().unwrap()];
-        let changed = self.forwarders.reconfigure(rules, &[], SOON).await.unwrap();
-        assert_eq!((changed.changed.len(), changed.added.len()), (1, 0));
-    }
-
-    async fn until_received(&self, count: u64) {
-        let arrived = async {
-            while self.forwarder.metrics().received < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(SOON, arrived).await.expect("it arrives");
-    }
-
-    /// received, forwarded, in flight.
-    fn counted(&self) -> (u64, u64, u64) {
-        let metrics = self.forwarder.metrics();
-        let done = metrics.forwarded + metrics.filtered + metrics.dropped + metrics.dead_lettered;
-        assert_eq!(metrics.received, done + metrics.in_flight, "{metrics:?}");
-        (metrics.received, metrics.forwarded, metrics.in_flight)
-    }
-}
+use crate::support::{ACCEPTED, Bridge, QUIET, RESUMED, SOON, rules, sent};
 
 #[tokio::test]
 async fn other_topics_count_from_the_next_message_on_and_no_connection_notices() {
@@ -175,15 +91,10 @@ async fn what_an_old_target_never_acknowledges_is_sent_again_by_the_server() {
     assert_eq!(bridge.forwarder.settle(QUIET).await, 1);
     let metrics = bridge.forwarder.metrics();
     assert_eq!(metrics.dropped_by_reason, [(ForwardDrop::TargetRemoved, 1)]);
-    bridge.source.expect("e0 {}").await;
-    let (mut source, _) = bridge.broker.accept_and_answer(RESUMED).await;
-    source.send("3a { <a/x> 00 07 {} '1' }").await;
-    bridge.two.expect(&sent("32 { <a/x> 00 01 {} '1' }")).await;
-    bridge.two.send("40 { 00 01 }").await;
-    source.expect("40 { 00 07 }").await;
+    bridge.goes_to_two().await;
     // Too late: nobody knows it any more.
     bridge.one.send("40 { 00 01 }").await;
-    source.expect_silence(QUIET).await;
+    bridge.source.expect_silence(QUIET).await;
     assert_eq!(bridge.counted(), (2, 1, 0));
 }
 
@@ -196,14 +107,12 @@ async fn a_qos2_message_that_an_old_target_never_acknowledges_is_taken_again() {
     bridge.one.expect(&sent("34 { <a/x> 00 01 {} '1' }")).await;
     bridge.change(ForwarderBuilder::new("fw").from(exactly()).target("two")).await;
     assert_eq!(bridge.forwarder.settle(QUIET).await, 1);
-    bridge.source.expect("e0 {}").await;
-    let (mut source, _) = bridge.broker.accept_and_answer(RESUMED).await;
-    source.send("3c { <a/x> 00 07 {} '1' }").await;
+    bridge.sends_again("3c").await;
     bridge.two.expect(&sent("34 { <a/x> 00 01 {} '1' }")).await;
     bridge.two.send("50 { 00 01 }").await;
     bridge.two.expect("62 { 00 01 }").await;
     bridge.two.send("70 { 00 01 }").await;
-    source.expect("50 { 00 07 }").await;
+    bridge.source.expect("50 { 00 07 }").await;
 }
 
 #[tokio::test]
@@ -393,12 +302,7 @@ async fn a_forwarder_whose_target_is_removed_goes_on_with_another_one_at_once() 
     // Nobody can finish it: there is nothing to wait for.
     let left = tokio::time::timeout(SOON, bridge.forwarder.settle(10 * SOON)).await;
     assert_eq!(left.expect("at once"), 1);
-    bridge.source.expect("e0 {}").await;
-    let (mut source, _) = bridge.broker.accept_and_answer(RESUMED).await;
-    source.send("3a { <a/x> 00 07 {} '1' }").await;
-    bridge.two.expect(&sent("32 { <a/x> 00 01 {} '1' }")).await;
-    bridge.two.send("40 { 00 01 }").await;
-    source.expect("40 { 00 07 }").await;
+    bridge.goes_to_two().await;
     assert!(bridge.forwarder.is_running());
 }
 

@@ -1,4 +1,6 @@
 //! Sessions and forwarders that are asked for something else while they run.
 
 mod forwarders;
+mod order;
 mod sessions;
+mod support;

@@ -29,7 +29,7 @@ impl Flows {
         let windowed = self.waiting.front().is_some_and(|held| self.may_go(held));
         let qos0 = !self.waiting_qos0.is_empty() && self.qos0_may_go();
         let paced = self.rate.as_ref().is_some_and(Pace::waits);
-        let stands = self.blocked || self.on_hold || paced;
+        let stands = self.blocked || self.holds > 0 || paced;
         self.phase == Phase::Running && !stands && (windowed || qos0)
     }
 

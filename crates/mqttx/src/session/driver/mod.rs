@@ -188,7 +188,7 @@ impl Driver {
         }
         desk.renewal = std::mem::take(&mut state.renewal_wanted);
         desk.routes_added = std::mem::take(&mut state.routes_added);
-        state.holding = self.held.len() > 0;
+        state.holding = !self.held.is_empty();
         state.pulse = false;
         self.over = self.is_over(self.over);
         if let Phase::Open(link) = &mut self.phase
@@ -252,10 +252,10 @@ impl Driver {
             self.want_authentication();
         }
         if desk.routes_added {
-            self.redispatch(desk);
+            self.redispatch(now, desk);
         }
         if self.held.is_due(now) {
-            self.give_up_held(desk);
+            self.give_up_held(now, desk);
         }
         self.tally.tell(now, &self.shared);
         wish.is_some()
@@ -297,7 +297,7 @@ impl Driver {
                 self.shared.origin.counters.record_error();
                 self.shared.emit(EventKind::MessageRefused { topic, reason, reason_string });
             }
-            Event::MessageFailed(failed) => self.on_failed(*failed),
+            Event::MessageFailed(failed) => self.on_failed(now, *failed),
             Event::SessionLost { requeued } => {
                 if !self.options.resume_subscriptions {
                     self.shared.lock().interests = Interests::default();
@@ -311,12 +311,13 @@ impl Driver {
         }
     }
 
-    /// What the store had fails: whoever asked for it takes care of it.
-    fn on_failed(&self, failed: FailedMessage) {
+    /// What the store had fails: whoever asked for it takes care of it, or will once it is there.
+    fn on_failed(&mut self, now: Instant, failed: FailedMessage) {
         let session = Session::of(Arc::clone(&self.shared));
         let sink = self.shared.lock().sinks.of_origin(failed.origin);
         match (sink, failed.sequence) {
             (Some(sink), _) => sink.failed(&session, failed),
+            (None, Some(_)) if self.held.holds(now) => self.held.push_failed(failed),
             // Nobody does so any more; the events of the session have said what became of it.
             (None, Some(sequence)) => session.forget(sequence),
             (None, None) => {}

@@ -169,7 +169,7 @@ impl Driver {
         self.shared.unhandled.fetch_add(tickets.len(), Ordering::AcqRel);
         let mut state = self.shared.lock();
         for ticket in tickets.drain(..) {
-            state.core.refuse(ticket);
+            let _ = state.core.refuse(ticket);
         }
     }
 
@@ -203,17 +203,19 @@ impl Driver {
         }
     }
 
-    /// Routes were added: messages that wait for one are tried again.
-    pub(super) fn redispatch(&mut self, desk: &mut Desk) {
-        let held = self.held.take();
-        self.release(held, desk, false);
+    /// Routes or forwarders were added: messages that wait for one are tried again.
+    pub(super) fn redispatch(&mut self, now: Instant, desk: &mut Desk) {
+        let (messages, failed) = self.held.take();
+        self.release(messages, desk, false);
+        failed.into_iter().for_each(|message| self.on_failed(now, message));
     }
 
-    /// The time for a route to come is over.
-    pub(super) fn give_up_held(&mut self, desk: &mut Desk) {
+    /// The time for a route or a forwarder to come is over.
+    pub(super) fn give_up_held(&mut self, now: Instant, desk: &mut Desk) {
         self.held.start(None);
-        let held = self.held.take();
-        self.release(held, desk, true);
+        let (messages, failed) = self.held.take();
+        self.release(messages, desk, true);
+        failed.into_iter().for_each(|message| self.on_failed(now, message));
     }
 
     fn release(&mut self, held: VecDeque<(Message, AckTicket)>, desk: &mut Desk, last: bool) {
