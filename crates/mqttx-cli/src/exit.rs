@@ -56,6 +56,11 @@ impl Failure {
     /// Writes the line and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         warn(self);
+        self.code()
+    }
+
+    /// The exit code, for whoever wrote the line.
+    pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }
 }

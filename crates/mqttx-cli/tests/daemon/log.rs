@@ -83,3 +83,24 @@ async fn a_session_in_trouble_writes_so_many_lines_and_then_their_number() {
     assert_eq!(rest, "lines were left out within a minute");
     assert!(count.parse::<u32>().is_ok_and(|count| count >= 40), "{last}");
 }
+
+#[tokio::test]
+async fn whoever_stops_reading_the_log_does_not_keep_the_daemon_from_stopping() {
+    let name = "x".repeat(300);
+    let forwarders: String = (0..400)
+        .map(|n| {
+            format!(
+                "[forwarders.{name}-{n}]\nfrom = [{{ session = 'a', topics = ['t/{n}'] }}]\n\
+                 to = [{{ session = 'b' }}]\n"
+            )
+        })
+        .collect();
+    let config = format!(
+        "[sessions.a]\nbrokers = ['127.0.0.1:1']\nenabled = false\n\
+         [sessions.b]\nbrokers = ['127.0.0.1:1']\nenabled = false\n{forwarders}"
+    );
+    let mut process = Process::start(&config);
+    process.line("runs as").await;
+    // What it says at its end of each forwarder is more than a pipe holds.
+    assert_eq!(process.stop_unread().await, Some(0));
+}

@@ -67,6 +67,13 @@ impl Process {
         found.unwrap_or_else(|_| panic!("no line with '{part}': {:#?}", self.log))
     }
 
+    /// The end while nobody reads what it has to say: SIGTERM, and the exit code.
+    pub(crate) async fn stop_unread(mut self) -> Option<i32> {
+        self.signal("-TERM").await;
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends in time").expect("its end").code()
+    }
+
     /// The end: SIGTERM, the exit code, and all lines.
     pub(crate) async fn stop(mut self) -> (Option<i32>, Vec<String>) {
         self.signal("-TERM").await;

@@ -58,7 +58,10 @@ impl Hop {
             let (trace, flags) = (parent.trace_id(), parent.trace_flags());
             (w3c::traceparent(trace, new_id(), flags), parent.trace_state())
         };
-        let tracestate = state.header();
+        let tracestate = match state.header() {
+            none if none.is_empty() => w3c::kept_state(properties).unwrap_or_default(),
+            list => list,
+        };
         let span = span.is_recording().then_some(Span(span));
         Some(Self { traceparent, tracestate, span })
     }
@@ -133,6 +136,17 @@ mod tests {
             };
             assert!(parent.starts_with(trace) && parent.ends_with("-01"), "{parent}");
             assert!(ids.insert(parent.to_owned()), "an id of its own");
+        }
+    }
+
+    #[test]
+    fn a_tracestate_goes_on_as_it_came_also_where_the_library_cannot_read_it() {
+        let came = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for (state, kept) in [("t@abcdefghijklmn=1,a=2", true), ("t@abcdefghijklmn=1,A=2", false)] {
+            let carried = passed_on(&[("traceparent", came), ("tracestate", state)]).unwrap();
+            let carried =
+                carried.as_ref().user_properties().find(|(name, _)| *name == "tracestate");
+            assert_eq!(carried, kept.then_some(("tracestate", state)));
         }
     }
 

@@ -85,6 +85,28 @@ fn parse_state(list: &str) -> TraceState {
     list.parse().unwrap_or(TraceState::NONE)
 }
 
+/// The list of a message as it came, if it is one by the letter of the recommendation: not every such list can be a
+/// [`TraceState`], whose keys have one `@` with at most 13 characters behind it.
+pub(super) fn kept_state(properties: PropertiesRef<'_>) -> Option<String> {
+    let lists = properties.user_properties().filter(|(name, _)| *name == TRACESTATE);
+    let members = lists.flat_map(|(_, list)| list.split(',')).map(|m| m.trim_matches([' ', '\t']));
+    let members: Vec<&str> = members.filter(|member| !member.is_empty()).collect();
+    let valid = (1..=MAX_MEMBERS).contains(&members.len()) && members.iter().all(|m| is_member(m));
+    valid.then(|| members.join(","))
+}
+
+/// `KEY=VALUE`, as section 3.3.1 of Trace Context, level 2, has it.
+fn is_member(member: &str) -> bool {
+    let Some((key, value)) = member.split_once('=') else { return false };
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let sizes = 1..=MAX_BYTES;
+    sizes.contains(&key.len())
+        && key.bytes().all(|byte| letter(byte) || b"_-*/@".contains(&byte))
+        && key.bytes().next().is_some_and(letter)
+        && sizes.contains(&value.len())
+        && value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=')
+}
+
 /// The value of `traceparent` for what a span does.
 pub(super) fn traceparent(trace: TraceId, span: SpanId, flags: TraceFlags) -> String {
     format!("00-{trace}-{span}-{:02x}", flags.to_u8() & KNOWN_FLAGS)
@@ -118,6 +140,9 @@ const KNOWN_FLAGS: u8 = 0x03;
 
 /// The most members of a `tracestate`.
 const MAX_MEMBERS: usize = 32;
+
+/// Of a key, and of a value.
+const MAX_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -205,6 +230,25 @@ mod tests {
         let members = |n: usize| (0..n).map(|n| format!("k{n}=1")).collect::<Vec<_>>().join(",");
         assert_eq!(state_of(&[&members(32)]), members(32));
         assert_eq!(state_of(&[&members(33)]), "");
+    }
+
+    #[test]
+    fn a_list_that_no_trace_state_can_be_is_kept_if_it_is_one() {
+        let kept = |list: &str| kept_state(self::list(&[(TRACESTATE, list)]).as_ref());
+        let longest = format!("{}@{}", "t".repeat(241), "v".repeat(14));
+        for valid in
+            ["a=1", "1a@b@c=x y", &format!("{longest}=1"), &format!("a={}", "v".repeat(256))]
+        {
+            assert_eq!(kept(valid).as_deref(), Some(valid));
+        }
+        assert_eq!(kept(" a=1 ,,\tb=2").as_deref(), Some("a=1,b=2"));
+        let long = [format!("t{longest}=1"), format!("a={}", "v".repeat(257))];
+        let bad = ["", ",", "a", "a=", "=1", "A=1", "@a=1", "a=1=2", "é=1", "a=é", "a=1,b"];
+        for bad in bad.into_iter().chain(long.iter().map(String::as_str)) {
+            assert_eq!(kept(bad), None, "{bad}");
+        }
+        let members = |n: usize| vec!["k=1"; n].join(",");
+        assert!(kept(&members(32)).is_some() && kept(&members(33)).is_none());
     }
 
     #[test]

@@ -159,7 +159,6 @@ impl Daemon {
         if let Some(http) = self.http.take() {
             http.stop().await;
         }
-        self.log.finish();
         if left == 0 && report.clean {
             return Ok(ExitCode::SUCCESS);
         }
@@ -175,7 +174,6 @@ impl Daemon {
     /// The end at a second signal.
     pub(super) fn stopped_at_once(&self) -> Outcome {
         self.summarise();
-        self.log.finish();
         let metrics = self.forwarders.all_metrics();
         let left: u64 = metrics.values().map(|metrics| metrics.in_flight).sum();
         let text = format!("stopped at once: {left} messages were not acknowledged");

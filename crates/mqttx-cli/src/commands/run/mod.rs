@@ -48,10 +48,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 async fn serve(path: &Path, config: DaemonConfig) -> Outcome {
+    let log = Log::start(&config.log);
+    let outcome = serve_logged(path, config, log.clone()).await;
+    log.finish(outcome)
+}
+
+async fn serve_logged(path: &Path, config: DaemonConfig, log: Log) -> Outcome {
     let mut signals = StopSignals::new()?;
     let (reload, mut requests) = Reload::new();
     reload.on_hangup()?;
-    let log = Log::start(&config.log);
     let bound = config.http.as_ref().map(Bound::new).transpose()?;
     let mut daemon = Daemon::start(config, log, bound, reload).await?;
     let systemd = Systemd::start(daemon.sessions(), daemon.forwarders());

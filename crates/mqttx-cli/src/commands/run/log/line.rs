@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::limit::{Admission, Limiter};
+use super::queue::Queue;
 use crate::config::LogFormat;
 use crate::exit::warn;
 use crate::wire_log::WIRE;
@@ -25,6 +26,7 @@ pub(super) struct Lines(pub(super) Arc<Sink>);
 pub(super) struct Sink {
     json: AtomicBool,
     limiter: Mutex<Limiter>,
+    out: Arc<Queue>,
     /// Told when something is left out.
     left_out: Notify,
 }
@@ -42,7 +44,8 @@ impl<S: Subscriber> Layer<S> for Lines {
 impl Sink {
     pub(super) fn new(format: LogFormat) -> Self {
         let json = AtomicBool::new(format == LogFormat::Json);
-        Self { json, limiter: Mutex::default(), left_out: Notify::new() }
+        let out = Queue::start(warn);
+        Self { json, limiter: Mutex::default(), out, left_out: Notify::new() }
     }
 
     pub(super) fn set_format(&self, format: LogFormat) {
@@ -66,7 +69,7 @@ impl Sink {
     }
 
     /// The same for all.
-    pub(super) fn tell_all_left_out(&self) {
+    fn tell_all_left_out(&self) {
         let rest = self.limiter().rest();
         rest.into_iter().for_each(|(subject, count)| self.tell(&subject, count));
     }
@@ -81,7 +84,23 @@ impl Sink {
                 Admission::LeaveOut => return self.left_out.notify_one(),
             }
         }
-        warn(self.format(target, level, parts));
+        self.put(self.format(target, level, parts));
+    }
+
+    /// The last lines have a moment to be written.
+    pub(super) fn finish(&self, last: Option<String>) {
+        self.tell_all_left_out();
+        last.into_iter().for_each(|line| self.put(line));
+        self.out.flush(LAST_LINES);
+    }
+
+    fn put(&self, line: String) {
+        if let Some(count) = self.out.take_lost() {
+            let message = format!("{count} lines are missing: stderr was not read in time");
+            let parts = Parts { message, ..Parts::default() };
+            self.out.put(self.format("mqttx::log", "warn", &parts));
+        }
+        self.out.put(line);
     }
 
     fn tell(&self, subject: &str, count: u64) {
@@ -92,7 +111,7 @@ impl Sink {
         }
         parts.fields.insert("type".to_owned(), "lines_left_out".into());
         parts.fields.insert("count".to_owned(), count.into());
-        warn(self.format("mqttx::log", "warn", &parts));
+        self.put(self.format("mqttx::log", "warn", &parts));
     }
 
     fn format(&self, target: &str, level: &str, parts: &Parts) -> String {
@@ -193,6 +212,9 @@ impl Parts {
         }
     }
 }
+
+/// For the last lines, at the end of the process.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What lines are counted by.
 const SUBJECTS: [&str; 2] = ["session", "forwarder"];

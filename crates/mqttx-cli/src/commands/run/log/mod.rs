@@ -6,6 +6,7 @@
 mod events;
 mod limit;
 mod line;
+mod queue;
 
 pub(super) use events::Watcher;
 
@@ -18,9 +19,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Level, LogLevels, LogSection};
+use crate::exit::Outcome;
 use line::{Lines, Sink};
 
-/// The log of this process.
+/// The log of this process; clones are the same one.
+#[derive(Clone)]
 pub(super) struct Log {
     sink: Arc<Sink>,
     filter: reload::Handle<Targets, Registry>,
@@ -52,9 +55,12 @@ impl Log {
         let _ = self.filter.reload(targets(&section.level));
     }
 
-    /// The end: says how many lines were left out and not told of yet.
-    pub(super) fn finish(&self) {
-        self.sink.tell_all_left_out();
+    /// The end: says how many lines were left out and not told of yet, and at last why the daemon failed. Whoever reads them has a
+    /// moment for it.
+    pub(super) fn finish(&self, outcome: Outcome) -> Outcome {
+        let failure = outcome.as_ref().err();
+        self.sink.finish(failure.map(ToString::to_string));
+        outcome.or_else(|failure| Ok(failure.code()))
     }
 }
 
