@@ -11,6 +11,7 @@
 //! Every admitted message has a flow, with one part for each required target, and one for the sending itself, so that it
 //! cannot be done before it was handed to all targets. One caller at a time sends: it holds the *turn*.
 
+mod finish;
 mod turn;
 
 use std::collections::VecDeque;
@@ -22,25 +23,15 @@ use super::kept::Kept;
 use super::metrics::Counts;
 use super::pace::Pace;
 use super::reason::ForwardDrop;
-use super::scratch::{Extra, Sending};
+use super::scratch::Sending;
 use crate::router::Due;
 use crate::trace::Span;
 
+pub(super) use finish::LETTER_PARTS;
 pub(super) use turn::QOS0_WINDOW;
 
 /// The key of a flow, as targets give it back.
 pub(super) type FlowKey = u32;
-
-/// A message that is finished.
-pub(super) struct Done {
-    pub(super) source: usize,
-    pub(super) due: Due,
-    pub(super) failure: Option<ForwardDrop>,
-    /// When it arrived, if that is timed.
-    pub(super) begun: Option<Instant>,
-    /// It ends when it is dropped, which nobody does under a lock.
-    pub(super) span: Option<Box<Span>>,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -105,9 +96,6 @@ pub(super) struct Flow {
 
 /// One of so many messages is timed: reading the clock costs as much as forwarding.
 const TIMED: u64 = 16;
-
-/// Of a dead letter: the sending itself, and the target.
-pub(super) const LETTER_PARTS: usize = 2;
 
 pub(super) struct Flows {
     phase: Phase,
@@ -312,73 +300,6 @@ impl Flows {
             flow.topic.push_str(topic);
         }
         key
-    }
-
-    /// Parts of a flow are finished; the last one finishes the flow, unless its message becomes a dead letter now. The
-    /// first failure counts, but for the one that leaves the message with its server.
-    pub(super) fn settle(
-        &mut self,
-        key: FlowKey,
-        parts: usize,
-        failure: Option<ForwardDrop>,
-    ) -> Option<Done> {
-        let flow = self.flows.get_mut(key as usize).filter(|flow| flow.live)?;
-        flow.failure = match failure {
-            // Whatever others said: one target never had it, so that the source's server keeps it.
-            Some(reason) if reason.is_left_to_source() => failure,
-            _ => flow.failure.or(failure),
-        };
-        flow.parts -= parts.min(flow.parts);
-        if flow.parts > 0 {
-            return None;
-        }
-        if let (Some(reason), Some(target), Some(kept)) =
-            (flow.failure, self.letters, &mut flow.kept)
-            && kept.letter.is_none()
-            && reason.is_for_dead_letters()
-        {
-            kept.letter = Some(reason);
-            (flow.parts, flow.failure) = (LETTER_PARTS, None);
-            let letter = Some(kept.to_letter(reason));
-            let extra = Extra { letter, ..Extra::default() };
-            let sending = kept.to_sending(key, flow.source, target, extra);
-            self.put_back(sending);
-            return None;
-        }
-        let kept = flow.kept.take();
-        flow.late = kept.as_ref().map_or(0, |kept| kept.handed & !kept.finished);
-        let letter = kept.and_then(|kept| kept.letter);
-        flow.live = false;
-        if flow.late == 0 {
-            self.free.push(key);
-        } else {
-            self.lingering += 1;
-        }
-        self.held -= 1;
-        if flow.windowed {
-            self.in_window -= 1;
-        } else {
-            self.qos0_held -= 1;
-        }
-        // What the dead letters did not take either was lost for its first reason.
-        let failure = match (flow.failure, letter) {
-            (Some(reason), _) if reason.is_left_to_source() => flow.failure,
-            (_, None) => flow.failure,
-            (failure, Some(reason)) => failure.map(|_| reason),
-        };
-        match (failure, letter) {
-            (Some(reason), _) => self.counts.drop_one(reason),
-            (None, Some(_)) => self.counts.dead_lettered += 1,
-            (None, None) => self.counts.forwarded += 1,
-        }
-        let due = std::mem::take(&mut flow.due);
-        // Only what was forwarded is timed.
-        let begun = flow.begun.filter(|_| letter.is_none());
-        let mut span = flow.span.take();
-        if let (Some(span), Some(reason)) = (&mut span, failure.or(letter)) {
-            span.fail(reason.as_str());
-        }
-        Some(Done { source: flow.source, due, failure, begun, span })
     }
 
     /// A flow is part of a trace from now on; the span that it had is given back.

@@ -117,7 +117,7 @@ mod tests {
             held.push_failed(failed(number));
         }
         assert_eq!(held.link_lost(), 0);
-        assert!(!held.is_empty() && held.len() == 0, "no message waits for a route");
+        assert_eq!((held.is_empty(), held.len()), (false, 0), "no message waits for a route");
         assert!(held.is_due(until) && !held.holds(until));
         assert_eq!(held.take().1.len(), FAILED, "the store has the others");
         assert!(held.is_empty());
