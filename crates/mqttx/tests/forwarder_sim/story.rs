@@ -37,7 +37,8 @@ pub(crate) fn tell(seed: u64, kind: Kind) {
             let steps = 5 + random.below(25);
             for step in 0..steps {
                 let deed = process.act(&mut random).await;
-                sleep(Duration::from_millis(random.below(400))).await;
+                let most = if random.one_in(8) { 8000 } else { 400 };
+                sleep(random.millis(most)).await;
                 world.check(&format!("seed {seed}, life {life}, step {step}, after {deed}"));
             }
             if life == lives {
@@ -107,7 +108,7 @@ impl World {
             filters: if lives == 1 { &["a/+", "a/#"] } else { &["a/+"] },
             qos: if random.one_in(2) { QoS::AtLeastOnce } else { QoS::ExactlyOnce },
             window: 1 + random.below(8),
-            failover: wild && random.one_in(2),
+            failover: wild && !random.one_in(3),
             side: wild && random.one_in(3),
             ack_timeout: random.one_in(2).then(|| Duration::from_millis(500 + random.below(3000))),
             outbox: random.one_in(2).then(|| 1 + random.below(6) as usize),
@@ -216,7 +217,9 @@ impl<'a> Process<'a> {
             }
             5 => {
                 server.go_down();
-                self.later(name, random.millis(9000));
+                // Long enough for a failover, or not.
+                let most = if random.one_in(2) { 2000 } else { 15_000 };
+                self.later(name, random.millis(most));
                 "a target went down"
             }
             6 => {
@@ -274,7 +277,18 @@ impl<'a> Process<'a> {
     /// What was built is taken down, and built again.
     async fn uproot(&mut self, random: &mut Random) -> &'static str {
         let (world, name) = (self.world, Self::some(random));
-        match random.below(5) {
+        match random.below(if world.rules.failover { 8 } else { 5 }) {
+            5.. => {
+                // It goes down with messages that it did not acknowledge, for longer than a failover waits.
+                let one = world.server("one");
+                one.lock().delay = Duration::from_millis(100);
+                world.server("src").produce(1 + random.below(10) as u32);
+                sleep(random.millis(300)).await;
+                one.go_down();
+                self.later("one", Duration::from_secs(6) + random.millis(6000));
+                sleep(Duration::from_secs(5) + random.millis(2000)).await;
+                "a target gave way"
+            }
             0 => {
                 self.forwarder.settle(random.millis(500)).await;
                 "old rules were given up"
@@ -292,7 +306,7 @@ impl<'a> Process<'a> {
                 self.forwarder = self.forwarders.add_forwarder(rules).unwrap();
                 "the forwarder was removed and added"
             }
-            _ => {
+            4 => {
                 self.sessions.session(name).unwrap().reconnect();
                 "a target connects anew"
             }
