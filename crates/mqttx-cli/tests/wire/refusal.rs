@@ -131,6 +131,18 @@ scripts! {
         > 40 { 0001 99 } 40 { 0002 } 40 { 0003 97 }
         bye
         exit 153 failed in all: 2";
+    v5 the_code_is_that_of_the_first_message: "pub -t t -l -q 1" => "
+        in a
+        in b
+        in c
+        eof
+        connect
+        ? 32
+        ? 32
+        ? 32
+        > 40 { 0003 97 } 40 { 0002 } 40 { 0001 99 }
+        bye
+        exit 153 failed in all: 2";
     v5 refused_filter_ends_with_the_code: "sub -t a/# -q 1" => "
         connect
         ? 82

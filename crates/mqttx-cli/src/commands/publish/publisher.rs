@@ -25,6 +25,9 @@ const LAST_STORED: Duration = Duration::from_millis(500);
 /// How long an attempt is waited for that has as much time as the command.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
+/// Of what fails without the number of a message: behind all that have one.
+const UNNUMBERED: u64 = u64::MAX;
+
 /// Longer than any command runs.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -41,7 +44,8 @@ pub(super) struct Publisher {
     pipeline: Pipeline,
     taken: u64,
     failed: u64,
-    first_failure: Option<Failure>,
+    /// That of the first message, whichever answer is looked at first.
+    first_failure: Option<(u64, Failure)>,
 }
 
 impl Publisher {
@@ -120,7 +124,7 @@ impl Publisher {
             }
             Some(Err(failure)) => {
                 self.reading = false;
-                self.fail(failure);
+                self.fail(UNNUMBERED, failure);
             }
         }
     }
@@ -147,7 +151,7 @@ impl Publisher {
                 if error.kind() == ErrorKind::Full && self.plan.connection.store.is_some() =>
             {
                 self.refused(n, &error)?;
-                let failure = self.first_failure.take();
+                let failure = self.first_failure.take().map(|(_, failure)| failure);
                 let failure = failure.unwrap_or_else(|| crate::client::failure(&error));
                 Err(failure.and(self.left()))
             }
@@ -172,7 +176,7 @@ impl Publisher {
             Notice::MessageRefused { topic, reason, text } => {
                 let text = text.map_or_else(String::new, |text| format!(": {text}"));
                 let failure = Failure::refused(reason, format_args!("refused: {reason}{text}"));
-                self.fail(failure.of(format_args!("a message, topic {topic}")));
+                self.fail(UNNUMBERED, failure.of(format_args!("a message, topic {topic}")));
             }
             Notice::MessagesDropped { count, reason, topic } => {
                 let told = self.pipeline.interest() == Interest::Each;
@@ -182,7 +186,7 @@ impl Publisher {
                     let topic = topic.as_deref().unwrap_or(&self.plan.topic).to_owned();
                     let failure =
                         Failure::runtime(format_args!("topic {topic}: dropped: {reason}"));
-                    self.fail(failure);
+                    self.fail(UNNUMBERED, failure);
                     self.failed += count.saturating_sub(1);
                 }
             }
@@ -195,13 +199,15 @@ impl Publisher {
             let code = error.reason_code().map(|reason| reason.value());
             report::write(n, Fate::Refused, packet_id(error), code)?;
         }
-        self.fail(failure(error).of(format_args!("message {n}, topic {}", self.plan.topic)));
+        self.fail(n, failure(error).of(format_args!("message {n}, topic {}", self.plan.topic)));
         Ok(())
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, n: u64, failure: Failure) {
         self.failed += 1;
-        self.first_failure.get_or_insert(failure);
+        if self.first_failure.as_ref().is_none_or(|(first, _)| n < *first) {
+            self.first_failure = Some((n, failure));
+        }
     }
 
     fn report(&self, n: u64, fate: Fate, published: Option<&Published>) -> Result<(), Failure> {
@@ -273,7 +279,7 @@ impl Publisher {
             self.noticed(notice);
         }
         let failure = self.first_failure.take();
-        failure.map_or(Ok(ExitCode::SUCCESS), |failure| Err(self.summed_up(failure)))
+        failure.map_or(Ok(ExitCode::SUCCESS), |(_, failure)| Err(self.summed_up(failure)))
     }
 
     async fn interrupted(mut self) -> Outcome {
