@@ -237,12 +237,12 @@ impl Forwarder {
     /// The end of the process: takes nothing more from its sources, without unsubscribing, and waits until
     /// `until` for the targets. What is left stays unacknowledged.
     pub(super) async fn wind_down(&self, until: Instant) -> usize {
-        let _control = self.shared.control.lock().await;
-        let engine = self.engine();
-        engine.sources.iter().for_each(Session::stop_receiving);
-        for retired in self.shared.generations.retired() {
-            retired.sources.iter().for_each(Session::stop_receiving);
+        for engine in self.shared.generations.retired().iter().chain([&self.engine()]) {
+            engine.sources.iter().for_each(Session::stop_receiving);
         }
+        // A stop that was begun may have longer: it finds nothing to wait for once this is over.
+        let _control = timeout_at(until, self.shared.control.lock()).await;
+        let engine = self.engine();
         let _ = timeout_at(until, engine.drained()).await;
         self.shared.generations.settle(until).await;
         for engine in self.shared.generations.retired().into_iter().chain([engine]) {

@@ -175,3 +175,19 @@ async fn a_start_before_the_answer_to_unsubscribe_takes_every_message_once() {
     bridge.one.expect_silence(QUIET).await;
     assert_eq!(bridge.counted(), (3, 0, 3));
 }
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_a_stop_that_has_longer() {
+    let mut bridge = Bridge::start().await;
+    bridge.source.send("32 { <a/x> 00 07 {} '1' }").await;
+    bridge.one.expect(&sent("32 { <b/x> 00 01 {} '1' }")).await;
+    let stopped = bridge.forwarder.clone();
+    let stopping = tokio::spawn(async move { stopped.stop(10 * SOON).await });
+    bridge.source.expect("a2 { 00 02 {} <a/+> }").await;
+    bridge.source.send("b0 { 00 02 {} 00 }").await;
+    let left = timeout(SOON, bridge.forwarders.shutdown(QUIET)).await;
+    assert_eq!(left.expect("it has its own deadline"), 1);
+    timeout(SOON, stopping).await.expect("nothing is left to wait for").unwrap();
+    timeout(SOON, bridge.sessions.shutdown(QUIET)).await.expect("nor do the sessions wait");
+    bridge.source.expect("e0 {}").await;
+}
