@@ -41,9 +41,11 @@ impl Inner {
         let all = std::mem::take(&mut self.retired).into_iter();
         let (left, done): (Vec<_>, Vec<_>) = all.partition(|retired| retired.engine.held() > 0);
         self.retired = left;
-        for retired in &done {
-            retired.engine.pause();
-            self.past.add(retired.engine.metrics());
+        for Retired { engine, .. } in &done {
+            engine.pause();
+            self.past.add(engine.metrics());
+            // What a driver that stood still for long brings yet, its server gets back.
+            engine.end(End::Alone);
         }
     }
 
