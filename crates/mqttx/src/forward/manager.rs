@@ -135,6 +135,7 @@ impl ForwarderManager {
         let (this, removed) = (self.clone(), removed.to_vec());
         let job = async move {
             let changed = this.carry_out(changes, &added, deadline).await?;
+            this.catch_up(&changed).await;
             let removed: Vec<Forwarder> = {
                 let mut forwarders = this.lock();
                 removed.iter().filter_map(|name| forwarders.remove(name)).collect()
@@ -237,6 +238,10 @@ impl ForwarderManager {
             jobs.spawn(async move { forwarder.wind_down(until).await });
         }
         jobs.join_all().await.into_iter().sum()
+    }
+
+    pub(super) fn session(&self, name: &str) -> Result<Session, Error> {
+        self.shared.sessions.session(name)
     }
 
     /// A moving part for these rules, between the sessions that they name.

@@ -211,12 +211,42 @@ mod tests {
     use crate::manager::SessionManager;
     use crate::options::SessionOptions;
 
+    fn add(sessions: &SessionManager, name: &str) -> Session {
+        let options = SessionOptions::quick_connect(name, "127.0.0.1:1").manual_connect(true);
+        sessions.add_session(options.build().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_added_again_during_a_change_has_its_place() {
+        let sessions = SessionManager::new();
+        for name in ["src", "dst"] {
+            add(&sessions, name);
+        }
+        let forwarders = ForwarderManager::named(&sessions, "d");
+        let rules = || ForwarderBuilder::new("f").source("src", "a/+").target("dst");
+        let forwarder = forwarders.add_forwarder(rules().build().unwrap()).unwrap();
+        let first = forwarder.engine();
+        let (changes, added) =
+            forwarders.prepare(vec![rules().window(7).build().unwrap()], &[]).unwrap();
+        sessions.remove_session("dst").await.unwrap();
+        let again = add(&sessions, "dst");
+        // Before the change, whose rules know the old session.
+        while forwarder.engine().is_left_by(&again) {
+            tokio::task::yield_now().await;
+        }
+        let changed = forwarders.carry_out(changes, &added, Duration::ZERO).await.unwrap();
+        assert!(forwarder.engine().is_left_by(&again));
+        forwarders.catch_up(&changed).await;
+        assert!(!forwarder.engine().is_left_by(&again));
+        assert_eq!((forwarder.engine().options.window, forwarder.is_running()), (7, true));
+        assert!(first.phase() == Phase::Gone, "what finished takes nothing more");
+    }
+
     #[tokio::test]
     async fn a_forwarder_that_cannot_begin_changes_none_of_those_beside_it() {
         let sessions = SessionManager::new();
         for name in ["src", "dst", "gone"] {
-            let options = SessionOptions::quick_connect(name, "127.0.0.1:1").manual_connect(true);
-            sessions.add_session(options.build().unwrap()).unwrap();
+            add(&sessions, name);
         }
         let forwarders = ForwarderManager::named(&sessions, "d");
         let rules =

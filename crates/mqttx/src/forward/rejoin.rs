@@ -21,6 +21,19 @@ impl Newcomers for Shared {
     }
 }
 
+impl ForwarderManager {
+    /// Sessions may have been removed and added again while these forwarders got rules that were made before.
+    pub(super) async fn catch_up(&self, changed: &[Forwarder]) {
+        for forwarder in changed {
+            for name in forwarder.options().sessions() {
+                if let Ok(session) = self.session(name) {
+                    forwarder.rejoin(self, &session).await;
+                }
+            }
+        }
+    }
+}
+
 impl Forwarder {
     /// Goes on by its own rules, with the session that is there now. What the old one was to get goes back to the servers, which
     /// send it again.
