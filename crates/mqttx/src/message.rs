@@ -27,7 +27,8 @@ use crate::router::{Acker, InboundMeta, Origin};
 /// A message that arrived.
 ///
 /// Topic, properties and payload share one allocation of about their size, so a kept message never pins a read buffer; a
-/// clone copies no bytes.
+/// clone copies no bytes. A callback of [`handle`](crate::Session::handle) sees its message where it lies among others: there the
+/// first clone copies it, and further ones share that copy.
 #[derive(Clone)]
 pub struct Message {
     body: Body,
