@@ -1,7 +1,7 @@
 //! Small value types that every packet and the session share.
 
 use std::fmt;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -105,6 +105,10 @@ impl PacketId {
             Some(id) => Some(Self(id)),
             None => None,
         }
+    }
+
+    pub(crate) fn non_zero(self) -> NonZeroU64 {
+        self.0.into()
     }
 
     /// The wire value, 1 to 65 535.

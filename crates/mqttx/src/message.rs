@@ -1,6 +1,7 @@
 //! Messages received ([`Message`], [`MessageRef`]) and messages to send ([`Publish`]).
 
 mod body;
+mod pack;
 mod publish;
 mod view;
 
@@ -16,15 +17,18 @@ use bytes::Bytes;
 use mqttx_proto::packet;
 use mqttx_proto::{PacketId, PropertiesRef, PropertyContext, QoS};
 
-use body::{Arrived, Body, Payload};
-pub(crate) use body::{CLASSES, Ends, Meta, Packed, SMALL};
+use body::{Arrived, Block, Body, Payload};
+pub(crate) use body::{CLASSES, SMALL};
+use pack::Lent;
+pub(crate) use pack::{Pack, Packed};
 
 use crate::router::{Acker, InboundMeta, Origin};
 
 /// A message that arrived.
 ///
 /// Topic, properties and payload share one allocation of about their size, so a kept message never pins a read buffer; a
-/// clone copies no bytes.
+/// clone copies no bytes. A callback of [`handle`](crate::Session::handle) sees its message where it lies among others: there the
+/// first clone copies it, and further ones share that copy.
 #[derive(Clone)]
 pub struct Message {
     body: Body,
@@ -37,7 +41,7 @@ impl Message {
         inbound: &InboundMeta,
         origin: &Arc<Origin>,
     ) -> Self {
-        Self { body: Body::new(&Arrived(publish, inbound), origin), acker: None }
+        Self::of(Block::new(&Arrived(publish, inbound), origin))
     }
 
     /// [`new`](Self::new) in the memory of a message that nobody needs any more, if it has room.
@@ -47,26 +51,56 @@ impl Message {
         inbound: &InboundMeta,
         origin: &Arc<Origin>,
     ) -> Self {
-        if !self.body.refill(&Arrived(publish, inbound), origin) {
-            return Self::new(publish, inbound, origin);
+        if let Body::Own(block) = &mut self.body
+            && block.refill(&Arrived(publish, inbound), origin)
+        {
+            self.acker = None;
+            return self;
         }
-        self.acker = None;
-        self
+        Self::new(publish, inbound, origin)
     }
 
     pub(crate) fn unpack(packed: &Packed<'_>, origin: &Arc<Origin>) -> Self {
-        Self { body: Body::new(packed, origin), acker: None }
+        Self::of(Block::new(packed, origin))
     }
 
     /// Becomes another message, if this one's memory is of the right size and nobody else has it.
     pub(crate) fn refill(&mut self, packed: &Packed<'_>, origin: &Arc<Origin>) -> bool {
         self.acker = None;
-        self.class() == body::class_of(packed.bytes.len()) && self.body.refill(packed, origin)
+        let Body::Own(block) = &mut self.body else { return false };
+        block.class() == Some(packed.class()) && block.refill(packed, origin)
     }
 
     /// The class of its memory, if that may serve another message.
     pub(crate) fn class(&self) -> Option<usize> {
-        self.body.class()
+        match &self.body {
+            Body::Own(block) => block.class(),
+            Body::Lent(_) => None,
+        }
+    }
+
+    /// A message that [`show`](Self::show)s what lies in a pack, for somebody who only borrows it.
+    pub(crate) fn lent(origin: &Arc<Origin>) -> Self {
+        Self { body: Body::Lent(Box::new(Lent::new(origin))), acker: None }
+    }
+
+    /// It shows the messages of that pack, which gets the memory of the one before.
+    pub(crate) fn exchange(&mut self, pack: &mut Pack, origin: &Arc<Origin>) {
+        if let Body::Lent(lent) = &mut self.body {
+            lent.exchange(pack, origin);
+        }
+    }
+
+    /// It shows the message with that place; `false`: that is not in the pack.
+    pub(crate) fn show(&mut self, index: usize) -> bool {
+        match &mut self.body {
+            Body::Lent(lent) => lent.show(index),
+            Body::Own(_) => false,
+        }
+    }
+
+    fn of(block: Block) -> Self {
+        Self { body: Body::Own(block), acker: None }
     }
 
     /// Gives the right to acknowledge away.
@@ -76,14 +110,16 @@ impl Message {
 
     /// Another message in the place of this one, with its right to acknowledge.
     pub(crate) fn remade(&self, publish: &packet::Publish<'_>, inbound: &InboundMeta) -> Self {
-        let body = Body::new(&Arrived(publish, inbound), self.body.origin());
-        Self { body, acker: self.acker.clone() }
+        Self::new(publish, inbound, self.body.origin()).with_acker(self.acker.clone())
     }
 
     /// Whether nobody else has this message, so that its memory may serve another.
     pub(crate) fn is_spent(&mut self) -> bool {
         self.acker = None;
-        self.body.is_reusable()
+        match &mut self.body {
+            Body::Own(block) => block.is_reusable(),
+            Body::Lent(_) => false,
+        }
     }
 
     /// Another handle to the same bytes, without the right to acknowledge.
@@ -135,7 +171,7 @@ impl Message {
     /// The payload as a cheap handle to the same bytes.
     #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
-        Bytes::from_owner(Payload(self.body.clone()))
+        Bytes::from_owner(Payload(self.body.block().clone()))
     }
 
     /// The payload as text.

@@ -214,6 +214,18 @@ fn a_callback_that_keeps_no_message_costs_no_allocation() {
     }
 }
 
+#[test]
+fn a_callback_that_drops_its_clones_costs_no_allocation() {
+    let cloning = |route: RouteBuilder, meter: Arc<Meter>| {
+        let handler = move |message: &Message| {
+            let clones = [message.clone(), message.clone()];
+            meter.on_message(clones[0].payload());
+        };
+        route.handle(handler).expect("a route").detach();
+    };
+    assert_per_message(receiving(1, cloning), 0);
+}
+
 /// Allocations of steady forwarding for [`MESSAGES`]: the least of nine parts of a flood.
 fn forwarding(qos: u8, window: usize) -> u64 {
     let _alone = alone();

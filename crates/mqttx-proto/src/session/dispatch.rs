@@ -148,6 +148,7 @@ impl Session {
         }
     }
 
+    #[inline(always)]
     fn on_publish<'a>(
         &mut self,
         publish: Publish<'a>,
@@ -170,6 +171,10 @@ impl Session {
                 }
             }
         };
+        // With room for sure, the message is written where it stays. Else it is built on the stack first, and its copy waits for that.
+        while inbound.len() == inbound.capacity() {
+            inbound.reserve(1);
+        }
         inbound.push(Inbound { ticket, packet_len, publish, topic });
         Ok(())
     }

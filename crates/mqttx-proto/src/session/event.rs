@@ -1,6 +1,7 @@
 //! What the core tells its driver, and the errors of its commands.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use crate::{
     DecodeError, EncodeError, Hidden, PacketId, Properties, PropertyError, Publish, QoS,
@@ -382,11 +383,42 @@ impl fmt::Display for SubscribeError {
 impl std::error::Error for SubscribeError {}
 
 /// Names one received QoS 1 or 2 message towards [`Session::ack`](crate::Session::ack).
+///
+/// Packet id, whether it is one of QoS 2, and which delivery, in one word: it travels with every message, and a word stays in a
+/// register, with or without a ticket in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AckTicket {
-    pub(super) delivery: u64,
-    pub(super) id: PacketId,
-    pub(super) qos: QoS,
+pub struct AckTicket(NonZeroU64);
+
+/// Deliveries that tickets tell apart.
+const DELIVERIES: u64 = u64::MAX >> 17;
+
+impl AckTicket {
+    #[inline]
+    pub(super) fn new(delivery: u64, id: PacketId, qos: QoS) -> Self {
+        let twice = u64::from(qos == QoS::ExactlyOnce);
+        Self(id.non_zero() | twice << 16 | delivery << 17)
+    }
+
+    pub(super) fn id(self) -> Option<PacketId> {
+        PacketId::new(self.0.get() as u16)
+    }
+
+    #[inline]
+    pub(super) fn is_exactly_once(self) -> bool {
+        self.0.get() >> 16 & 1 == 1
+    }
+
+    #[inline]
+    pub(super) fn is_of(self, delivery: u64) -> bool {
+        self.0.get() >> 17 == delivery & DELIVERIES
+    }
+
+    /// How many deliveries after that one; of one before it, very many.
+    #[inline]
+    pub(super) fn after(self, delivery: u64) -> usize {
+        let after = (self.0.get() >> 17).wrapping_sub(delivery) & DELIVERIES;
+        usize::try_from(after).unwrap_or(usize::MAX)
+    }
 }
 
 /// One PUBLISH to deliver; borrows from the input that carried it.
@@ -407,6 +439,26 @@ impl Inbound<'_> {
         match &self.topic {
             Some(topic) => Publish { topic, ..self.publish },
             None => self.publish,
+        }
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn a_ticket_names_its_delivery_also_when_they_begin_again() {
+    let id = PacketId::new(u16::MAX).unwrap();
+    for delivery in [0, 7, DELIVERIES - 1, DELIVERIES, DELIVERIES + 1] {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let ticket = AckTicket::new(delivery, id, qos);
+            assert_eq!(
+                (ticket.id(), ticket.is_exactly_once()),
+                (Some(id), qos == QoS::ExactlyOnce)
+            );
+            assert!(ticket.is_of(delivery) && !ticket.is_of(delivery + 1));
+            assert_eq!(ticket.after(delivery), 0);
+            assert!(ticket.after(delivery + 1) > 1 << 31, "it is before");
+            let third = AckTicket::new(delivery + 3, id, qos);
+            assert_eq!(third.after(delivery), 3);
         }
     }
 }

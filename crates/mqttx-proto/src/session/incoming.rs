@@ -124,7 +124,7 @@ impl Incoming {
             count(cx, &mut false)?;
             self.owed.push_back(Owed::new(id, PacketType::PubAck, None));
         }
-        Ok(Admission::Deliver(AckTicket { delivery: place, id, qos }))
+        Ok(Admission::Deliver(AckTicket::new(place, id, qos)))
     }
 
     /// A QoS 2 PUBLISH whose id is in use: not delivered again, answered again `[MQTT-4.3.3-10]`.
@@ -153,26 +153,26 @@ impl Incoming {
 
     /// Every route is done with the message. A ticket of an earlier connection has no effect for QoS 1: the server sends again.
     pub(crate) fn on_delivered(&mut self, cx: &mut Context, ticket: AckTicket) {
-        let (place, lsn) = match ticket.qos {
-            QoS::ExactlyOnce => {
-                let Some(known) = self.flows.get_mut(ticket.id) else { return };
-                let Flow::Delivering { delivery, place } = known.flow else { return };
-                if delivery != ticket.delivery {
-                    return;
-                }
-                let mut lsn = cx.journal.push(|| Record::Received { id: ticket.id });
-                known.flow = Flow::Received { lsn };
-                if place.and_then(|place| self.owed_at(place)).is_some_and(|owed| owed.released) {
-                    self.flows.remove(ticket.id);
-                    lsn = cx.journal.push(|| Record::Forgotten { id: ticket.id });
-                    self.forgotten = lsn;
-                }
-                (place, lsn)
+        let (index, lsn) = if ticket.is_exactly_once() {
+            let Some(id) = ticket.id() else { return };
+            let Some(known) = self.flows.get_mut(id) else { return };
+            let Flow::Delivering { delivery, place } = known.flow else { return };
+            if !ticket.is_of(delivery) {
+                return;
             }
-            _ => (Some(ticket.delivery), 0),
+            let mut lsn = cx.journal.push(|| Record::Received { id });
+            known.flow = Flow::Received { lsn };
+            if place.and_then(|place| self.owed_at(place)).is_some_and(|owed| owed.released) {
+                self.flows.remove(id);
+                lsn = cx.journal.push(|| Record::Forgotten { id });
+                self.forgotten = lsn;
+            }
+            let Some(index) = place.and_then(|place| place.checked_sub(self.base)) else { return };
+            (index as usize, lsn)
+        } else {
+            (ticket.after(self.base), 0)
         };
-        let Some(index) = place.and_then(|p| p.checked_sub(self.base)) else { return };
-        if let Some(owed) = self.owed.get_mut(index as usize) {
+        if let Some(owed) = self.owed.get_mut(index) {
             owed.done = Some(lsn);
         }
         if index == 0 {
@@ -184,22 +184,22 @@ impl Incoming {
     /// a QoS 2 id is forgotten, so that the next PUBLISH with it is delivered. `false`: it has no place, since it came on an
     /// earlier connection and did not come again, or since it is done.
     pub(crate) fn on_refused(&mut self, ticket: AckTicket) -> bool {
-        let place = match ticket.qos {
-            QoS::ExactlyOnce => {
-                let Some(&ExactlyOnce { flow: Flow::Delivering { delivery, place }, .. }) =
-                    self.flows.get(ticket.id)
-                else {
-                    return false;
-                };
-                if delivery != ticket.delivery {
-                    return false;
-                }
-                self.flows.remove(ticket.id);
-                place
+        let index = if ticket.is_exactly_once() {
+            let Some(id) = ticket.id() else { return false };
+            let Some(&ExactlyOnce { flow: Flow::Delivering { delivery, place }, .. }) =
+                self.flows.get(id)
+            else {
+                return false;
+            };
+            if !ticket.is_of(delivery) {
+                return false;
             }
-            _ => Some(ticket.delivery),
+            self.flows.remove(id);
+            place.and_then(|place| place.checked_sub(self.base)).map(|index| index as usize)
+        } else {
+            Some(ticket.after(self.base))
         };
-        place.and_then(|place| self.owed_at(place)).is_some_and(|owed| owed.done.is_none())
+        index.and_then(|index| self.owed.get(index)).is_some_and(|owed| owed.done.is_none())
     }
 
     /// PUBREL: the id is free again. Answered whether or not it is known, never punished; after PUBREC when it came too early.

@@ -6,15 +6,24 @@ use std::time::Instant;
 use mqttx_proto::packet::Publish;
 use mqttx_proto::{PacketId, QoS};
 
+use super::pack::Lent;
 use crate::router::{InboundMeta, Origin};
 
-/// Shared by all clones of a message.
+/// Where the bytes of a message are.
+pub(super) enum Body {
+    /// With the message.
+    Own(Block),
+    /// In the pack that brought it.
+    Lent(Box<Lent>),
+}
+
+/// A message of its own, shared by all clones of it.
 #[derive(Clone)]
-pub(super) struct Body(Arc<Inner<[u8]>>);
+pub(super) struct Block(Arc<Inner<[u8]>>);
 
 /// What is known of a message besides its bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Meta {
+pub(super) struct Meta {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) dup: bool,
@@ -23,7 +32,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    pub(crate) fn new(publish: &Publish<'_>, inbound: &InboundMeta) -> Self {
+    fn new(publish: &Publish<'_>, inbound: &InboundMeta) -> Self {
         Self {
             qos: publish.qos,
             retain: publish.retain,
@@ -36,36 +45,22 @@ impl Meta {
 
 /// Where topic, properties and payload end; a packet has at most 256 MiB.
 #[derive(Clone, Copy)]
-pub(crate) struct Ends {
-    topic: u32,
-    properties: u32,
-    payload: u32,
+pub(super) struct Ends {
+    pub(super) topic: u32,
+    pub(super) properties: u32,
+    pub(super) payload: u32,
 }
 
 impl Ends {
-    pub(crate) fn of(publish: &Publish<'_>) -> Self {
+    fn of(publish: &Publish<'_>) -> Self {
         let topic = publish.topic.len() as u32;
         let properties = topic + publish.properties.as_bytes().len() as u32;
         Self { topic, properties, payload: properties + publish.payload.len() as u32 }
     }
 
     /// Bytes of all three.
-    pub(crate) fn total(&self) -> usize {
+    fn total(&self) -> usize {
         self.payload as usize
-    }
-}
-
-/// A message whose topic, properties and payload lie behind each other.
-pub(crate) struct Packed<'a> {
-    pub(crate) meta: Meta,
-    pub(crate) ends: Ends,
-    pub(crate) bytes: &'a [u8],
-}
-
-impl Packed<'_> {
-    /// The class of memory that it needs.
-    pub(crate) fn class(&self) -> usize {
-        class_of(self.bytes.len()).unwrap_or(CLASSES)
     }
 }
 
@@ -94,7 +89,7 @@ struct Inner<B: ?Sized> {
 }
 
 /// The payload, for [`bytes::Bytes::from_owner`].
-pub(super) struct Payload(pub(super) Body);
+pub(super) struct Payload(pub(super) Block);
 
 impl AsRef<[u8]> for Payload {
     fn as_ref(&self) -> &[u8] {
@@ -103,6 +98,64 @@ impl AsRef<[u8]> for Payload {
 }
 
 impl Body {
+    pub(super) fn block(&self) -> &Block {
+        match self {
+            Self::Own(block) => block,
+            Self::Lent(lent) => lent.copy(),
+        }
+    }
+
+    pub(super) fn meta(&self) -> Meta {
+        match self {
+            Self::Own(block) => block.0.meta,
+            Self::Lent(lent) => lent.meta(),
+        }
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        match self {
+            Self::Own(block) => &block.0.origin,
+            Self::Lent(lent) => lent.origin(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Own(block) => block.0.ends.total(),
+            Self::Lent(lent) => lent.len(),
+        }
+    }
+
+    pub(super) fn topic(&self) -> &[u8] {
+        match self {
+            Self::Own(block) => block.part(0, block.0.ends.topic),
+            Self::Lent(lent) => lent.topic(),
+        }
+    }
+
+    pub(super) fn properties(&self) -> &[u8] {
+        match self {
+            Self::Own(block) => block.part(block.0.ends.topic, block.0.ends.properties),
+            Self::Lent(lent) => lent.properties(),
+        }
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        match self {
+            Self::Own(block) => block.payload(),
+            Self::Lent(lent) => lent.payload(),
+        }
+    }
+}
+
+/// What is lent stays where it is: the clone has a copy.
+impl Clone for Body {
+    fn clone(&self) -> Self {
+        Self::Own(self.block().clone())
+    }
+}
+
+impl Block {
     pub(super) fn new(content: &impl Content, origin: &Arc<Origin>) -> Self {
         let total = content.ends().total();
         let mut inner: Arc<Inner<[u8]>> = match total {
@@ -146,27 +199,7 @@ impl Body {
         class_of(self.0.small.len()).filter(|_| !self.0.small.is_empty())
     }
 
-    pub(super) fn meta(&self) -> &Meta {
-        &self.0.meta
-    }
-
-    pub(super) fn origin(&self) -> &Arc<Origin> {
-        &self.0.origin
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.ends.total()
-    }
-
-    pub(super) fn topic(&self) -> &[u8] {
-        self.part(0, self.0.ends.topic)
-    }
-
-    pub(super) fn properties(&self) -> &[u8] {
-        self.part(self.0.ends.topic, self.0.ends.properties)
-    }
-
-    pub(super) fn payload(&self) -> &[u8] {
+    fn payload(&self) -> &[u8] {
         self.part(self.0.ends.properties, self.0.ends.payload)
     }
 
@@ -218,24 +251,6 @@ impl Content for Arrived<'_> {
         bytes.extend_from_slice(self.0.properties.as_bytes());
         bytes.extend_from_slice(self.0.payload);
         bytes.into_boxed_slice()
-    }
-}
-
-impl Content for Packed<'_> {
-    fn meta(&self) -> Meta {
-        self.meta
-    }
-
-    fn ends(&self) -> Ends {
-        self.ends
-    }
-
-    fn write(&self, room: &mut [u8]) {
-        room.copy_from_slice(self.bytes);
-    }
-
-    fn to_boxed(&self) -> Box<[u8]> {
-        self.bytes.into()
     }
 }
 

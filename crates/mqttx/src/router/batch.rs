@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mqttx_proto::QoS;
 
 use super::done::Due;
 use super::{Arrival, InboundMeta, MessageSource};
-use crate::message::{Ends, Message, Meta, Packed, SMALL};
+use crate::message::{Message, Pack, Packed};
 
 /// Messages of one session for one route, in order. The driver that read them fills it, the route's queue keeps it, the
 /// consumer empties it and gives its memory back.
@@ -15,12 +16,15 @@ use crate::message::{Ends, Message, Meta, Packed, SMALL};
 pub(super) struct Batch {
     /// The session that they came from; `None` while it is only memory.
     source: Option<Arc<dyn MessageSource>>,
-    entries: Vec<Entry>,
-    /// The bytes of all small messages.
-    bytes: Vec<u8>,
+    /// The small messages, and the places of all.
+    pack: Pack,
     /// The others, in their order.
     whole: VecDeque<Message>,
-    /// The first entry that was not taken.
+    /// What is due for each message, up to the last for which something is.
+    dues: Vec<Due>,
+    /// The messages that were put in.
+    count: usize,
+    /// The first one that was not taken.
     next: usize,
     /// Bytes of all messages.
     size: usize,
@@ -29,16 +33,6 @@ pub(super) struct Batch {
     /// It waits beyond the capacity of its route; its cost counts on the session.
     pub(super) parked: bool,
 }
-
-struct Entry {
-    due: Due,
-    meta: Meta,
-    ends: Ends,
-    /// Where its bytes begin; [`WHOLE`]: it is among the others.
-    at: u32,
-}
-
-const WHOLE: u32 = u32::MAX;
 
 /// Messages of a batch, at most: its consumer works while more are read.
 pub(super) const LOT: usize = 64;
@@ -52,12 +46,6 @@ const OVERHEAD: usize = 160;
 /// So much memory is not too much for a few messages.
 const FEW: usize = 2048;
 
-/// A message that is taken out.
-pub(super) enum Next<'a> {
-    Packed(Packed<'a>),
-    Whole(Message),
-}
-
 impl Batch {
     /// Takes a message in. The first one says whose batch it is.
     pub(super) fn push(&mut self, arrival: &Arrival<'_>, due: Due) {
@@ -65,29 +53,32 @@ impl Batch {
             self.source = Some(Arc::clone(arrival.source));
             self.droppable = is_droppable(arrival.publish.qos, arrival.inbound);
         }
-        let (publish, ends) = (arrival.publish, Ends::of(arrival.publish));
-        let at = if ends.total() <= SMALL {
-            let at = self.bytes.len() as u32;
-            self.bytes.extend_from_slice(publish.topic.as_bytes());
-            self.bytes.extend_from_slice(publish.properties.as_bytes());
-            self.bytes.extend_from_slice(publish.payload);
-            at
-        } else {
+        let publish = arrival.publish;
+        if !self.pack.push(publish, arrival.inbound.received_at) {
             self.whole.push_back(arrival.whole().clone());
-            WHOLE
-        };
-        self.size += ends.total();
-        self.entries.push(Entry { due, meta: Meta::new(publish, arrival.inbound), ends, at });
+        }
+        self.size +=
+            publish.topic.len() + publish.properties.as_bytes().len() + publish.payload.len();
+        if !due.is_nothing() {
+            self.dues.resize_with(self.count, Due::default);
+            self.dues.push(due);
+        }
+        self.count += 1;
     }
 
     /// Whether it is to go to its route, which takes up to `most` messages at a time.
     pub(super) fn is_full(&self, most: usize) -> bool {
-        self.entries.len() >= most || self.bytes.len() >= BYTES
+        self.count >= most || self.pack.len() >= BYTES
+    }
+
+    /// Whether a message of that time may come into it.
+    pub(super) fn is_of(&self, received_at: Instant) -> bool {
+        self.pack.is_of(received_at)
     }
 
     /// Messages that were not taken.
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.next
+        self.count - self.next
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -96,31 +87,43 @@ impl Batch {
 
     /// Whether something is due for a message of it.
     pub(super) fn is_owed(&self) -> bool {
-        self.entries.iter().any(|entry| !entry.due.is_nothing())
+        self.dues.iter().any(|due| !due.is_nothing())
     }
 
     /// What it counts for while it is parked.
     pub(super) fn cost(&self) -> usize {
-        self.size + OVERHEAD * self.entries.len()
+        self.size + OVERHEAD * self.count
     }
 
     pub(super) fn source(&self) -> Option<&Arc<dyn MessageSource>> {
         self.source.as_ref()
     }
 
-    /// The next message, with what is due for it.
-    pub(super) fn take(&mut self) -> Option<(Due, Next<'_>, &Arc<dyn MessageSource>)> {
-        let entry = self.entries.get_mut(self.next)?;
+    /// Takes the next message: its place, and what is due for it.
+    pub(super) fn advance(&mut self) -> Option<(usize, Due)> {
+        if self.next == self.count {
+            return None;
+        }
+        let index = self.next;
         self.next += 1;
-        let due = std::mem::take(&mut entry.due);
-        let next = if entry.at == WHOLE {
-            Next::Whole(self.whole.pop_front()?)
-        } else {
-            let at = entry.at as usize;
-            let bytes = self.bytes.get(at..at + entry.ends.total())?;
-            Next::Packed(Packed { meta: entry.meta, ends: entry.ends, bytes })
-        };
-        Some((due, next, self.source.as_ref()?))
+        Some((index, self.dues.get_mut(index).map(std::mem::take).unwrap_or_default()))
+    }
+
+    /// A message that was taken and that is a small one.
+    pub(super) fn packed(&self, index: usize) -> Option<Packed<'_>> {
+        self.pack.get(index)
+    }
+
+    /// The message that was taken, another one.
+    pub(super) fn take_whole(&mut self) -> Option<Message> {
+        self.whole.pop_front()
+    }
+
+    /// The small messages go to `lent`, which leaves the memory of those before.
+    pub(super) fn lend(&mut self, lent: &mut Message) {
+        if let Some(source) = &self.source {
+            lent.exchange(&mut self.pack, source.origin());
+        }
     }
 
     /// Counts what was not taken as done. Not under a lock.
@@ -135,7 +138,7 @@ impl Batch {
 
     fn settle(&mut self, each: impl Fn(Due, &Arc<dyn MessageSource>)) {
         if let Some(source) = &self.source {
-            self.entries.drain(self.next..).for_each(|entry| each(entry.due, source));
+            self.dues.drain(self.next.min(self.dues.len())..).for_each(|due| each(due, source));
         }
         self.clear();
     }
@@ -143,32 +146,31 @@ impl Batch {
     /// Only memory is left.
     pub(super) fn clear(&mut self) {
         self.source = None;
-        self.entries.clear();
-        self.bytes.clear();
+        self.pack.clear();
         self.whole.clear();
-        (self.next, self.size, self.parked) = (0, 0, false);
+        self.dues.clear();
+        (self.count, self.next, self.size, self.parked) = (0, 0, 0, false);
     }
 
     /// The memory that it holds.
     pub(super) fn room(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.pack.room() + self.dues.capacity() * size_of::<Due>()
     }
 
     #[cfg(test)]
     pub(super) fn with_room(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
+        Self { pack: Pack::with_room(0, bytes), ..Self::default() }
     }
 
     /// Memory for messages that need so much, without much more.
-    fn for_messages(entries: usize, bytes: usize) -> Self {
-        let entries = Vec::with_capacity(entries.next_power_of_two());
-        let bytes = Vec::with_capacity(bytes.max(128).next_power_of_two());
-        Self { entries, bytes, ..Self::default() }
+    fn for_messages(messages: usize, bytes: usize) -> Self {
+        let (messages, bytes) = (messages.next_power_of_two(), bytes.max(128).next_power_of_two());
+        Self { pack: Pack::with_room(messages, bytes), ..Self::default() }
     }
 
     /// The memory that its messages need.
     fn used(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry>()
+        self.pack.used() + self.dues.len() * size_of::<Due>()
     }
 
     /// Whether it holds much more memory than its messages need.
@@ -179,10 +181,11 @@ impl Batch {
     /// Moves the messages into the memory of `slim`.
     fn move_into(&mut self, slim: &mut Self) {
         slim.source = self.source.take();
-        slim.entries.append(&mut self.entries);
-        slim.bytes.extend_from_slice(&self.bytes);
+        self.pack.move_into(&mut slim.pack);
         slim.whole.append(&mut self.whole);
-        (slim.next, slim.size, slim.droppable) = (self.next, self.size, self.droppable);
+        slim.dues.append(&mut self.dues);
+        (slim.count, slim.next, slim.size) = (self.count, self.next, self.size);
+        slim.droppable = self.droppable;
         self.clear();
     }
 }
@@ -224,17 +227,17 @@ impl Spares {
     pub(super) fn replace(&mut self, batch: &mut Batch) -> Batch {
         let mut next = self.take();
         if next.room() == 0 {
-            next = Batch::for_messages(batch.entries.len(), batch.bytes.len());
+            next = Batch::for_messages(batch.count, batch.pack.len());
         }
         std::mem::replace(batch, next)
     }
 
-    /// Memory for a few messages: for `entries` of them, with so many bytes.
-    pub(super) fn take_for(&mut self, entries: usize, bytes: usize) -> Batch {
+    /// Memory for so many messages, with so many bytes.
+    pub(super) fn take_for(&mut self, messages: usize, bytes: usize) -> Batch {
         // The smallest in which they fit for sure, or the next.
-        let first = (pool_of(entries * size_of::<Entry>() + bytes) + 1).min(POOLS - 1);
+        let first = (pool_of(Pack::need(messages, bytes)) + 1).min(POOLS - 1);
         let spare = self.pools.iter_mut().skip(first).take(2).find_map(Pool::take);
-        self.taken(spare).unwrap_or_else(|| Batch::for_messages(entries, bytes))
+        self.taken(spare).unwrap_or_else(|| Batch::for_messages(messages, bytes))
     }
 
     fn taken(&mut self, spare: Option<Batch>) -> Option<Batch> {
@@ -244,7 +247,7 @@ impl Spares {
 
     /// Moves a few messages out of memory that was meant for many, which is left.
     pub(super) fn slim_down(&mut self, batch: &mut Batch) -> Batch {
-        let mut slim = self.take_for(batch.entries.len(), batch.bytes.len());
+        let mut slim = self.take_for(batch.count, batch.pack.len());
         batch.move_into(&mut slim);
         slim
     }

@@ -53,7 +53,7 @@ impl Target {
     /// Handles messages until none is left or one fails; the one job of the route.
     fn run_blocking(self: Arc<Self>) {
         let Consumer::Blocking { handler, runtime } = &self.consumer else { return };
-        let mut work = self.state().work.take().unwrap_or_default();
+        let mut work = self.state().work.take().unwrap_or_else(Work::lending);
         while self.take(&mut work, |state| state.running = false) {
             let Some(message) = work.message() else { return };
             let result = {
@@ -103,7 +103,7 @@ impl Target {
                     return false;
                 }
             }
-            self.taken.store(work.batch.len(), Relaxed);
+            self.done.taken.store(work.batch.len(), Relaxed);
             if self.options().manual_ack && work.is_owed() {
                 self.hold(work);
             }
@@ -118,7 +118,7 @@ impl Target {
     fn stop_working(&self, work: &mut Work) {
         let phase = self.state().phase;
         if phase.is_over() {
-            self.taken.store(0, Relaxed);
+            self.done.taken.store(0, Relaxed);
         }
         match phase {
             Phase::Stopped => work.finish(),
@@ -136,12 +136,12 @@ impl Target {
         let found = popped.is_some();
         match &popped {
             // Under the lock, so that what is counted as queued never misses them.
-            Some((batch, _)) => self.taken.store(batch.len(), Relaxed),
+            Some((batch, _)) => self.done.taken.store(batch.len(), Relaxed),
             None => nothing(&mut state),
         }
         drop(state);
         if let Some((batch, unparks)) = popped {
-            work.batch = batch;
+            work.load(batch);
             // Outside the lock: what taking messages brings with it.
             unparks.tell();
         }
@@ -156,7 +156,7 @@ impl Target {
             drop(state);
             return self.stop_working(&mut work);
         }
-        self.taken.store(work.batch.len() + 1, Relaxed);
+        self.done.taken.store(work.batch.len() + 1, Relaxed);
         state.work = Some(work);
     }
 
@@ -193,7 +193,7 @@ impl Target {
             Passed::Same => return Some(None),
             Passed::Changed(made) => return Some(Some(made)),
             Passed::Out => {
-                self.counts.filtered.fetch_add(1, Relaxed);
+                self.done.filtered.fetch_add(1, Relaxed);
             }
             Passed::Failed(failure) => {
                 let text: Box<dyn Any + Send> = Box::new(failure.message().to_owned());
@@ -229,12 +229,12 @@ impl Target {
 
     /// The one consumer of a queue counts, so that no other count is lost.
     fn count_handled(&self) {
-        let handled = &self.counts.handled;
+        let handled = &self.done.handled;
         handled.store(handled.load(Relaxed) + 1, Relaxed);
     }
 
     pub(super) fn report_failure(&self, message: &Message, attempts: u32, panic: &dyn Any) {
-        self.counts.failed.fetch_add(1, Relaxed);
+        self.done.failed.fetch_add(1, Relaxed);
         message.origin().counters.record_handler_failed();
         if self.events.wants(EventName::HandlerFailed) {
             let kind = EventKind::HandlerFailed {
@@ -259,7 +259,7 @@ impl Target {
     /// A stream's consumer is gone.
     pub(super) fn finish_rest(&self, work: &mut Work) {
         let abandoned = self.state().phase == Phase::Abandoned;
-        self.taken.store(0, Relaxed);
+        self.done.taken.store(0, Relaxed);
         if abandoned { work.forget() } else { work.finish() }
     }
 }

@@ -43,7 +43,7 @@ pub use stream::MessageStream;
 pub(crate) use done::{Acker, Due};
 pub(crate) use lot::{LOT, Lot, LotHandler, LotItem, Read};
 pub(crate) use options::Prepared;
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Run, Scratch};
 pub(crate) use target::Target;
 
 use std::cell::OnceCell;
@@ -201,20 +201,25 @@ impl Router {
 
     /// Hands a message to every route that wants it; see the module's contract. Queues may get theirs only with
     /// [`Scratch::finish`].
-    pub(crate) fn dispatch(
+    pub(crate) fn dispatch<'a>(
         &self,
-        publish: &Publish<'_>,
+        publish: &Publish<'a>,
         inbound: &InboundMeta,
         source: &Arc<dyn MessageSource>,
         scratch: &mut Scratch,
+        run: &mut Run<'a>,
     ) -> Dispatched {
         let Scratch { entries, memo, outbox } = scratch;
         let arrival = Arrival { publish, inbound, source, whole: OnceCell::new() };
         let stamp = (std::ptr::from_ref(self).addr(), self.changes.load(Ordering::Acquire));
-        let place = memo.place(stamp, publish);
-        if let Some(known) = place.as_ref().and_then(|place| memo.get(place, publish.topic)) {
+        let place = memo.place(stamp, publish, run);
+        if let Some(place) = &place
+            && let Some(known) = memo.get(place, publish.topic)
+        {
+            run.was_at(place, publish.topic);
             return arrival.deliver(known, outbox);
         }
+        run.breaks();
         self.traffic.store(LATELY, Ordering::Relaxed);
         self.find(publish, entries);
         let outcome = arrival.deliver(entries, outbox);

@@ -82,28 +82,47 @@ const LONGEST: usize = 256;
 
 impl Memo {
     /// The slot of the message's topic; `None` where remembering does not help.
-    pub(super) fn place(&mut self, stamp: (usize, u64), publish: &Publish<'_>) -> Option<Place> {
+    pub(super) fn place<'a>(
+        &mut self,
+        stamp: (usize, u64),
+        publish: &Publish<'a>,
+        run: &mut Run<'a>,
+    ) -> Option<Place> {
         if self.stamp != stamp {
             self.clear();
             self.stamp = stamp;
+            run.last = None;
         }
-        let mut ids = publish.properties.subscription_identifiers();
-        let subscription = ids.next().unwrap_or(0);
-        if ids.next().is_some() || publish.topic.len() > LONGEST {
+        let mut subscription = 0;
+        if !publish.properties.is_empty() {
+            let mut ids = publish.properties.subscription_identifiers();
+            subscription = ids.next().unwrap_or(0);
+            if ids.next().is_some() {
+                return None;
+            }
+        }
+        if let Some(last) = &run.last
+            && std::ptr::eq(last.topic, publish.topic)
+            && last.subscription == subscription
+        {
+            return Some(Place { index: last.index, subscription, is_last: true });
+        }
+        if publish.topic.len() > LONGEST {
             return None;
         }
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, Slot::default);
         }
-        Some(Place { index: index_of(publish.topic.as_bytes()), subscription })
+        let index = index_of(publish.topic.as_bytes());
+        Some(Place { index, subscription, is_last: false })
     }
 
     /// The routes, if the place has this topic.
     pub(super) fn get(&self, place: &Place, topic: &str) -> Option<&[Entry]> {
         let slot = self.slots.get(usize::from(place.index))?;
         let known = !slot.entries.is_empty()
-            && slot.subscription == place.subscription
-            && slot.topic == topic.as_bytes();
+            && (place.is_last
+                || slot.subscription == place.subscription && slot.topic == topic.as_bytes());
         known.then_some(&slot.entries)
     }
 
@@ -131,6 +150,37 @@ impl Memo {
 pub(super) struct Place {
     index: u8,
     subscription: u32,
+    /// The message before was of the same topic: it is remembered, and there.
+    is_last: bool,
+}
+
+/// Messages that follow each other in one read. The core gives those of one topic the same piece of the read for it: that
+/// needs no look at its bytes.
+#[derive(Default)]
+pub(crate) struct Run<'a> {
+    /// Topic and place of the message before, if that is remembered.
+    last: Option<Last<'a>>,
+}
+
+struct Last<'a> {
+    topic: &'a str,
+    subscription: u32,
+    index: u8,
+}
+
+impl<'a> Run<'a> {
+    /// The message has its routes from there, or the place has them from it.
+    pub(super) fn was_at(&mut self, place: &Place, topic: &'a str) {
+        if !place.is_last {
+            let Place { index, subscription, .. } = *place;
+            self.last = Some(Last { topic, subscription, index });
+        }
+    }
+
+    /// The message is remembered nowhere.
+    pub(super) fn breaks(&mut self) {
+        self.last = None;
+    }
 }
 
 /// The end of a topic tells topics apart better than its beginning.
@@ -177,6 +227,11 @@ impl Outbox {
             Some(index) => index,
             None => self.begin(target, arrival.source),
         };
+        let Some(lot) = self.lots.get_mut(index) else { return };
+        if !lot.batch.is_of(arrival.inbound.received_at) {
+            let batch = self.spares.replace(&mut lot.batch);
+            self.hand_over(target, batch, arrival.source, true);
+        }
         let Some(lot) = self.lots.get_mut(index) else { return };
         lot.batch.push(arrival, due);
         if lot.batch.is_full(target.most_together()) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Next};
+use super::batch::Batch;
 use super::done::{Due, Slot};
 use super::{MessageSource, Origin};
 use crate::message::{CLASSES, Message, Packed};
@@ -12,10 +12,13 @@ use crate::message::{CLASSES, Message, Packed};
 pub(super) struct Work {
     /// The messages that come next.
     pub(super) batch: Batch,
-    /// The one in hand; after it, memory for the next one.
+    /// Of a consumer that only borrows its messages: shows those of the batch, which are here instead.
+    lent: Option<Message>,
+    /// A message of its own; after it, memory for the next one.
     message: Option<Message>,
-    in_hand: bool,
-    /// What the route owes for it.
+    hand: Hand,
+    lends: bool,
+    /// What the route owes for the message in hand.
     due: Due,
     /// Of a manual route: where that is held instead.
     pub(super) slot: Option<Slot>,
@@ -25,19 +28,54 @@ pub(super) struct Work {
     spares: [Option<Message>; CLASSES],
 }
 
+/// Which message is in hand.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Hand {
+    #[default]
+    Empty,
+    /// The one that `lent` shows.
+    Lent,
+    Own,
+}
+
 impl Work {
+    /// Of a consumer that only borrows its messages.
+    pub(super) fn lending() -> Box<Self> {
+        Box::new(Self { lends: true, ..Self::default() })
+    }
+
+    /// The next batch.
+    pub(super) fn load(&mut self, batch: Batch) {
+        self.batch = batch;
+        if self.lends
+            && let Some(source) = self.batch.source()
+        {
+            let lent = self.lent.get_or_insert_with(|| Message::lent(source.origin()));
+            self.batch.lend(lent);
+        }
+    }
+
     /// Takes the next message in hand; `false`: there is none.
     pub(super) fn advance(&mut self) -> bool {
-        let Some((due, next, source)) = self.batch.take() else { return false };
-        (self.due, self.slot, self.attempts, self.in_hand) = (due, None, 0, true);
-        let Next::Packed(packed) = next else {
-            let Next::Whole(whole) = next else { return false };
+        let Some((index, due)) = self.batch.advance() else { return false };
+        (self.due, self.slot, self.attempts) = (due, None, 0);
+        if self.lent.as_mut().is_some_and(|lent| lent.show(index)) {
+            self.hand = Hand::Lent;
+            return true;
+        }
+        self.unpack(index)
+    }
+
+    fn unpack(&mut self, index: usize) -> bool {
+        let (Some(packed), Some(source)) = (self.batch.packed(index), self.batch.source()) else {
+            let Some(whole) = self.batch.take_whole() else { return false };
             self.replace(whole);
             return true;
         };
         let origin = source.origin();
-        let refilled = self.message.as_mut().is_some_and(|old| old.refill(&packed, origin));
-        if !refilled {
+        if self.message.as_mut().is_some_and(|old| old.refill(&packed, origin)) {
+            self.hand = Hand::Own;
+        } else {
             let message = unpack(&mut self.spares, &packed, origin);
             self.replace(message);
         }
@@ -46,6 +84,12 @@ impl Work {
 
     /// Another message in the place of the one in hand.
     pub(super) fn replace(&mut self, message: Message) {
+        if self.hand == Hand::Lent
+            && let Some(lent) = &mut self.lent
+        {
+            lent.disarm();
+        }
+        self.hand = Hand::Own;
         let Some(mut old) = self.message.replace(message) else { return };
         if let Some(class) = old.class()
             && let Some(spare) = self.spares.get_mut(class)
@@ -57,7 +101,10 @@ impl Work {
 
     /// The message in hand, or its memory.
     pub(super) fn message(&self) -> Option<&Message> {
-        self.message.as_ref()
+        match self.hand {
+            Hand::Lent => self.lent.as_ref(),
+            Hand::Own | Hand::Empty => self.message.as_ref(),
+        }
     }
 
     /// The message in hand, for somebody who may keep it.
@@ -70,7 +117,7 @@ impl Work {
     }
 
     pub(super) fn has_message(&self) -> bool {
-        self.in_hand
+        self.hand != Hand::Empty
     }
 
     pub(super) fn is_owed(&self) -> bool {
@@ -84,20 +131,30 @@ impl Work {
     }
 
     pub(super) fn arm(&mut self, arm: impl FnOnce(Message) -> Message) {
-        self.message = self.message.take().map(arm);
+        let place = self.place();
+        *place = place.take().map(arm);
+    }
+
+    /// Where the message in hand is.
+    fn place(&mut self) -> &mut Option<Message> {
+        match self.hand {
+            Hand::Lent => &mut self.lent,
+            Hand::Own | Hand::Empty => &mut self.message,
+        }
     }
 
     /// The route is done with the message in hand. Not under a lock.
     pub(super) fn done(&mut self) {
-        if !std::mem::take(&mut self.in_hand) {
+        if self.hand == Hand::Empty {
             return;
         }
         if self.slot.take().is_some()
-            && let Some(message) = &mut self.message
+            && let Some(message) = self.place()
         {
             // The right to acknowledge is a handle of the route itself.
             message.disarm();
         }
+        self.hand = Hand::Empty;
         if let Some(source) = self.batch.source() {
             std::mem::take(&mut self.due).finish(source);
         }
@@ -111,7 +168,7 @@ impl Work {
 
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self { lends: self.lends, ..Self::default() };
     }
 }
 

@@ -59,7 +59,7 @@ impl Target {
         unparks.tell();
         // What a consumer has that runs, it finishes itself: until its message is done, no acknowledgement could leave anyway.
         if let Some(mut work) = work {
-            self.taken.store(0, Relaxed);
+            self.done.taken.store(0, Relaxed);
             work.finish();
         }
         waiting.into_iter().for_each(|mut batch| batch.finish());

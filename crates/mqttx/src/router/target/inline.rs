@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Acquire;
 
 use mqttx_proto::QoS;
 
@@ -56,7 +56,7 @@ impl Target {
                 return;
             }
         }
-        self.counts.handled.fetch_add(1, Relaxed);
+        self.count_on_driver(&self.done.handled);
     }
 
     /// A manual route holds what needs an acknowledgement before its handler sees it.

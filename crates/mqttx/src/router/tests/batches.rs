@@ -106,3 +106,53 @@ async fn a_job_starts_with_enough_messages_or_at_the_end_of_the_read() {
     bench.read_ends();
     assert_eq!(bench.acks(65).await.len(), 65);
 }
+
+#[test]
+fn each_message_keeps_the_time_at_which_it_arrived() {
+    let mut bench = Bench::new();
+    let mut stream = bench.route("t").listen().unwrap();
+    let mut times = Vec::new();
+    for step in [0, 0, 1, 2, 2] {
+        bench.read_at += std::time::Duration::from_secs(step);
+        times.push(bench.read_at);
+        arrive(&mut bench, 1, "x");
+    }
+    bench.read_ends();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for expected in times {
+        let next = futures_core::Stream::poll_next(std::pin::Pin::new(&mut stream), &mut cx);
+        let std::task::Poll::Ready(Some(message)) = next else { panic!("no message") };
+        assert_eq!(message.received_at(), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_a_callback_keeps_is_a_copy_that_its_clones_share() {
+    let mut bench = Bench::new();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&kept);
+    bench.properties.push(Property::ContentType("text")).unwrap();
+    let handler = move |message: &Message| {
+        // In the pack, and in the copy.
+        assert_eq!(message.properties().content_type(), Some("text"));
+        keep.lock().unwrap().push([message.clone(), message.clone()]);
+        assert_eq!(message.properties().content_type(), Some("text"));
+    };
+    let _route = bench.route("t").manual_ack(true).handle(handler).unwrap();
+    let tickets: Vec<_> = (0..100)
+        .map(|n| bench.arrives_with_others("t", &format!("{n}"), QoS::AtLeastOnce).1.unwrap())
+        .collect();
+    bench.read_ends();
+    while kept.lock().unwrap().len() < 100 {
+        tokio::task::yield_now().await;
+    }
+    for (n, [one, other]) in kept.lock().unwrap().iter().enumerate() {
+        assert_eq!((one.topic(), one.payload_str()), ("t", Ok(&*format!("{n}"))));
+        assert_eq!(one.properties().content_type(), Some("text"));
+        assert_eq!(one.payload().as_ptr(), other.payload().as_ptr());
+        assert!(!one.is_acked());
+        other.ack();
+        assert!(one.is_acked());
+    }
+    assert_eq!(bench.acked(), tickets);
+}

@@ -45,7 +45,10 @@ impl Keeper {
 }
 
 /// Messages of one read, and what became of each.
-fn read(bench: &mut Bench, topics: &[(&str, QoS)]) -> Vec<(Dispatched, Option<AckTicket>)> {
+pub(super) fn read(
+    bench: &mut Bench,
+    topics: &[(&str, QoS)],
+) -> Vec<(Dispatched, Option<AckTicket>)> {
     let mut bytes = Vec::new();
     for (n, &(topic, qos)) in topics.iter().enumerate() {
         bench.next += 1;
@@ -69,12 +72,12 @@ fn read(bench: &mut Bench, topics: &[(&str, QoS)]) -> Vec<(Dispatched, Option<Ac
         flow_controlled: true,
         shed: false,
     };
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut run) = (Vec::new(), Run::default());
     for (index, item) in inbound.iter().enumerate() {
         let (router, source) = (&bench.host.router, &bench.as_source);
         bench.scratch.at(index);
-        let outcome =
-            router.dispatch(&item.publish(), &meta(item.ticket), source, &mut bench.scratch);
+        let (publish, meta) = (item.publish(), meta(item.ticket));
+        let outcome = router.dispatch(&publish, &meta, source, &mut bench.scratch, &mut run);
         outcomes.push((outcome, item.ticket));
     }
     bench.scratch.hand_over(Read::Many(&inbound), &meta(None), &bench.as_source);

@@ -90,6 +90,8 @@ pub(super) struct Bench {
     scratch: Scratch,
     core: Core,
     next: u16,
+    /// When the read came.
+    read_at: Instant,
     /// Set for MQTT 5.
     flow_controlled: bool,
     shed: bool,
@@ -113,6 +115,7 @@ impl Bench {
             scratch: Scratch::default(),
             core: core(),
             next: 0,
+            read_at: Instant::now(),
             flow_controlled: true,
             shed: false,
             properties: Properties::new(),
@@ -149,6 +152,7 @@ impl Bench {
 
     fn read_ends(&mut self) {
         self.scratch.finish(&self.as_source);
+        self.read_at = Instant::now();
     }
 
     /// A PUBLISH arrives in the middle of a read; its ticket unless QoS 0.
@@ -172,12 +176,13 @@ impl Bench {
         let ticket = ticket(&mut self.core, &publish);
         let inbound = InboundMeta {
             ticket,
-            received_at: Instant::now(),
+            received_at: self.read_at,
             flow_controlled: self.flow_controlled,
             shed: self.shed,
         };
-        let router = &self.host.router;
-        (router.dispatch(&publish, &inbound, &self.as_source, &mut self.scratch), ticket)
+        let (router, run) = (&self.host.router, &mut Run::default());
+        let outcome = router.dispatch(&publish, &inbound, &self.as_source, &mut self.scratch, run);
+        (outcome, ticket)
     }
 
     fn qos0(&mut self, topic: &str, payload: &str) -> Dispatched {

@@ -108,6 +108,35 @@ fn what_is_remembered_does_not_outlive_the_read() {
 }
 
 #[test]
+fn messages_of_one_topic_in_a_row_find_their_routes() {
+    let mut bench = Bench::new();
+    let mut streams = ["a", "b", "+"].map(|filter| bench.route(filter).listen().unwrap());
+    let zero = QoS::AtMostOnce;
+    let order = ["a", "a", "b", "a", "c", "c", "b", "b", "a"];
+    let outcomes = super::lots::read(&mut bench, &order.map(|topic| (topic, zero)));
+    assert!(outcomes.iter().all(|(outcome, _)| *outcome != Dispatched::Unrouted));
+    let counts = streams.each_mut().map(|stream| waiting(stream).len());
+    assert_eq!(counts, [4, 3, order.len()]);
+}
+
+#[test]
+fn a_handler_that_stops_its_route_gets_no_more_of_a_row() {
+    let mut bench = Bench::new();
+    let (slot, calls) = (Arc::new(Mutex::new(None::<Route>)), Arc::new(AtomicUsize::new(0)));
+    let (own, counter) = (Arc::clone(&slot), Arc::clone(&calls));
+    let route = bench.route("a").inline(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        drop(own.lock().unwrap().take());
+    });
+    *slot.lock().unwrap() = route.ok();
+    let outcomes = super::lots::read(&mut bench, &[("a", QoS::AtMostOnce); 3]);
+    let outcomes: Vec<_> = outcomes.iter().map(|(outcome, _)| *outcome).collect();
+    let unrouted = Dispatched::Unrouted;
+    assert_eq!(outcomes, [Dispatched::DoneNow, unrouted, unrouted]);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn identifiers_are_told_apart() {
     let mut bench = Bench::new();
     let mut one = bench.identified("a/#", 1);

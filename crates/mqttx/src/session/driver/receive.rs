@@ -13,7 +13,7 @@ use super::link::Step;
 use super::{Driver, Phase};
 use crate::message::Message;
 use crate::metrics::DropReason;
-use crate::router::{Dispatched, InboundMeta, LOT, MessageSource, Read, Scratch};
+use crate::router::{Dispatched, InboundMeta, LOT, MessageSource, Read, Run, Scratch};
 
 impl Driver {
     /// Writes, reads and dispatches once; `true` if anything moved.
@@ -130,6 +130,7 @@ impl Driver {
         // A server that keeps the session keeps what we cannot.
         let refusing = refusing || (shed && self.options.is_persistent());
         let (mut messages, mut bytes, mut again) = (0, 0, 0);
+        let mut run = Run::default();
         for read in inbound.chunks(LOT) {
             for (index, item) in read.iter().enumerate() {
                 let publish = item.publish();
@@ -144,7 +145,7 @@ impl Driver {
                     ticket => {
                         let meta = self.meta(now, ticket, shed);
                         desk.router.at(index);
-                        self.route(&publish, &meta, &mut desk.router, &mut desk.done);
+                        self.route(&publish, &meta, &mut desk.router, &mut run, &mut desk.done);
                     }
                 }
             }
@@ -179,14 +180,15 @@ impl Driver {
     }
 
     /// Gives a message to its routes; one without a route is held if it may be.
-    fn route(
+    fn route<'a>(
         &mut self,
-        publish: &Publish<'_>,
+        publish: &Publish<'a>,
         meta: &InboundMeta,
         scratch: &mut Scratch,
+        run: &mut Run<'a>,
         done: &mut Vec<AckTicket>,
     ) {
-        let outcome = self.shared.router.dispatch(publish, meta, &self.source, scratch);
+        let outcome = self.shared.router.dispatch(publish, meta, &self.source, scratch, run);
         match (outcome, meta.ticket) {
             (Dispatched::DoneNow, ticket) => done.extend(ticket),
             (Dispatched::Pending, _) => {}
@@ -224,7 +226,8 @@ impl Driver {
             let publish = message.as_packet();
             let source = &self.source;
             desk.router.at(0);
-            let outcome = self.shared.router.dispatch(&publish, &meta, source, &mut desk.router);
+            let (router, mut run) = (&self.shared.router, Run::default());
+            let outcome = router.dispatch(&publish, &meta, source, &mut desk.router, &mut run);
             desk.router.hand_over(Read::One(&publish), &meta, source);
             match outcome {
                 Dispatched::Unrouted if !last => {
