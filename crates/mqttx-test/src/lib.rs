@@ -24,6 +24,7 @@ mod load;
 mod mosquitto;
 mod notation;
 mod pki;
+mod port;
 mod redis;
 mod scram;
 mod scripted;

@@ -1,9 +1,10 @@
 //! Mosquitto as a process of the test's own.
 
+use crate::port::free_address;
 use crate::{Identity, Pki, TempDir};
 use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -303,9 +304,4 @@ impl Tls {
         ];
         lines.join("\n") + "\n"
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address")
 }

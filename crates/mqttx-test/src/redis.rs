@@ -1,9 +1,10 @@
 //! Redis as processes of the test's own: one server, a master with a replica and a sentinel, a cluster.
 
 use crate::TempDir;
+use crate::port::free_address;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -406,9 +407,4 @@ fn encoded(words: &[&str]) -> String {
         text += &format!("${}\r\n{word}\r\n", word.len());
     }
     text
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address")
 }
