@@ -16,6 +16,7 @@ use super::rules::{DeadLetterSection, OnFilterErrorName, RateLimitSection, Trans
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DaemonSection {
     /// The daemon's name in what it reports.
+    #[serde(deserialize_with = "name")]
     pub(crate) name: Option<String>,
     /// Where state is kept, relative to the file; `state`. It is not created before something is kept.
     pub(crate) data_dir: Option<String>,
@@ -36,6 +37,16 @@ impl Default for DaemonSection {
             connect_rate: None,
         }
     }
+}
+
+/// Two daemons without a name would take each other's messages for their own that came back.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.trim().is_empty() {
+        let expected = "a name, or no such key: then the daemon makes one";
+        return Err(D::Error::invalid_value(Unexpected::Str(&name), &expected));
+    }
+    Ok(Some(name))
 }
 
 /// `[log]`.

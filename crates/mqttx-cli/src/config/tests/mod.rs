@@ -343,3 +343,13 @@ fn a_key_outside_of_all_tables_is_unknown_whatever_its_value() {
         assert!(found.starts_with(expected), "{found}\n{expected}");
     }
 }
+
+#[test]
+fn a_daemon_has_a_name_or_gets_one() {
+    for name in ["", " "] {
+        let found =
+            problems(&format!("[daemon]\nname = '{name}'\n[sessions.a]\nbrokers = ['h']\n"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("2:8: ") && found[0].contains("a name"), "{found:#?}");
+    }
+}
