@@ -6,10 +6,11 @@ mod support;
 use std::time::Duration;
 
 use mqttx::{
-    EventKind, ForwardDrop, ForwarderBuilder, ForwarderManager, Outbox, QoS, SessionManager,
-    Version,
+    EventKind, Filter, ForwardDrop, Forwarder, ForwarderBuilder, ForwarderManager, Outbox, QoS,
+    SessionManager, Version,
 };
-use mqttx_test::{ScriptedBroker, hex};
+use mqttx_test::{Peer, ScriptedBroker, hex};
+use tokio::task::JoinHandle;
 
 use support::{
     Bridge, QUIET, SOON, VIA, assert_balanced, bridge, bridge_with, connack, grant, sent, session,
@@ -128,67 +129,121 @@ async fn qos0_beyond_its_queue_leaves_the_source_readable() {
     until("it arrived", || bridge.forwarder.metrics().received == 41).await;
 }
 
-#[tokio::test]
-async fn qos0_that_waits_for_a_slow_target_holds_the_source_back_no_more_once_that_is_gone() {
-    const MESSAGES: u64 = 200;
-    // The inbound buffer of the source is full when half of the queue is.
-    let Bridge { sessions: _sessions, forwarder, mut source, target, .. } =
-        bridge(Version::V5, rules().qos0_queue(64)).await;
+/// Messages with QoS 0 go together if there is no rule that may hold one of them back; with a filter they go one by one.
+fn one_by_one(rules: ForwarderBuilder) -> ForwarderBuilder {
+    rules.filter(Filter::from_fn(|_| true))
+}
+
+/// Messages of 128 KiB.
+const FLOOD: u64 = 200;
+
+/// Sends more than sockets and queues hold.
+fn flood(mut source: Peer) -> JoinHandle<Peer> {
     let mut publish = vec![0x30, 0x86, 0x80, 0x08, 0, 3, b'a', b'/', b'1', 0];
     publish.resize(publish.len() + (128 << 10), b'x');
-    let flood = tokio::spawn(async move {
-        for _ in 0..MESSAGES {
+    tokio::spawn(async move {
+        for _ in 0..FLOOD {
             source.send_bytes(&publish).await;
         }
         source
-    });
-    until("the source waits", || forwarder.metrics().in_flight >= 40).await;
-    assert!(forwarder.metrics().received < MESSAGES);
-    // Nobody accepts the next connection.
-    target.reset();
-    until("the rest is read", || forwarder.metrics().received == MESSAGES).await;
-    let _source = flood.await.unwrap();
-    assert_balanced(&forwarder);
+    })
+}
+
+/// Waits until something is on its way and nothing more arrives.
+async fn stands_still(forwarder: &Forwarder) {
+    let mut before = 0;
+    until("something arrived", || forwarder.metrics().in_flight > 0).await;
+    loop {
+        let metrics = forwarder.metrics();
+        if metrics.received == before && metrics.in_flight > 0 {
+            return;
+        }
+        before = metrics.received;
+        tokio::time::sleep(QUIET).await;
+    }
+}
+
+#[tokio::test]
+async fn qos0_that_waits_for_a_slow_target_holds_the_source_back_no_more_once_that_is_gone() {
+    for rules in [rules(), one_by_one(rules())] {
+        // The inbound buffer of the source is full when half of the queue is.
+        let Bridge { sessions: _sessions, forwarder, source, target, .. } =
+            bridge(Version::V5, rules.qos0_queue(64)).await;
+        let flood = flood(source);
+        stands_still(&forwarder).await;
+        assert!(forwarder.metrics().received < FLOOD);
+        // Nobody accepts the next connection.
+        target.reset();
+        until("the rest is read", || forwarder.metrics().received == FLOOD).await;
+        let _source = flood.await.unwrap();
+        assert_balanced(&forwarder);
+    }
 }
 
 #[tokio::test]
 async fn qos0_that_waits_in_a_stopped_forwarder_does_not_hold_its_source_back() {
-    const MESSAGES: u64 = 200;
-    let Bridge { sessions, forwarder, mut source, mut target, .. } =
-        bridge(Version::V5, rules().qos0_queue(64)).await;
-    let src = sessions.session("src").unwrap();
-    // Nobody reads at the target; the inbound buffer of the source is full when half of the queue is.
-    let mut publish = vec![0x30, 0x86, 0x80, 0x08, 0, 3, b'a', b'/', b'1', 0];
-    publish.resize(publish.len() + (128 << 10), b'x');
+    for (rules, is_parked) in [(rules(), false), (one_by_one(rules()), true)] {
+        let Bridge { sessions, forwarder, source, mut target, .. } =
+            bridge(Version::V5, rules.qos0_queue(64)).await;
+        let src = sessions.session("src").unwrap();
+        // Nobody reads at the target; the inbound buffer of the source is full when half of the queue is.
+        let flood = flood(source);
+        stands_still(&forwarder).await;
+        assert_eq!(src.metrics().parked_bytes > 0, is_parked);
+        let stopping = forwarder.clone();
+        let stopping = tokio::spawn(async move { stopping.stop(QUIET).await });
+        let left = stopping.await.unwrap();
+        assert!(left > 0, "the target took nothing");
+        let received = forwarder.metrics().received;
+        let mut source = flood.await.expect("the rest is read");
+        assert_eq!(src.metrics().parked_bytes, 0);
+        assert_eq!(
+            forwarder.metrics().received,
+            received,
+            "what came later is not the forwarder's"
+        );
+        assert_balanced(&forwarder);
+        // It goes on where it stopped.
+        forwarder.start().await.unwrap();
+        source.expect_type(0xa2).await;
+        grant(&mut source, Version::V5).await;
+        let reading = tokio::spawn(async move {
+            loop {
+                target.expect_type(0x30).await;
+            }
+        });
+        until("all are written", || forwarder.metrics().in_flight == 0).await;
+        reading.abort();
+        assert_balanced(&forwarder);
+    }
+}
+
+/// They went together: those that the socket took are forwarded, the others are lost.
+#[tokio::test]
+async fn qos0_that_went_together_is_counted_one_by_one_when_the_connection_ends() {
+    let Bridge { sessions: _sessions, forwarder, mut source, target, .. } =
+        bridge(Version::V5, rules()).await;
+    let mut publish = vec![0x30, 0x86, 0x20, 0, 3, b'a', b'/', b'1', 0];
+    publish.resize(publish.len() + 4096, b'x');
     let flood = tokio::spawn(async move {
-        for _ in 0..MESSAGES {
+        for _ in 0..4000 {
             source.send_bytes(&publish).await;
         }
         source
     });
-    until("the source waits", || forwarder.metrics().in_flight >= 40).await;
-    assert!(src.metrics().parked_bytes > 0);
-    let stopping = forwarder.clone();
-    let stopping = tokio::spawn(async move { stopping.stop(QUIET).await });
-    let left = stopping.await.unwrap();
-    assert!(left > 0, "the target took nothing");
-    let received = forwarder.metrics().received;
-    let mut source = flood.await.expect("the rest is read");
-    assert_eq!(src.metrics().parked_bytes, 0);
-    assert_eq!(forwarder.metrics().received, received, "what came later is not the forwarder's");
-    assert_balanced(&forwarder);
-    // It goes on where it stopped.
-    forwarder.start().await.unwrap();
-    source.expect_type(0xa2).await;
-    grant(&mut source, Version::V5).await;
-    let reading = tokio::spawn(async move {
-        loop {
-            target.expect_type(0x30).await;
-        }
-    });
-    until("all are written", || forwarder.metrics().in_flight == 0).await;
-    reading.abort();
-    assert_balanced(&forwarder);
+    stands_still(&forwarder).await;
+    let before = forwarder.metrics();
+    assert!(before.in_flight > 1 && before.forwarded > 0, "{before:?}");
+    // Nobody accepts the next connection.
+    target.reset();
+    let _source = flood.await.unwrap();
+    until("all arrived", || forwarder.metrics().received == 4000).await;
+    let metrics = forwarder.metrics();
+    assert_eq!(metrics.forwarded, before.forwarded, "nothing more was written");
+    assert_eq!(metrics.forwarded + metrics.dropped + metrics.in_flight, 4000);
+    let lost =
+        metrics.dropped_by_reason.iter().find(|(why, _)| *why == ForwardDrop::ConnectionLost);
+    assert!(lost.is_some_and(|(_, count)| *count >= before.in_flight), "{metrics:?}");
 }
 
 #[tokio::test]

@@ -45,8 +45,14 @@ impl Context {
 
     #[inline]
     pub(super) fn complete(&mut self, token: Token, outcome: Outcome) {
+        self.complete_all(token, 1, outcome);
+    }
+
+    /// The end of so many commands with one token.
+    #[inline]
+    pub(super) fn complete_all(&mut self, token: Token, count: u64, outcome: Outcome) {
         if token != NO_TOKEN {
-            self.completions.push_back(Completion { token, outcome });
+            self.completions.push_back(Completion { token, count, outcome });
         }
     }
 

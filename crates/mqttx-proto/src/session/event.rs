@@ -12,7 +12,8 @@ use super::link::Limits;
 use super::outgoing::FailedMessage;
 use super::record::Lsn;
 
-/// A value of the caller that comes back with the completion; [`NO_TOKEN`] when nobody waits.
+/// A value of the caller that comes back with the completion; [`NO_TOKEN`] when nobody waits. Messages that are to be told of
+/// together may have the same one.
 pub type Token = u64;
 
 /// Nobody waits: no completion is produced.
@@ -181,6 +182,8 @@ impl fmt::Display for CloseCause {
 pub struct Completion {
     /// The value given with the command.
     pub token: Token,
+    /// How many commands it tells of: one, unless several messages with QoS 0 got the same token.
+    pub count: u64,
     /// What became of it.
     pub outcome: Outcome,
 }

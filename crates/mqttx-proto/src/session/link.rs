@@ -177,15 +177,15 @@ impl Link {
         self.written += bytes as u64;
     }
 
-    /// Who waits for the next QoS 0 message that the socket took completely.
-    pub(crate) fn next_written(&mut self) -> Option<Token> {
+    /// Who waits for the next QoS 0 messages that the socket took completely, and how many those are.
+    pub(crate) fn next_written(&mut self) -> Option<(Token, u64)> {
         self.unwritten.pop(self.written)
     }
 
-    /// How many QoS 0 messages the socket did not take completely, and who waits for them.
-    pub(crate) fn take_unwritten(&mut self) -> (u64, impl Iterator<Item = Token> + use<>) {
+    /// How many QoS 0 messages the socket did not take completely, and who waits for how many of them.
+    pub(crate) fn take_unwritten(&mut self) -> (u64, impl Iterator<Item = (Token, u64)> + use<>) {
         let unwritten = std::mem::take(&mut self.unwritten);
-        (unwritten.count(self.written), unwritten.into_tokens())
+        (unwritten.count(self.written), unwritten.into_tokens(self.written))
     }
 
     pub(crate) fn has_unwritten_messages(&self) -> bool {

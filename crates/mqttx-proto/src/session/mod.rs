@@ -222,8 +222,9 @@ impl Session {
         let had_room = link.has_room();
         link.on_written(bytes);
         link.timer.on_sent(now);
-        while let Some(token) = self.cx.link.as_mut().and_then(|link| link.next_written()) {
-            self.cx.complete(token, Outcome::Written);
+        while let Some((token, count)) = self.cx.link.as_mut().and_then(|link| link.next_written())
+        {
+            self.cx.complete_all(token, count, Outcome::Written);
         }
         if !had_room && let Some(outbox) = self.outbox.used() {
             outbox.pump(&mut self.cx, now);

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use super::event::{NO_TOKEN, Token};
 
-/// In the order of the stream. Messages of one size for which nobody waits are one element while they follow each other, so that
-/// a flood of them costs neither memory nor time.
+/// In the order of the stream. Messages of one size and with one token are one element while they follow each other, so that a
+/// flood of them costs neither memory nor time.
 #[derive(Debug, Default)]
 pub(crate) struct Unwritten(VecDeque<Run>);
 
-/// One message, or several of the same size without a token.
+/// One message, or several of the same size with the same token.
 #[derive(Debug)]
 struct Run {
     /// The positions of the first byte, and behind the last one.
@@ -24,9 +24,8 @@ impl Unwritten {
     /// A message of `len` bytes that ends at the position `end` was encoded.
     pub(crate) fn push(&mut self, end: u64, len: u32, token: Token) {
         let start = end - u64::from(len);
-        if token == NO_TOKEN
-            && let Some(last) = self.0.back_mut()
-            && (last.token, last.end, last.len) == (NO_TOKEN, start, len)
+        if let Some(last) = self.0.back_mut()
+            && (last.token, last.end, last.len) == (token, start, len)
         {
             last.end = end;
             return;
@@ -34,30 +33,44 @@ impl Unwritten {
         self.0.push_back(Run { start, end, len, token });
     }
 
-    /// Who waits for the next message, if that lies before the position `written`.
-    pub(crate) fn pop(&mut self, written: u64) -> Option<Token> {
-        if self.0.front()?.end > written {
+    /// Who waits for the next messages, and how many those are, if they lie before the position `written`.
+    pub(crate) fn pop(&mut self, written: u64) -> Option<(Token, u64)> {
+        let first = self.0.front_mut()?;
+        if first.end <= written {
+            return self.0.pop_front().map(|run| (run.token, run.count(run.start)));
+        }
+        let left = first.count(written);
+        let taken = first.count(first.start) - left;
+        if first.token == NO_TOKEN || taken == 0 {
             return None;
         }
-        self.0.pop_front().map(|run| run.token)
+        first.start = first.end - left * first.len();
+        Some((first.token, taken))
     }
 
     /// How many messages do not lie before the position `written`.
     pub(crate) fn count(&self, written: u64) -> u64 {
-        let left = self.0.iter().map(|run| {
-            let bytes = run.end.saturating_sub(run.start.max(written));
-            bytes.div_ceil(u64::from(run.len.max(1)))
-        });
-        left.sum()
+        self.0.iter().map(|run| run.count(written)).sum()
     }
 
-    /// Everybody who waits.
-    pub(crate) fn into_tokens(self) -> impl Iterator<Item = Token> {
-        self.0.into_iter().map(|run| run.token)
+    /// Everybody who waits, with the number of messages that do not lie before the position `written`.
+    pub(crate) fn into_tokens(self, written: u64) -> impl Iterator<Item = (Token, u64)> {
+        self.0.into_iter().map(move |run| (run.token, run.count(written)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Run {
+    fn len(&self) -> u64 {
+        u64::from(self.len.max(1))
+    }
+
+    /// Its messages that do not lie before the position `written`.
+    fn count(&self, written: u64) -> u64 {
+        self.end.saturating_sub(self.start.max(written)).div_ceil(self.len())
     }
 }
 
@@ -77,9 +90,28 @@ mod tests {
             assert_eq!(unwritten.count(written), count, "{written} bytes written");
         }
         assert_eq!(unwritten.pop(29), None);
-        assert_eq!(unwritten.pop(37), Some(NO_TOKEN));
-        assert_eq!((unwritten.pop(37), unwritten.pop(37)), (Some(5), None));
-        assert_eq!(unwritten.into_tokens().collect::<Vec<_>>(), [NO_TOKEN]);
+        assert_eq!(unwritten.pop(37), Some((NO_TOKEN, 3)));
+        assert_eq!((unwritten.pop(37), unwritten.pop(37)), (Some((5, 1)), None));
+        assert_eq!(unwritten.into_tokens(37).collect::<Vec<_>>(), [(NO_TOKEN, 1)]);
+    }
+
+    #[test]
+    fn messages_with_one_token_are_told_of_as_they_leave() {
+        let mut unwritten = Unwritten::default();
+        for end in [10, 20, 30, 40, 50] {
+            unwritten.push(end, 10, 7);
+        }
+        unwritten.push(62, 12, 7);
+        unwritten.push(74, 12, 8);
+        assert_eq!(unwritten.0.len(), 3);
+        assert_eq!(
+            (unwritten.pop(9), unwritten.pop(10), unwritten.pop(10)),
+            (None, Some((7, 1)), None)
+        );
+        assert_eq!((unwritten.pop(39), unwritten.pop(39)), (Some((7, 2)), None));
+        assert_eq!((unwritten.count(0), unwritten.count(39), unwritten.count(55)), (4, 4, 2));
+        let left: Vec<_> = unwritten.into_tokens(45).collect();
+        assert_eq!(left, [(7, 1), (7, 1), (8, 1)]);
     }
 
     #[test]

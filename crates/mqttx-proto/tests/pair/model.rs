@@ -247,7 +247,8 @@ impl Client {
 
     /// Completions and events.
     pub(crate) fn collect(&mut self) {
-        while let Some(Completion { token, outcome }) = self.session.poll_completion() {
+        while let Some(Completion { token, count, outcome }) = self.session.poll_completion() {
+            assert_eq!(count, 1, "every message has a token of its own");
             match outcome {
                 Outcome::Acknowledged { .. } => {
                     assert!(self.acknowledged.insert(token as u32), "told twice: {token}");

@@ -26,8 +26,9 @@ impl LotHandler for Inlet {
     fn take(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>) {
         let mut scratch = Scratch::borrow();
         self.leave_to_earlier(lot, items, &mut scratch);
+        let has_turn = self.run(lot, items, &mut scratch);
         self.judge(lot, items, &mut scratch);
-        let turn = self.admit(lot, items, &mut scratch);
+        let turn = self.admit(lot, items, has_turn, &mut scratch);
         self.engine.settle_up(&mut scratch);
         if turn {
             self.engine.pump_with(&mut scratch, Some(lot));
@@ -60,8 +61,18 @@ impl Inlet {
         });
     }
 
-    /// Takes messages in; `true` if those in `scratch.sending` are to be sent by the caller, who has the turn.
-    fn admit(&self, lot: &Lot<'_>, items: &mut Vec<LotItem>, scratch: &mut Scratch) -> bool {
+    /// Takes messages in; `true` if those in `scratch.sending` are to be sent by the caller, who has the turn from now on, or had
+    /// it before.
+    fn admit(
+        &self,
+        lot: &Lot<'_>,
+        items: &mut Vec<LotItem>,
+        has_turn: bool,
+        scratch: &mut Scratch,
+    ) -> bool {
+        if items.is_empty() {
+            return has_turn;
+        }
         let Self { engine, source, filter } = self;
         let (Some(rule), Some(session)) =
             (engine.options.sources.get(*source), engine.sources.get(*source))
@@ -70,7 +81,7 @@ impl Inlet {
         };
         let (mut parked, mut parked_qos0) = (0, false);
         let mut inner = engine.lock();
-        let turn = inner.flows.begin();
+        let turn = has_turn || inner.flows.begin();
         let mut verdicts = std::mem::take(&mut scratch.verdicts).into_iter();
         for LotItem { index, mut due } in items.drain(..) {
             let verdict = verdicts.next().unwrap_or(Verdict::Take);
@@ -240,9 +251,13 @@ impl Engine {
         let waiting = inner.flows.waiting_qos0();
         let parked: Vec<_> =
             waiting.map(|held| (held.source, std::mem::take(&mut held.parked))).collect();
+        let passing = inner.flows.take_passing();
         drop(inner);
         for (source, bytes) in parked {
             self.unpark(source, bytes);
+        }
+        for (source, bytes) in passing {
+            self.passed(source, bytes);
         }
         self.unwatched.notify_waiters();
     }

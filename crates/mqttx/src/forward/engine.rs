@@ -11,7 +11,7 @@ mod waits;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use mqttx_proto::Origin;
+use mqttx_proto::{Origin, QoS};
 use tokio::sync::Notify;
 
 use super::endpoint::TargetRule;
@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::event::{EventKind, EventName};
 use crate::metrics::Histogram;
 use crate::router::{LOT, Lot};
-use crate::session::{CompletionSink, Finished, Session};
+use crate::session::{CompletionSink, Finish, Finished, Session};
 
 pub(super) use inner::Inner;
 
@@ -45,6 +45,8 @@ pub(super) struct Engine {
     pub(super) origin: Origin,
     /// There is a transform, or metadata.
     pub(super) changes: bool,
+    /// Messages with QoS 0 may go together: there is one target, and no rule that may hold one of them back.
+    pub(super) plain: bool,
     /// Messages are kept until they are finished.
     pub(super) keeps: bool,
     inner: Mutex<Inner>,
@@ -75,6 +77,12 @@ impl Engine {
         let letters = rules.dead_letter.as_ref().map(|_| options.targets.len());
         let again = options.targets.iter().any(|target| !target.failover.is_empty());
         let keeps = again || letters.is_some();
+        let one = match &*options.targets {
+            [target] => target.required && target.qos.apply(QoS::AtMostOnce) == QoS::AtMostOnce,
+            _ => false,
+        };
+        let plain =
+            one && !changes && !keeps && rules.filter.is_none() && rules.rate_limit.is_none();
         let flows = Flows::new(options.window, options.qos0_queue, required)
             .keeping(keeps, letters)
             .paced(rules.rate_limit);
@@ -102,6 +110,7 @@ impl Engine {
                 origin: late::origin(&options.name),
                 changes,
                 keeps,
+                plain,
                 inner: Mutex::new(Inner::new(flows, Arc::clone(&latency))),
                 latency,
                 idle: Notify::new(),
@@ -200,6 +209,9 @@ impl Engine {
         for (source, bytes) in scratch.unparked.drain(..) {
             self.unpark(source, bytes);
         }
+        for (source, bytes) in scratch.passed.drain(..) {
+            self.passed(source, bytes);
+        }
         for of_one in scratch.acks.chunk_by(|a, b| a.0 == b.0) {
             let source = of_one.first().and_then(|(source, _)| self.sources.get(*source));
             if let Some(session) = source {
@@ -222,6 +234,12 @@ impl Engine {
     pub(super) fn unpark(&self, source: usize, bytes: usize) {
         if let Some(session) = self.sources.get(source).filter(|_| bytes > 0) {
             session.unpark(bytes);
+        }
+    }
+
+    pub(super) fn passed(&self, source: usize, bytes: usize) {
+        if let Some(session) = self.sources.get(source).filter(|_| bytes > 0) {
+            session.passed(bytes);
         }
     }
 
@@ -248,7 +266,13 @@ impl CompletionSink for Engine {
         let mut inner = self.lock();
         // What a session finishes that had to give way was sent again to another one.
         let finished = finished.filter(|_| target.is_current(tag));
-        for (key, result) in finished {
+        for Finish { key, count, result } in finished {
+            if self.plain {
+                let failure = result.as_ref().err().map(|error| (ForwardDrop::of(error), None));
+                if inner.settle_run(key, count, failure, &mut scratch) {
+                    continue;
+                }
+            }
             let failure = result.err().map(|error| {
                 // Of an optional target: the key may be that of another message by now.
                 if self.keeps && rule.required {

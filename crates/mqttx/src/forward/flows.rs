@@ -12,6 +12,7 @@
 //! cannot be done before it was handed to all targets. One caller at a time sends: it holds the *turn*.
 
 mod finish;
+mod run;
 mod turn;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use crate::router::Due;
 use crate::trace::Span;
 
 pub(super) use finish::LETTER_PARTS;
+pub(super) use run::{Run, Together};
 pub(super) use turn::QOS0_WINDOW;
 
 /// The key of a flow, as targets give it back.
@@ -82,6 +84,8 @@ pub(super) struct Flow {
     due: Due,
     /// Named when the message is given up.
     topic: String,
+    /// It stands for several messages.
+    run: Run,
     pub(super) parts: usize,
     failure: Option<ForwardDrop>,
     begun: Option<Instant>,
@@ -287,19 +291,25 @@ impl Flows {
     fn open(&mut self, arrived: Arrived<'_>) -> FlowKey {
         let Arrived { source, qos, due, topic } = arrived;
         let windowed = qos != QoS::AtMostOnce;
-        let key = self.free.pop().unwrap_or_else(|| {
-            self.flows.push(Flow::default());
-            // Receive Maximum and the queue bound the flows far below 2^32.
-            u32::try_from(self.flows.len() - 1).unwrap_or(u32::MAX)
-        });
+        let key = self.free_key();
         if let Some(flow) = self.flows.get_mut(key as usize) {
             (flow.live, flow.windowed, flow.source, flow.due) = (true, windowed, source, due);
             (flow.parts, flow.failure, flow.kept) = (self.required + 1, None, None);
+            flow.run = Run::default();
             flow.begun = (self.counts.received % TIMED == 1).then(crate::session::now);
             flow.topic.clear();
             flow.topic.push_str(topic);
         }
         key
+    }
+
+    /// The key of a flow that is not in use.
+    fn free_key(&mut self) -> FlowKey {
+        self.free.pop().unwrap_or_else(|| {
+            self.flows.push(Flow::default());
+            // Receive Maximum and the queue bound the flows far below 2^32.
+            u32::try_from(self.flows.len() - 1).unwrap_or(u32::MAX)
+        })
     }
 
     /// A flow is part of a trace from now on; the span that it had is given back.

@@ -133,8 +133,12 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn drop_one(&mut self, reason: ForwardDrop) {
+        self.drop(reason, 1);
+    }
+
+    pub(super) fn drop(&mut self, reason: ForwardDrop, messages: u64) {
         if let Some(count) = self.dropped.get_mut(reason.index()) {
-            *count += 1;
+            *count += messages;
         }
     }
 

@@ -35,6 +35,7 @@ mod reconfigure;
 mod rejoin;
 mod rule;
 mod rules;
+mod run;
 mod scratch;
 mod send;
 mod succession;

@@ -145,11 +145,12 @@ impl Engine {
     }
 
     fn forget(&self) -> Vec<(usize, Due)> {
-        let (dues, parked) = {
+        let (dues, passing, parked) = {
             let flows = &mut self.lock().flows;
-            (flows.take_dues(), flows.clear())
+            (flows.take_dues(), flows.take_passing(), flows.clear())
         };
         parked.iter().for_each(|held| self.unpark(held.source, held.parked));
+        passing.into_iter().for_each(|(source, bytes)| self.passed(source, bytes));
         self.release_qos0();
         self.quiet.notify_waiters();
         self.idle.notify_waiters();

@@ -169,8 +169,18 @@ const INTERVAL: Duration = Duration::from_secs(1);
 impl DropReports {
     /// One more; the number to tell of, if it is time to.
     pub(super) fn add(&mut self, reason: ForwardDrop, now: Instant) -> Option<u64> {
+        self.add_many(reason, 1, now)
+    }
+
+    /// So many more.
+    pub(super) fn add_many(
+        &mut self,
+        reason: ForwardDrop,
+        count: u64,
+        now: Instant,
+    ) -> Option<u64> {
         let untold = self.by_reason.get_mut(reason.index())?;
-        untold.count += 1;
+        untold.count += count;
         if untold.told.is_some_and(|told| now.saturating_duration_since(told) < INTERVAL) {
             return None;
         }

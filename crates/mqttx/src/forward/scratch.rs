@@ -30,6 +30,12 @@ pub(super) struct Scratch {
     pub(super) told: Vec<(ForwardDrop, u64, String)>,
     /// Bytes that do not wait any more, with the index of their source.
     pub(super) unparked: Vec<(usize, usize)>,
+    /// Bytes that are not on their way any more, with the index of their source.
+    pub(super) passed: Vec<(usize, usize)>,
+    /// The topics of messages that go together, by their place among them.
+    pub(super) places: Vec<Topic>,
+    /// Messages that went together and were refused: why, and their place among them.
+    pub(super) refused: Vec<(ForwardDrop, usize)>,
     /// Messages sent with a lower QoS.
     pub(super) downgraded: u64,
     /// Copies that a target which is not required did not take.
@@ -210,6 +216,14 @@ impl Sending {
     }
 }
 
+/// Adds to the bytes of a source.
+fn add(all: &mut Vec<(usize, usize)>, source: usize, bytes: usize) {
+    match all.last_mut() {
+        Some((last, sum)) if *last == source => *sum += bytes,
+        _ => all.push((source, bytes)),
+    }
+}
+
 thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
@@ -229,10 +243,12 @@ impl Scratch {
 
     /// Bytes of a source do not wait any more.
     pub(super) fn unpark(&mut self, source: usize, bytes: usize) {
-        match self.unparked.last_mut() {
-            Some((last, sum)) if *last == source => *sum += bytes,
-            _ => self.unparked.push((source, bytes)),
-        }
+        add(&mut self.unparked, source, bytes);
+    }
+
+    /// Bytes of a source are not on their way any more.
+    pub(super) fn pass(&mut self, source: usize, bytes: usize) {
+        add(&mut self.passed, source, bytes);
     }
 
     pub(super) fn give_back(mut self: Box<Self>) {

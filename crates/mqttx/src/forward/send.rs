@@ -11,7 +11,7 @@ use super::kept::bit;
 use super::outgoing::{Further, Outgoing};
 use super::prepare::received_at;
 use super::reason::ForwardDrop;
-use super::scratch::{Body, Scratch, Sending};
+use super::scratch::{Body, Extra, Scratch, Sending};
 use super::target::Target;
 use super::template::TopicContext;
 use super::topics::{Cast, Topic, Topics};
@@ -29,15 +29,10 @@ pub(super) struct Full {
 impl Engine {
     /// Hands what is in `scratch.sending` to the targets, one after the other: each is locked once.
     pub(super) fn send(&self, scratch: &mut Scratch, lot: Option<&Lot<'_>>) -> Option<Full> {
-        let now = crate::session::now();
         let mut full: Option<Full> = None;
         for n in 0..=self.targets.len() {
-            let Some((rule, target)) = self.target(n) else { continue };
             let until = full.as_ref().map_or(scratch.sending.len(), |full| full.sent);
-            let letters = n == self.targets.len();
-            let Some(sink) = target.sink() else { continue };
-            let is_v5 = target.is_v5();
-            let hand = Hand { engine: self, n, letters, rule, target, sink, is_v5, lot, now };
+            let Some(hand) = Hand::new(self, n, lot) else { continue };
             if let Some(sent) = hand.over(scratch, until) {
                 // What this target did not get, those after it do not get before it.
                 let left = scratch.sending.iter_mut().take(until).skip(sent);
@@ -57,20 +52,38 @@ impl Engine {
 }
 
 /// One target gets its part of a lot.
-struct Hand<'a> {
+pub(super) struct Hand<'a> {
     engine: &'a Engine,
     n: usize,
     /// It gets the dead letters.
     letters: bool,
-    rule: &'a TargetRule,
-    target: &'a Target,
-    sink: SinkId,
+    pub(super) rule: &'a TargetRule,
+    pub(super) target: &'a Target,
+    pub(super) sink: SinkId,
     is_v5: bool,
     lot: Option<&'a Lot<'a>>,
-    now: Instant,
+    pub(super) now: Instant,
 }
 
-impl Hand<'_> {
+impl<'e> Hand<'e> {
+    /// `None`: there is no such target, or it gets nothing any more.
+    pub(super) fn new(engine: &'e Engine, n: usize, lot: Option<&'e Lot<'e>>) -> Option<Self> {
+        let (rule, target) = engine.target(n)?;
+        let (sink, is_v5) = (target.sink()?, target.is_v5());
+        let letters = n == engine.targets.len();
+        Some(Self {
+            engine,
+            n,
+            letters,
+            rule,
+            target,
+            sink,
+            is_v5,
+            lot,
+            now: crate::session::now(),
+        })
+    }
+
     /// Hands over the first `until` messages; how many, if the target had no room for the next.
     fn over(&self, scratch: &mut Scratch, until: usize) -> Option<usize> {
         // All topics first: nothing is rendered under the session's lock.
@@ -124,16 +137,27 @@ impl Hand<'_> {
     fn topic(&self, sending: &Sending, topics: &mut Topics) -> Topic {
         let arrived = sending.body.publish(self.lot)?.topic;
         let now_called = sending.publish(self.lot)?.topic;
+        let from = (sending.source, sending.filter);
+        let received_at = received_at(sending, self.lot, self.now);
+        self.render(topics, from, (arrived, now_called), received_at)
+    }
+
+    /// The topic for this target, as [`Topics::render`] tells.
+    pub(super) fn render(
+        &self,
+        topics: &mut Topics,
+        from: (usize, usize),
+        topic: (&str, &str),
+        received_at: Instant,
+    ) -> Topic {
         let cast = Cast {
             rule: self.rule,
             uses_time: self.target.uses_time,
             forwarder: &self.engine.options.name,
             now: self.now,
         };
-        let from = (sending.source, sending.filter);
-        let session = self.engine.sources.get(sending.source)?.name();
-        let received_at = received_at(sending, self.lot, self.now);
-        topics.render(&cast, from, session, (arrived, now_called), received_at)
+        let session = self.engine.sources.get(from.0)?.name();
+        topics.render(&cast, from, session, topic, received_at)
     }
 
     /// Puts the metadata into the payload for a target without properties; `false`: it has no place there.
@@ -154,11 +178,15 @@ impl Hand<'_> {
     }
 
     /// What the message gets on its way besides its own properties.
-    fn further<'a>(&'a self, sending: &'a Sending, topic: &'a str) -> Option<Further<'a>> {
+    pub(super) fn further<'a>(
+        &'a self,
+        source: usize,
+        extra: Option<&'a Extra>,
+        topic: &'a str,
+    ) -> Option<Further<'a>> {
         let rules = &self.engine.options.rules;
-        let extra = sending.extra.as_deref();
         let metadata = extra.and_then(|extra| extra.metadata.as_ref());
-        let session = self.engine.sources.get(sending.source).map_or("", |session| session.name());
+        let session = self.engine.sources.get(source).map_or("", |session| session.name());
         self.is_v5.then(|| Further {
             mark: &self.engine.mark,
             map: &self.rule.map,
@@ -192,7 +220,7 @@ impl Hand<'_> {
         let outgoing = Outgoing {
             arrived: publish.properties,
             waited: self.now.saturating_duration_since(received_at(sending, self.lot, self.now)),
-            further: self.further(sending, publish.topic),
+            further: self.further(sending.source, sending.extra.as_deref(), publish.topic),
         };
         let properties =
             outgoing.properties(scratch).map_err(|reason| NotTaken::Refused(reason, None))?;
@@ -243,14 +271,14 @@ impl Hand<'_> {
 pub(super) const LARGE: usize = 4096;
 
 /// Why a target did not take a message.
-enum NotTaken {
+pub(super) enum NotTaken {
     Full,
     /// And in words, for a dead letter.
     Refused(ForwardDrop, Option<Box<str>>),
 }
 
 impl NotTaken {
-    fn of(error: &Error, keeps: bool) -> Self {
+    pub(super) fn of(error: &Error, keeps: bool) -> Self {
         match error.kind() {
             // A store that failed takes messages again once it is opened again, and a session may be added again.
             ErrorKind::Full | ErrorKind::Store | ErrorKind::Closed => Self::Full,

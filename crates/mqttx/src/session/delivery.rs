@@ -13,7 +13,7 @@ use mqttx_proto::{Outcome, Token};
 use mqttx_proto::{PacketId, ReasonCode};
 
 use super::shared::Shared;
-use super::sinks::CompletionSink;
+use super::sinks::{CompletionSink, Finish};
 use crate::error::{Error, ErrorKind};
 
 /// The server's answer to a published message.
@@ -100,8 +100,8 @@ pub(crate) enum Wake {
     Task(Waker),
     /// The finished messages that follow are those of this sink, by the tag of its registration.
     Sink(Arc<dyn CompletionSink>, usize),
-    /// What became of a message of the sink before it, by its token.
-    Finished(Token, Outcome),
+    /// What became of so many messages of the sink before it, by their token.
+    Finished(Token, u64, Outcome),
 }
 
 impl Wake {
@@ -115,8 +115,9 @@ impl Wake {
                     let mut finished = std::iter::from_fn(|| match wakes.as_slice().first() {
                         Some(Self::Finished(..)) => match wakes.next() {
                             // The lower half is the sink's own key.
-                            Some(Self::Finished(token, outcome)) => {
-                                Some((token as u32, published(outcome, session)))
+                            Some(Self::Finished(token, count, outcome)) => {
+                                let (key, result) = (token as u32, published(outcome, session));
+                                Some(Finish { key, count, result })
                             }
                             _ => None,
                         },

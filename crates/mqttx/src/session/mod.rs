@@ -7,6 +7,7 @@
 mod acked;
 mod ahead;
 mod backoff;
+mod brake;
 mod delivery;
 mod driver;
 mod gate;
@@ -47,7 +48,7 @@ pub(crate) use gate::ConnectGate;
 pub(crate) use handover::Handover;
 pub(crate) use offer::Draft;
 pub(crate) use shared::Services;
-pub(crate) use sinks::{CompletionSink, FailureSink, Finished, SinkId};
+pub(crate) use sinks::{CompletionSink, FailureSink, Finish, Finished, SinkId};
 
 use std::fmt;
 use std::sync::Arc;
@@ -319,6 +320,16 @@ impl Session {
     /// `bytes` of received messages wait outside the routes, as in [`MessageSource::park`].
     pub(crate) fn park(&self, bytes: usize) {
         MessageSource::park(&*self.shared, bytes);
+    }
+
+    /// `bytes` of received messages are on their way through the sockets of other sessions.
+    pub(crate) fn pass(&self, bytes: usize) {
+        self.shared.passing.add(bytes);
+    }
+
+    /// They are not any more.
+    pub(crate) fn passed(&self, bytes: usize) {
+        self.shared.passed(bytes);
     }
 
     /// Routes are done with these messages, as in [`MessageSource::ack`].

@@ -1,7 +1,6 @@
 //! What a session shows of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use mqttx_proto::Version;
 
@@ -55,7 +54,7 @@ impl Session {
 
     /// With what the counters do not know.
     fn completed(&self, mut metrics: SessionMetrics) -> SessionMetrics {
-        metrics.parked_bytes = self.shared.parked.load(Ordering::Relaxed);
+        metrics.parked_bytes = self.shared.parked.bytes();
         self.shared.options().certificate_ends(&mut metrics);
         let state = self.shared.lock();
         let outbox = state.core.outbox();

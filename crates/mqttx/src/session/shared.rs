@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::acked::Acked;
 use super::ahead::Ahead;
+use super::brake::Brake;
 use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
@@ -31,6 +32,10 @@ use crate::metrics::ManagerCounters;
 use crate::options::{Asked, Kinds};
 use crate::router::{MessageSource, Origin, Router};
 use crate::transport::Endpoint;
+
+/// What may be on its way through other sessions, in bytes, before more is read. A read's worth stays in the processor's caches,
+/// and the task that writes it runs on the same thread once the one that reads pauses.
+pub(crate) const PASSING: usize = 128 * 1024;
 
 /// What a session needs from its manager.
 pub(crate) struct Services {
@@ -56,10 +61,11 @@ pub(crate) struct Shared {
     pub(crate) is_durable: bool,
     /// `inbound_buffer` of the options.
     pub(crate) inbound_buffer: AtomicUsize,
-    /// Bytes of received messages beyond the capacity of their routes, or without a route.
-    pub(crate) parked: AtomicUsize,
-    /// The driver does not read, or not connect, until `parked` is at most half of the limit.
-    pub(crate) throttled: AtomicBool,
+    /// Received messages beyond the capacity of their routes, or without a route: from `inbound_buffer` on, the driver does not
+    /// read, or not connect.
+    pub(crate) parked: Brake,
+    /// Received messages on their way through the sockets of other sessions: from [`PASSING`] on, the driver does not read.
+    pub(crate) passing: Brake,
     /// Received messages with QoS > 0 that no route has, for `shut_down`.
     pub(crate) unhandled: AtomicUsize,
     /// From now on received messages stay where they are, unacknowledged.
@@ -192,8 +198,8 @@ impl Shared {
             state: Mutex::new(state),
             changed: Notify::new(),
             acked: Acked::default(),
-            parked: AtomicUsize::new(0),
-            throttled: AtomicBool::new(false),
+            parked: Brake::default(),
+            passing: Brake::default(),
             unhandled: AtomicUsize::new(0),
             receiving_stopped: AtomicBool::new(false),
         }
@@ -224,6 +230,13 @@ impl Shared {
         let driver = self.lock().driver();
         if let Some(driver) = driver {
             driver.wake();
+        }
+    }
+
+    /// `bytes` that were on their way through other sessions are not any more.
+    pub(crate) fn passed(&self, bytes: usize) {
+        if self.passing.remove(bytes, PASSING) {
+            self.wake_driver();
         }
     }
 
@@ -355,7 +368,7 @@ impl State {
             finished = true;
             self.probe.finished(completion.token, &completion.outcome);
             if SinkId::of(completion.token).is_some() {
-                self.sinks.tell(completion.token, completion.outcome, wakes);
+                self.sinks.tell(completion.token, completion.count, completion.outcome, wakes);
             } else {
                 wakes.extend(self.waiters.complete(completion.token, completion.outcome));
             }
@@ -392,13 +405,11 @@ impl MessageSource for Shared {
     }
 
     fn park(&self, bytes: usize) {
-        self.parked.fetch_add(bytes, Ordering::Relaxed);
+        self.parked.add(bytes);
     }
 
     fn unpark(&self, bytes: usize) {
-        let before = self.parked.fetch_sub(bytes, Ordering::AcqRel);
-        let half = self.inbound_buffer.load(Ordering::Relaxed) / 2;
-        if before.saturating_sub(bytes) <= half && self.throttled.swap(false, Ordering::AcqRel) {
+        if self.parked.remove(bytes, self.inbound_buffer.load(Ordering::Relaxed)) {
             self.wake_driver();
         }
     }

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// Takes completions without a task that waits: called by the session's driver, or by whoever hands a message over, outside
 /// the locks. It must not block.
 pub(crate) trait CompletionSink: Send + Sync {
-    /// These messages are finished, by their keys. `tag` is that of the registration.
+    /// These messages are finished. `tag` is that of the registration.
     fn complete(&self, tag: usize, finished: &mut Finished<'_>);
 }
 
@@ -22,8 +22,15 @@ pub(crate) trait FailureSink: Send + Sync {
     fn failed(&self, session: &Session, message: FailedMessage);
 }
 
-/// Keys of messages with what became of them.
-pub(crate) type Finished<'a> = dyn Iterator<Item = (u32, Result<Published, Error>)> + 'a;
+/// What became of messages.
+pub(crate) type Finished<'a> = dyn Iterator<Item = Finish> + 'a;
+
+/// The end of a message, or of several with QoS 0 that have one key.
+pub(crate) struct Finish {
+    pub(crate) key: u32,
+    pub(crate) count: u64,
+    pub(crate) result: Result<Published, Error>,
+}
 
 /// A registration with one session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,16 +96,16 @@ impl Sinks {
         }
     }
 
-    /// Appends what became of a message of a sink, behind the sink itself.
-    pub(super) fn tell(&self, token: Token, outcome: Outcome, wakes: &mut Vec<Wake>) {
+    /// Appends what became of so many messages of a sink, behind the sink itself.
+    pub(super) fn tell(&self, token: Token, count: u64, outcome: Outcome, wakes: &mut Vec<Wake>) {
         let Some(id) = SinkId::of(token) else { return };
         let goes_on =
-            matches!(wakes.last(), Some(Wake::Finished(last, _)) if SinkId::of(*last) == Some(id));
+            matches!(wakes.last(), Some(Wake::Finished(last, ..)) if SinkId::of(*last) == Some(id));
         if !goes_on {
             let Some((sink, tag)) = self.find(id) else { return };
             wakes.push(Wake::Sink(sink, tag));
         }
-        wakes.push(Wake::Finished(token, outcome));
+        wakes.push(Wake::Finished(token, count, outcome));
     }
 
     fn add_origin(&mut self, origin: Origin, sink: Weak<dyn FailureSink>) {
@@ -156,11 +163,12 @@ mod tests {
     use std::sync::Mutex;
 
     #[derive(Default)]
-    struct Recorder(Mutex<Vec<(usize, Vec<u32>)>>);
+    struct Recorder(Mutex<Vec<(usize, Vec<(u32, u64)>)>>);
 
     impl CompletionSink for Recorder {
         fn complete(&self, tag: usize, finished: &mut Finished<'_>) {
-            self.0.lock().unwrap().push((tag, finished.map(|(key, _)| key).collect()));
+            let finished = finished.map(|finish| (finish.key, finish.count)).collect();
+            self.0.lock().unwrap().push((tag, finished));
         }
     }
 
@@ -176,10 +184,11 @@ mod tests {
         let second = register(&mut sinks, &recorder, 2);
         let mut wakes = Vec::new();
         for (id, key) in [(first, 5), (first, u32::MAX), (second, 0), (first, 6)] {
-            sinks.tell(id.token(key), Outcome::Written, &mut wakes);
+            sinks.tell(id.token(key), u64::from(key) + 1, Outcome::Written, &mut wakes);
         }
         Wake::fire_all(&mut wakes, &Arc::from("s"));
-        let expected = [(1, vec![5, u32::MAX]), (2, vec![0]), (1, vec![6])];
+        let expected =
+            [(1, vec![(5, 6), (u32::MAX, 1 << 32)]), (2, vec![(0, 1)]), (1, vec![(6, 7)])];
         assert_eq!(*recorder.0.lock().unwrap(), expected);
         assert!(wakes.is_empty());
     }
@@ -194,7 +203,7 @@ mod tests {
         let dropped = register(&mut sinks, &Arc::new(Recorder::default()), 3);
         let mut wakes = Vec::new();
         for id in [gone, dropped] {
-            sinks.tell(id.token(1), Outcome::Written, &mut wakes);
+            sinks.tell(id.token(1), 1, Outcome::Written, &mut wakes);
         }
         assert!(wakes.is_empty());
     }

@@ -46,7 +46,7 @@ impl Waits {
     fn tell(self, outcome: Outcome, sinks: &Sinks, wakes: &mut Vec<Wake>) {
         match self {
             Self::Task(waker) => wakes.push(Wake::Task(waker)),
-            Self::Sink(token) => sinks.tell(token, outcome, wakes),
+            Self::Sink(token) => sinks.tell(token, 1, outcome, wakes),
         }
     }
 }

@@ -134,7 +134,7 @@ impl Outbox {
     /// The connection is gone. QoS 0 that the socket did not take is lost, and said so.
     pub(crate) fn on_disconnected(&mut self, cx: &mut Context, link: &mut Link) {
         let (count, tokens) = link.take_unwritten();
-        tokens.for_each(|token| cx.complete(token, Outcome::ConnectionLost));
+        tokens.for_each(|(token, count)| cx.complete_all(token, count, Outcome::ConnectionLost));
         if count > 0 {
             self.totals.dropped += count;
             let count = count as usize;

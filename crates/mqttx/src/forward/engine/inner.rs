@@ -95,6 +95,31 @@ impl Inner {
         }
     }
 
+    /// So many messages of a run are finished; `false` if the flow is none. What is not forwarded had the topic `named`, or that of
+    /// the last of them.
+    pub(in crate::forward) fn settle_run(
+        &mut self,
+        key: FlowKey,
+        count: u64,
+        failure: Option<(ForwardDrop, Option<&str>)>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let (reason, count) = (failure.map(|(reason, _)| reason), count as usize);
+        let Some(left) = self.flows.settle_run(key, count, reason) else { return false };
+        scratch.pass(left.source, left.passed);
+        if let Some((reason, named)) = failure {
+            let now = crate::session::now();
+            if let Some(count) = self.reports.add_many(reason, count as u64, now) {
+                let topic = named.unwrap_or_else(|| self.flows.topic(key));
+                scratch.told.push((reason, count, topic.to_owned()));
+            }
+        } else if let Some(begun) = left.begun {
+            self.latency.record_time(crate::session::now().saturating_duration_since(begun));
+        }
+        scratch.idle |= self.flows.is_at_rest();
+        true
+    }
+
     /// The memory of an old message.
     pub(in crate::forward) fn spare(&mut self) -> Option<Message> {
         self.spare.pop()
@@ -114,7 +139,9 @@ impl Inner {
     pub(in crate::forward) fn shrink(&mut self) -> bool {
         self.spare = Vec::new();
         self.flows.shrink();
-        let idle = self.watch != 0 && !self.flows.waiting_qos0().any(|held| held.parked > 0);
+        let idle = self.watch != 0
+            && !self.flows.has_passing()
+            && !self.flows.waiting_qos0().any(|held| held.parked > 0);
         if idle {
             self.watch = 0;
         }

@@ -66,6 +66,11 @@ impl Flows {
         self.turn = lot.len() > before;
     }
 
+    /// For the holder of the turn, who sent nothing and has left nothing behind.
+    pub(in crate::forward) fn end_turn(&mut self) {
+        self.turn = false;
+    }
+
     /// Takes the turn whether there is something to send or not, if nobody has it.
     pub(in crate::forward) fn seize_turn(&mut self) -> bool {
         let free = !self.turn && self.phase != Phase::Gone;

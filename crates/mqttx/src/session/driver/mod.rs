@@ -28,7 +28,6 @@ mod timer;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,7 @@ use mqttx_proto::{Event, FailedMessage, PropertiesRef, ReasonCode};
 use super::Session;
 use super::delivery::Wake;
 use super::interest::Interests;
-use super::shared::{Shared, Wish, now};
+use super::shared::{PASSING, Shared, Wish, now};
 use super::status::SessionStatus;
 use crate::event::EventKind;
 use crate::options::Asked;
@@ -80,6 +79,8 @@ pub(crate) struct Driver {
     duplicates: u32,
     /// The inbound buffer is over its limit, until it is half empty.
     over: bool,
+    /// What was read last is still on its way through other sessions.
+    far: bool,
 }
 
 /// A transport that is being connected.
@@ -120,6 +121,7 @@ impl Driver {
             tally: Tally::default(),
             duplicates: 0,
             over: false,
+            far: false,
         }
     }
 
@@ -190,7 +192,8 @@ impl Driver {
         desk.routes_added = std::mem::take(&mut state.routes_added);
         state.holding = !self.held.is_empty();
         state.pulse = false;
-        self.over = self.is_over(self.over);
+        self.over = self.shared.parked.holds(self.over, self.options.inbound_buffer);
+        self.far = self.shared.passing.holds(self.far, PASSING);
         if let Phase::Open(link) = &mut self.phase
             && link.refused > 0
             && !self.over
@@ -220,10 +223,12 @@ impl Driver {
         desk.watched = state.drain_watchers > 0;
         if let Phase::Open(link) = &mut self.phase {
             let core = &state.core;
-            let outstanding = self.over
-                && (core.awaits_server() || core.outbox().messages > 0 || link.is_stalled());
-            link.shedding = outstanding;
-            link.paused = self.over && !outstanding || core.is_verifying();
+            let waits = self.over || self.far;
+            // What those wait for that have the bytes may be acknowledged, or taken, by our server.
+            let outstanding =
+                waits && (core.awaits_server() || core.outbox().messages > 0 || link.is_stalled());
+            link.shedding = self.over && outstanding;
+            link.paused = waits && !outstanding || core.is_verifying();
         }
     }
 
@@ -368,26 +373,11 @@ impl Driver {
         if self.timer.poll(cx, now, alarm) {
             return false;
         }
-        if self.over && !self.shared.throttled.load(Ordering::Acquire) {
+        let shared = &self.shared;
+        if self.over && !shared.parked.still_holds() || self.far && !shared.passing.still_holds() {
             return false;
         }
         state.fall_asleep(cx.waker(), alarm, socket_full, &self.shared.acked)
-    }
-
-    /// Whether the inbound buffer is over its limit; once it is, until it is half empty.
-    fn is_over(&self, was: bool) -> bool {
-        let limit = self.options.inbound_buffer;
-        let parked = self.shared.parked.load(Ordering::Acquire);
-        if !was && parked < limit {
-            return false;
-        }
-        // First the flag, then the look: who unparks after the look sees the flag.
-        self.shared.throttled.store(true, Ordering::Release);
-        let over = self.shared.parked.load(Ordering::Acquire) > limit / 2;
-        if !over {
-            self.shared.throttled.store(false, Ordering::Release);
-        }
-        over
     }
 }
 

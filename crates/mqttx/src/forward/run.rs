@@ -1,0 +1,189 @@
+//! The short way: messages with QoS 0 that nothing is before go to the forwarder's one target together.
+//!
+//! They share a [flow](super::flows), and the target's session tells of all that it has written at a time. What cannot go this way
+//! goes one by one, with the same result.
+
+use mqttx_proto::packet::Publish;
+use mqttx_proto::{Payload, Priority, Properties, QoS};
+
+use super::arrive::Inlet;
+use super::flows::{FlowKey, Together};
+use super::outgoing::Outgoing;
+use super::reason::ForwardDrop;
+use super::scratch::Scratch;
+use super::send::{Hand, NotTaken};
+use crate::router::{Lot, LotItem};
+use crate::session::{Draft, Handover};
+use crate::trace;
+
+impl Inlet {
+    /// Hands the messages to the target that can go together: all of them, none, or the first ones, if the target has no room for
+    /// the rest. They are taken out of `items`. `true`: the caller has the turn from now on.
+    pub(super) fn run(
+        &self,
+        lot: &Lot<'_>,
+        items: &mut Vec<LotItem>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        if !self.engine.plain || !self.go_together(lot, items) {
+            return false;
+        }
+        let Some((key, watched)) = self.open(lot, items) else { return false };
+        let (sent, online) = self.hand_run(lot, items, key, scratch);
+        let left = items.len() - sent;
+        if left > 0 || !online || !watched || !scratch.refused.is_empty() {
+            self.after_run(lot, items, key, (sent, online), scratch);
+        }
+        for item in items.drain(..sent) {
+            let ticket = item.due.settle();
+            scratch.acks.extend(ticket.map(|ticket| (self.source, ticket)));
+        }
+        true
+    }
+
+    /// Whether none of the messages needs more than to be passed on.
+    fn go_together(&self, lot: &Lot<'_>, items: &[LotItem]) -> bool {
+        let Some(rule) = self.engine.options.sources.get(self.source) else { return false };
+        let mark = &self.engine.mark;
+        !items.is_empty()
+            && items.iter().all(|item| {
+                let Some(publish) = lot.read.get(item.index) else { return false };
+                let is_bare = publish.properties.is_empty();
+                publish.qos.min(rule.qos) == QoS::AtMostOnce
+                    && (is_bare || !trace::AVAILABLE && !mark.ends(mark.read(publish.properties)))
+            })
+    }
+
+    /// Takes the turn and opens the flow, if nothing is before these messages and there is room for them. Whether somebody watches
+    /// the target.
+    fn open(&self, lot: &Lot<'_>, items: &[LotItem]) -> Option<(FlowKey, bool)> {
+        let source = self.engine.sources.get(self.source)?;
+        let all = items.iter().filter_map(|item| lot.read.get(item.index));
+        let bytes: usize = all.map(|publish| publish.topic.len() + publish.payload.len()).sum();
+        let last = lot.read.get(items.last()?.index)?;
+        let together = Together {
+            source: self.source,
+            count: items.len(),
+            passing: bytes / items.len(),
+            received_at: lot.inbound.received_at,
+            topic: last.topic,
+        };
+        let mut inner = self.engine.lock();
+        if !inner.flows.begin() {
+            return None;
+        }
+        let key = inner.flows.open_run(&together);
+        if key.is_none() {
+            inner.flows.end_turn();
+        }
+        let watched = inner.watch != 0;
+        drop(inner);
+        source.pass(key.map_or(0, |_| together.passing * together.count));
+        Some((key?, watched))
+    }
+
+    /// Hands the messages over; how many, and whether the target has a connection.
+    fn hand_run(
+        &self,
+        lot: &Lot<'_>,
+        items: &[LotItem],
+        key: FlowKey,
+        scratch: &mut Scratch,
+    ) -> (usize, bool) {
+        let engine = &*self.engine;
+        let Some(hand) = Hand::new(engine, 0, Some(lot)) else { return (0, true) };
+        let Scratch { topics, places, properties, refused, .. } = scratch;
+        // All topics first: nothing is rendered under the session's lock.
+        topics.clear();
+        places.clear();
+        let (from, received_at) = ((self.source, self.filter), lot.inbound.received_at);
+        places.extend(items.iter().map(|item| {
+            let topic = lot.read.get(item.index)?.topic;
+            hand.render(topics, from, (topic, topic), received_at)
+        }));
+        let waited = hand.now.saturating_duration_since(received_at);
+        let mut handover = hand.target.session().hand_over();
+        let online = handover.limits().is_some();
+        let mut sent = 0;
+        for (item, place) in items.iter().zip(&*places) {
+            let Some(publish) = lot.read.get(item.index) else { break };
+            let taken = match place {
+                Some(place) => {
+                    let further = hand.further(self.source, None, publish.topic);
+                    let outgoing = Outgoing { arrived: publish.properties, waited, further };
+                    let topic = topics.get(*place);
+                    hand.pass_on(&publish, topic, &outgoing, properties, &mut handover, key)
+                }
+                None => Err(NotTaken::Refused(ForwardDrop::Topic, None)),
+            };
+            match taken {
+                Ok(()) => {}
+                Err(NotTaken::Full) => break,
+                Err(NotTaken::Refused(reason, _)) => refused.push((reason, sent)),
+            }
+            sent += 1;
+        }
+        handover.finish();
+        (sent, online)
+    }
+
+    /// The rest of what is to be done under the forwarder's lock.
+    fn after_run(
+        &self,
+        lot: &Lot<'_>,
+        items: &[LotItem],
+        key: FlowKey,
+        (sent, online): (usize, bool),
+        scratch: &mut Scratch,
+    ) {
+        let mut inner = self.engine.lock();
+        if let Some(left) = inner.flows.shorten_run(key, items.len() - sent) {
+            scratch.pass(left.source, left.passed);
+        }
+        let mut refused = std::mem::take(&mut scratch.refused);
+        for (reason, place) in refused.drain(..) {
+            let publish = items.get(place).and_then(|item| lot.read.get(item.index));
+            let named = publish.as_ref().map(|publish| publish.topic);
+            inner.settle_run(key, 1, Some((reason, named)), scratch);
+        }
+        scratch.refused = refused;
+        // It waits for a target that is slow, and not for one that is away.
+        let mut watch = None;
+        if online {
+            watch = inner.flows.has_passing().then(|| inner.begin_watch()).flatten();
+        } else if let Some((source, bytes)) = inner.flows.let_run_pass(key) {
+            scratch.pass(source, bytes);
+        }
+        drop(inner);
+        if let Some(watch) = watch {
+            self.engine.watch_targets(watch);
+        }
+    }
+}
+
+impl Hand<'_> {
+    /// Hands over a message with QoS 0 as it came.
+    fn pass_on(
+        &self,
+        publish: &Publish<'_>,
+        topic: &str,
+        outgoing: &Outgoing<'_>,
+        scratch: &mut Properties,
+        handover: &mut Handover<'_>,
+        key: FlowKey,
+    ) -> Result<(), NotTaken> {
+        let properties =
+            outgoing.properties(scratch).map_err(|reason| NotTaken::Refused(reason, None))?;
+        let draft = Draft {
+            topic,
+            payload: Payload::from(publish.payload),
+            qos: QoS::AtMostOnce,
+            retain: self.rule.retain.apply(publish.retain),
+            properties,
+            ttl: None,
+            priority: Priority::LOWEST,
+            origin: None,
+        };
+        handover.offer(&draft, self.sink, key).map_err(|error| NotTaken::of(&error, false))
+    }
+}
