@@ -218,6 +218,21 @@ async fn qos0_that_waits_in_a_stopped_forwarder_does_not_hold_its_source_back() 
     }
 }
 
+/// Neither server reads before it has sent everything: sources that only waited for targets would wait for ever.
+#[tokio::test]
+async fn two_forwarders_against_each_other_read_on_while_both_targets_are_full() {
+    let Bridge { sessions: _sessions, forwarders, forwarder, source, mut target, .. } =
+        bridge(Version::V5, rules()).await;
+    let back = ForwarderBuilder::new("back").source("dst", "a/+").target("src").topic("c/{1}");
+    let back = forwarders.add_forwarder(back.build().unwrap()).unwrap();
+    grant(&mut target, Version::V5).await;
+    let floods = async { tokio::try_join!(flood(source), flood(target)) };
+    let _peers = tokio::time::timeout(SOON, floods).await.expect("all is read").unwrap();
+    for forwarder in [forwarder, back] {
+        assert_balanced(&forwarder);
+    }
+}
+
 /// They went together: those that the socket took are forwarded, the others are lost.
 #[tokio::test]
 async fn qos0_that_went_together_is_counted_one_by_one_when_the_connection_ends() {

@@ -155,7 +155,7 @@ impl Link {
         })
     }
 
-    /// Writes what the socket takes; `true` if it took some.
+    /// Writes what the socket takes; `true` if it took some, or takes nothing from now on.
     ///
     /// An error does not end the connection yet: the peer may have said why before it closed.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -197,6 +197,8 @@ impl Link {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
+                    // Whether anything is read may depend on it: another turn looks at that.
+                    moved |= self.stalled.is_none();
                     self.stalled.get_or_insert(now);
                     return Ok(moved);
                 }
