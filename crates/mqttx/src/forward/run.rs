@@ -25,11 +25,13 @@ impl Inlet {
         items: &mut Vec<LotItem>,
         scratch: &mut Scratch,
     ) -> bool {
-        if !self.engine.plain || !self.go_together(lot, items) {
+        if !self.engine.plain || items.is_empty() {
             return false;
         }
-        let Some((key, watched)) = self.open(lot, items) else { return false };
-        let (sent, online) = self.hand_run(lot, items, key, scratch);
+        let Some(hand) = Hand::new(&self.engine, 0, Some(lot)) else { return false };
+        let Some(bytes) = self.look(&hand, lot, items, scratch) else { return false };
+        let Some((key, watched)) = self.open(lot, items, bytes) else { return false };
+        let (sent, online) = self.hand_run(&hand, lot, items, key, scratch);
         let left = items.len() - sent;
         if left > 0 || !online || !watched || !scratch.refused.is_empty() {
             self.after_run(lot, items, key, (sent, online), scratch);
@@ -41,25 +43,46 @@ impl Inlet {
         true
     }
 
-    /// Whether none of the messages needs more than to be passed on.
-    fn go_together(&self, lot: &Lot<'_>, items: &[LotItem]) -> bool {
-        let Some(rule) = self.engine.options.sources.get(self.source) else { return false };
+    /// Their bytes, if none of the messages needs more than to be passed on, and in `scratch.places` their topics: nothing is rendered
+    /// under the session's lock.
+    fn look(
+        &self,
+        hand: &Hand<'_>,
+        lot: &Lot<'_>,
+        items: &[LotItem],
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
+        let rule = self.engine.options.sources.get(self.source)?;
         let mark = &self.engine.mark;
-        !items.is_empty()
-            && items.iter().all(|item| {
-                let Some(publish) = lot.read.get(item.index) else { return false };
-                let is_bare = publish.properties.is_empty();
-                publish.qos.min(rule.qos) == QoS::AtMostOnce
-                    && (is_bare || !trace::AVAILABLE && !mark.ends(mark.read(publish.properties)))
-            })
+        let Scratch { topics, places, .. } = scratch;
+        topics.clear();
+        places.clear();
+        let from = (self.source, self.filter);
+        let (mut bytes, mut before) = (0, ("", None));
+        for item in items {
+            let publish = lot.read.get(item.index)?;
+            let is_bare = publish.properties.is_empty();
+            if publish.qos.min(rule.qos) != QoS::AtMostOnce
+                || !is_bare && (trace::AVAILABLE || mark.ends(mark.read(publish.properties)))
+            {
+                return None;
+            }
+            let topic = publish.topic;
+            // The core gives messages of one topic that follow each other the same piece of the read for it.
+            if !std::ptr::eq(topic, before.0) {
+                let place = hand.render(topics, from, (topic, topic), lot.inbound.received_at);
+                before = (topic, place);
+            }
+            places.push(before.1);
+            bytes += topic.len() + publish.payload.len();
+        }
+        Some(bytes)
     }
 
     /// Takes the turn and opens the flow, if nothing is before these messages and there is room for them. Whether somebody watches
     /// the target.
-    fn open(&self, lot: &Lot<'_>, items: &[LotItem]) -> Option<(FlowKey, bool)> {
+    fn open(&self, lot: &Lot<'_>, items: &[LotItem], bytes: usize) -> Option<(FlowKey, bool)> {
         let source = self.engine.sources.get(self.source)?;
-        let all = items.iter().filter_map(|item| lot.read.get(item.index));
-        let bytes: usize = all.map(|publish| publish.topic.len() + publish.payload.len()).sum();
         let last = lot.read.get(items.last()?.index)?;
         let together = Together {
             source: self.source,
@@ -85,23 +108,14 @@ impl Inlet {
     /// Hands the messages over; how many, and whether the target has a connection.
     fn hand_run(
         &self,
+        hand: &Hand<'_>,
         lot: &Lot<'_>,
         items: &[LotItem],
         key: FlowKey,
         scratch: &mut Scratch,
     ) -> (usize, bool) {
-        let engine = &*self.engine;
-        let Some(hand) = Hand::new(engine, 0, Some(lot)) else { return (0, true) };
         let Scratch { topics, places, properties, refused, .. } = scratch;
-        // All topics first: nothing is rendered under the session's lock.
-        topics.clear();
-        places.clear();
-        let (from, received_at) = ((self.source, self.filter), lot.inbound.received_at);
-        places.extend(items.iter().map(|item| {
-            let topic = lot.read.get(item.index)?.topic;
-            hand.render(topics, from, (topic, topic), received_at)
-        }));
-        let waited = hand.now.saturating_duration_since(received_at);
+        let waited = hand.now.saturating_duration_since(lot.inbound.received_at);
         let mut handover = hand.target.session().hand_over();
         let online = handover.limits().is_some();
         let mut sent = 0;

@@ -35,7 +35,7 @@ use crate::transport::Endpoint;
 
 /// What may be on its way through other sessions, in bytes, before more is read. A read's worth stays in the processor's caches,
 /// and the task that writes it runs on the same thread once the one that reads pauses.
-pub(crate) const PASSING: usize = 128 * 1024;
+pub(crate) const PASSING: usize = 192 * 1024;
 
 /// What a session needs from its manager.
 pub(crate) struct Services {

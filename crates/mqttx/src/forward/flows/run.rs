@@ -81,6 +81,7 @@ impl Flows {
         let flow =
             self.flows.get_mut(key as usize).filter(|flow| flow.live && flow.run.left > 0)?;
         debug_assert!(count <= flow.run.left, "more than there were");
+        let count = count.min(flow.run.left);
         flow.run.left -= count;
         self.held -= count;
         self.qos0_held -= count;
