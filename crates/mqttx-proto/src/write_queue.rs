@@ -1,23 +1,27 @@
 //! Bytes on their way to the socket: one contiguous buffer, with large payloads by reference in between.
 
+mod buffer;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use buffer::Buffer;
+
 /// Payloads from this size on are not copied into the write queue but referenced.
 ///
 /// Below it one copy costs less than a further element of the vectored write.
 pub(crate) const BY_REFERENCE: usize = 4096;
 
-/// A buffer above this capacity is given back to the allocator once it is empty.
-const KEEP_CAPACITY: usize = 256 * 1024;
+/// A buffer above this capacity is given back to the allocator once it is empty; so is any, when the session is quiet.
+const KEEP_CAPACITY: usize = 1024 * 1024;
 
 /// What the core has encoded for the current connection and the driver has not taken yet.
 #[derive(Default)]
 pub(crate) struct WriteQueue {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     payloads: Payloads,
     payload_bytes: usize,
 }
@@ -68,7 +72,13 @@ impl WriteQueue {
 
     /// The contiguous part, for encoders that append.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+        self.bytes.as_vec()
+    }
+
+    /// Appends `len` bytes to the contiguous part, all of which are to be written over.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, len: usize) -> &mut [u8] {
+        self.bytes.append(len)
     }
 
     /// Appends a payload that follows the bytes written so far, without copying it.
@@ -83,7 +93,7 @@ impl WriteQueue {
 /// One value is kept per connection and reused, so that steady traffic allocates nothing.
 #[derive(Default)]
 pub struct Transmit {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     position: usize,
     payloads: Payloads,
     payload_position: usize,
@@ -134,8 +144,8 @@ impl Transmit {
             let next = payloads.next();
             let end = next.map_or(self.bytes.len(), |(at, _)| *at);
             if position < end {
-                let (Some(slot), Some(piece)) = (slots.next(), self.bytes.get(position..end))
-                else {
+                let piece = self.bytes.as_slice().get(position..end);
+                let (Some(slot), Some(piece)) = (slots.next(), piece) else {
                     return filled;
                 };
                 *slot = IoSlice::new(piece);
@@ -183,20 +193,17 @@ impl Transmit {
 
     /// Forgets what was not written: the connection is gone.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.bytes.clear(KEEP_CAPACITY);
         self.payloads.clear();
         self.position = 0;
         self.payload_position = 0;
         self.remaining = 0;
-        if self.bytes.capacity() > KEEP_CAPACITY {
-            self.bytes = Vec::new();
-        }
     }
 
     /// Gives the memory of an empty buffer back: call it when the session goes idle.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            self.bytes = Vec::new();
+            self.bytes = Buffer::default();
             self.payloads = Payloads::default();
         }
     }
@@ -211,7 +218,7 @@ impl Transmit {
         } else {
             let offset = self.bytes.len();
             self.remaining += queue.len();
-            self.bytes.append(&mut queue.bytes);
+            self.bytes.take(&mut queue.bytes);
             self.payloads.append(offset, &mut queue.payloads);
         }
         queue.payload_bytes = 0;

@@ -251,6 +251,73 @@ impl Head<'_> {
     }
 }
 
+/// A whole PUBLISH without properties, of up to [`LARGEST`](Self::LARGEST) bytes of topic name and payload: nothing in it can fail.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<'a> {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Plain<'_> {
+    /// Far from where a length takes three bytes.
+    pub(crate) const LARGEST: usize = 8 * 1024;
+
+    #[inline(always)]
+    fn remaining(&self, version: Version) -> usize {
+        let id_len = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
+        2 + self.topic.len() + id_len + usize::from(version == Version::V5) + self.payload.len()
+    }
+
+    /// The bytes of the whole packet.
+    #[inline(always)]
+    pub(crate) fn len(&self, version: Version) -> usize {
+        let remaining = self.remaining(version);
+        remaining + if remaining < 0x80 { 2 } else { 3 }
+    }
+
+    /// Where the packet identifier is in a packet of `len` bytes.
+    #[inline(always)]
+    pub(crate) fn id_offset(&self, len: usize) -> usize {
+        self.topic.len() + if len < 0x82 { 4 } else { 5 }
+    }
+
+    /// Writes the packet, as long as `out` has its [`len`](Self::len); with QoS 0 `packet_id` is not used.
+    #[inline(always)]
+    pub(crate) fn write(&self, version: Version, packet_id: u16, out: &mut [u8]) -> Option<()> {
+        let remaining = self.remaining(version);
+        let first_byte = 0x30 | (self.qos as u8) << 1 | u8::from(self.retain);
+        let [high, low] = (self.topic.len() as u16).to_be_bytes();
+        let rest = if remaining < 0x80 {
+            let (start, rest) = out.split_first_chunk_mut()?;
+            *start = [first_byte, remaining as u8, high, low];
+            rest
+        } else {
+            let (start, rest) = out.split_first_chunk_mut()?;
+            *start = [first_byte, remaining as u8 | 0x80, (remaining >> 7) as u8, high, low];
+            rest
+        };
+        let (topic, rest) = rest.split_at_mut_checked(self.topic.len())?;
+        topic.copy_from_slice(self.topic.as_bytes());
+        let rest = if self.qos == QoS::AtMostOnce {
+            rest
+        } else {
+            let (id, rest) = rest.split_first_chunk_mut()?;
+            *id = packet_id.to_be_bytes();
+            rest
+        };
+        let payload = if version == Version::V5 {
+            let (properties_len, rest) = rest.split_first_mut()?;
+            *properties_len = 0;
+            rest
+        } else {
+            rest
+        };
+        (payload.len() == self.payload.len()).then(|| payload.copy_from_slice(self.payload))
+    }
+}
+
 /// Appends the fixed header and the length of the topic name; nearly always four or five bytes, written at once.
 #[inline(always)]
 fn put_start(out: &mut Vec<u8>, first_byte: u8, length: u32, topic_len: u16) {

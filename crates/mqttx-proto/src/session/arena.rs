@@ -52,7 +52,7 @@ impl Arena {
 
     /// Where to append at most `bound` bytes, and where they will start. [`end`](Self::end) remembers them; otherwise they are to
     /// be cut off again.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(&mut self, bound: usize) -> (&mut Vec<u8>, usize) {
         if self.filling.bytes.capacity() - self.filling.bytes.len() < bound {
             self.begin_chunk(bound);
@@ -62,7 +62,7 @@ impl Arena {
     }
 
     /// Remembers the bytes that were appended from `start` on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end(&mut self, start: usize) -> Span {
         self.filling.live += 1;
         let end = self.filling.bytes.len() as u32;
@@ -70,7 +70,7 @@ impl Arena {
     }
 
     /// Remembers a copy of the bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Span {
         let (out, start) = self.begin(bytes.len());
         out.extend_from_slice(bytes);
@@ -84,15 +84,21 @@ impl Arena {
         chunk.and_then(|c| c.bytes.get(span.range())).unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, span: Span) {
         let index = span.chunk as usize;
-        if index == self.current {
-            self.filling.live = self.filling.live.saturating_sub(1);
-            if self.filling.live == 0 {
-                self.filling.bytes.clear();
-            }
+        if index != self.current {
+            self.remove_elsewhere(index);
             return;
         }
+        self.filling.live = self.filling.live.saturating_sub(1);
+        if self.filling.live == 0 {
+            self.filling.bytes.clear();
+        }
+    }
+
+    /// From a chunk that was filled.
+    fn remove_elsewhere(&mut self, index: usize) {
         let Some(chunk) = self.chunks.get_mut(index) else { return };
         chunk.live = chunk.live.saturating_sub(1);
         if chunk.live == 0 {
@@ -118,6 +124,7 @@ impl Arena {
     }
 
     /// Begins to fill a chunk with room for `bound` bytes.
+    #[cold]
     fn begin_chunk(&mut self, bound: usize) {
         self.next_size = (self.next_size * 2).clamp(FIRST_CHUNK, LARGEST_CHUNK);
         let size = self.next_size.max(bound);

@@ -82,6 +82,7 @@ impl Session {
     /// QoS 1 and 2 messages that wait until the server has acknowledged others. 0 without a connection, and with a store, for
     /// which messages wait as well.
     #[must_use]
+    #[inline]
     pub fn awaiting_window(&self) -> usize {
         let online = self.cx.link.as_ref().is_some_and(|link| link.is_online());
         if online && self.cx.journal.is_off() { self.outbox.queued() } else { 0 }

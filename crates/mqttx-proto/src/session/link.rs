@@ -146,16 +146,19 @@ impl Link {
         matches!(self.stage, Stage::Handshake | Stage::Online)
     }
 
+    #[inline(always)]
     pub(crate) fn is_online(&self) -> bool {
         self.stage == Stage::Online
     }
 
     /// The position in the stream behind everything encoded so far.
+    #[inline(always)]
     pub(crate) fn position(&self) -> u64 {
         self.taken + self.writes.len() as u64
     }
 
     /// Whether the socket keeps up, so that another PUBLISH may be encoded.
+    #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
         self.position() - self.written < self.write_limit
     }
@@ -165,6 +168,7 @@ impl Link {
     }
 
     /// A QoS 0 message of `len` bytes was encoded last.
+    #[inline(always)]
     pub(crate) fn on_qos0_encoded(&mut self, len: u32, token: Token) {
         self.unwritten.push(self.position(), len, token);
     }

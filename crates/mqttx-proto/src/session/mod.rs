@@ -40,7 +40,9 @@ pub use event::{
     Outcome, PublishError, Refusal, SubscribeError, Token,
 };
 pub use link::Limits;
-pub use outgoing::{FailedMessage, FetchRequest, OutboxStatus, Outgoing, Payload, SendTotals};
+pub use outgoing::{
+    FailedMessage, FetchRequest, OutboxStatus, Outgoing, Payload, PlainMessage, SendTotals,
+};
 pub use record::{
     Lsn, Origin, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredLane,
     StoredMessage,
@@ -173,7 +175,12 @@ impl Session {
     ) -> usize {
         let version = self.cx.config.version;
         let mut rest = input;
-        let mut received = false;
+        let acknowledged = match self.outbox.used() {
+            Some(outbox) => outbox.on_pubacks(&mut self.cx, rest),
+            None => 0,
+        };
+        rest = rest.get(acknowledged..).unwrap_or_default();
+        let mut received = acknowledged > 0;
         while let Some(link) = self.cx.link.as_mut().filter(|link| link.takes_input()) {
             let found = match frame(rest, version, link.accepts_packets_up_to) {
                 Ok(FrameStatus::Complete(found)) => found,
@@ -319,6 +326,14 @@ impl Session {
         token: Token,
     ) -> Result<Accepted, PublishError> {
         self.outbox.publish(&mut self.cx, now, message, token)
+    }
+
+    /// [`publish`](Self::publish) for a message that goes straight into the write queue, as most do; the size of its packet.
+    ///
+    /// `None`: something is in its way, or wrong with it, and nothing was changed. Then `publish` it.
+    #[inline]
+    pub fn publish_plain(&mut self, message: &PlainMessage<'_>, token: Token) -> Option<usize> {
+        self.outbox.used()?.publish_plain(&mut self.cx, message, token)
     }
 
     /// Adds filters to the desired set, or replaces them, and asks the server for them now or at the next connection.

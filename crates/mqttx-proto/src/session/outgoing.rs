@@ -23,6 +23,7 @@ mod end;
 mod failed;
 mod happened;
 mod payload;
+mod plain;
 mod publish;
 mod pump;
 mod restored;
@@ -44,6 +45,7 @@ use super::record::{Lsn, Origin, Priority, Sequence};
 use encoded::{Encoded, earliest};
 pub use failed::FailedMessage;
 pub use payload::Payload;
+pub use plain::PlainMessage;
 pub use spill::FetchRequest;
 use spill::Spill;
 

@@ -30,11 +30,24 @@ pub(crate) struct PacketIds {
 
 impl PacketIds {
     /// The next free id, owned by `owner` from now on; `None` when all 65 535 are in use.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn allocate(&mut self, owner: Owner) -> Option<PacketId> {
         if self.are_exhausted() {
             return None;
         }
+        if self.owners.len() < self.owners.size() {
+            let id = self.following();
+            if self.owners.try_insert(id, owner).is_ok() {
+                return Some(id);
+            }
+            self.last = self.last.wrapping_sub(1);
+        }
+        self.allocate_elsewhere(owner)
+    }
+
+    /// The table is full, or the next id's slot is taken.
+    #[cold]
+    fn allocate_elsewhere(&mut self, owner: Owner) -> Option<PacketId> {
         if self.owners.len() >= self.owners.size() {
             self.owners.grow();
         }

@@ -22,6 +22,7 @@ struct Run {
 
 impl Unwritten {
     /// A message of `len` bytes that ends at the position `end` was encoded.
+    #[inline(always)]
     pub(crate) fn push(&mut self, end: u64, len: u32, token: Token) {
         let start = end - u64::from(len);
         if let Some(last) = self.0.back_mut()
@@ -30,7 +31,12 @@ impl Unwritten {
             last.end = end;
             return;
         }
-        self.0.push_back(Run { start, end, len, token });
+        self.begin(Run { start, end, len, token });
+    }
+
+    #[inline(never)]
+    fn begin(&mut self, run: Run) {
+        self.0.push_back(run);
     }
 
     /// Who waits for the next messages, and how many those are, if they lie before the position `written`.

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use super::shared::Shared;
 
-/// What may be handed over, in bytes, before the driver is to have a turn.
-const LEAD: u32 = 192 * 1024;
+/// What may be handed over, in bytes, before the driver is to have a turn. Each of its turns wakes another thread in vain (whoever finds
+/// a task after a search tells another one to search), so that few and large ones are better; what is beyond the processor's caches
+/// is slower again. With a message more it fits 512 KiB, which a write queue grows to and keeps.
+const LEAD: u32 = 448 * 1024;
 /// Messages beyond the server's window that need not have waited for acknowledgements.
 const BEYOND: usize = 128;
 /// How many are accepted between two pauses, where more than [`BEYOND`] wait. A pause in which fewer left was in vain.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mqttx_proto::{
-    Accepted as CoreAccepted, DropReason, Lsn, NO_TOKEN, Origin, Outgoing, Payload,
+    Accepted as CoreAccepted, DropReason, Lsn, NO_TOKEN, Origin, Outgoing, Payload, PlainMessage,
     PublishError as Refusal, Token,
 };
 use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
@@ -123,6 +123,34 @@ impl Shared {
     /// Who waits for the end of an accepted message.
     pub(super) fn waiting(self: &Arc<Self>, token: Token) -> Waiting {
         Waiting::new(Arc::clone(self), token)
+    }
+
+    /// Hands over a message whose way is clear, and for whose end nobody waits. `None`: it is another one, or something is in its
+    /// way; nothing was changed.
+    ///
+    /// What it leaves out of [`poll_accept`](Self::poll_accept) concerns others: what expires, has properties, or goes to a store.
+    #[inline(always)]
+    pub(super) fn submit_plain(&self, message: &Draft<'_>) -> Option<Lead> {
+        if !message.properties.is_empty() || message.ttl.is_some() || message.origin.is_some() {
+            return None;
+        }
+        let Draft { topic, qos, retain, priority, .. } = *message;
+        let plain = PlainMessage { topic, payload: &message.payload, qos, retain, priority };
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let asked = &*state.options;
+        let clear = !state.closed
+            && matches!(state.storage.condition, Condition::Open)
+            && plain.payload.len() <= asked.performance.max_message_size
+            && asked.default_ttl().is_none();
+        if !clear {
+            return None;
+        }
+        let packet_len = state.core.publish_plain(&plain, NO_TOKEN)?;
+        let waiting = state.core.awaiting_window();
+        let lead = state.ahead.on_accepted(packet_len, waiting);
+        self.unlock_and_wake(guard);
+        Some(lead)
     }
 
     /// Hands the message over, or leaves the waker until there is room.

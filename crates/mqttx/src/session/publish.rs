@@ -9,6 +9,7 @@ use bytes::Bytes;
 use mqttx_proto::{Lsn, NO_TOKEN, Priority, PropertiesRef, QoS};
 
 use super::Session;
+use super::ahead::Lead;
 use super::delivery::{Delivery, Published, Waiting, published};
 use super::offer::{Accepted, Awaited, Draft, Place};
 use crate::error::{Error, PublishError};
@@ -104,16 +105,13 @@ impl Session {
     ) -> Result<(), PublishError> {
         let context = trace::inject(message.borrow().properties.as_ref());
         let draft = Draft::of(message.borrow()).within(&context);
-        let mut place = Place::new(&self.shared);
-        let accepted =
-            poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::STORED, &mut place)).await;
-        let accepted = match accepted {
-            Ok(Accepted { stored: true, lead, .. }) => {
+        let accepted = match self.shared.submit_plain(&draft) {
+            Some(Lead::None) => return Ok(()),
+            Some(lead) => {
                 self.shared.stand_aside(lead).await;
-                Ok(())
+                return Ok(());
             }
-            Ok(Accepted { lsn, failures, .. }) => self.stored(lsn, failures).await,
-            Err(error) => Err(error),
+            None => self.submit_any(&draft).await,
         };
         accepted.map_err(|error| {
             let topic = Arc::clone(&message.borrow().topic);
@@ -129,6 +127,9 @@ impl Session {
     pub fn try_submit(&self, message: &Publish) -> Result<(), Error> {
         let context = trace::inject(message.properties.as_ref());
         let draft = Draft::of(message).within(&context);
+        if self.shared.submit_plain(&draft).is_some() {
+            return Ok(());
+        }
         let outcome = self.shared.offer(self.shared.lock(), &draft, NO_TOKEN);
         outcome.map(|_| ()).map_err(|error| error.with_topic(&*message.topic))
     }
@@ -187,6 +188,16 @@ impl Session {
             Ok(_) => Ok(Delivery::new(Waiting::new(Arc::clone(&self.shared), token))),
             Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
         }
+    }
+
+    /// Waits for room and for the store, as far as the message has to.
+    async fn submit_any(&self, draft: &Draft<'_>) -> Result<(), Error> {
+        let accepted = self.accept(draft, Awaited::STORED).await?;
+        if accepted.stored {
+            self.shared.stand_aside(accepted.lead).await;
+            return Ok(());
+        }
+        self.stored(accepted.lsn, accepted.failures).await
     }
 
     /// Waits until the outbox has room for a message, or the session is gone.

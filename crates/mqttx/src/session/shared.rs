@@ -207,6 +207,7 @@ impl Shared {
 
     /// The state. A panic of somebody else while they held it does not concern us: the core has no
     /// invariant that a panic could break halfway, since it calls no foreign code.
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,6 +218,7 @@ impl Shared {
     }
 
     /// Unlocks, then wakes the driver if the change needs it.
+    #[inline]
     pub(crate) fn unlock_and_wake(&self, mut state: MutexGuard<'_, State>) {
         let driver = state.driver_to_wake();
         drop(state);
@@ -304,8 +306,12 @@ impl Shared {
 
 impl State {
     /// The waker of a driver that sleeps although there is something to do.
+    #[inline]
     pub(crate) fn driver_to_wake(&mut self) -> Option<Waker> {
-        self.asleep.as_ref()?;
+        if self.asleep.is_some() { self.sleeper_to_wake() } else { None }
+    }
+
+    fn sleeper_to_wake(&mut self) -> Option<Waker> {
         let needed = self.wish_changed
             || (self.routes_added && self.holding)
             || self.renewal_wanted

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Session, SessionStatus};
 use crate::options::{
-    Backoff, Jitter, Outbox, Reaction, Reactions, SessionBuilder, SessionOptions,
+    Backoff, Jitter, Outbox, Performance, Reaction, Reactions, SessionBuilder, SessionOptions,
 };
 use crate::transport::mem::{Listener, Peer};
 use crate::{DropReason, Event, EventKind, ManagerBuilder, Publish, QoS, SessionManager};
@@ -206,14 +206,32 @@ async fn a_blocked_publisher_that_gives_up_leaves_its_place() {
 async fn a_publisher_that_never_waits_lets_the_driver_have_turns() {
     let (_manager, session, _listener, _peer) = connected(options()).await;
     let message = Publish::new("t", vec![b'x'; 1000]);
-    for number in 1..=500 {
+    for number in 1..=1000 {
         // There is room for all: nothing else makes this task pause.
         session.submit(&message).await.expect("accepted");
         let before_the_first_turn = session.metrics().messages_sent == 0;
-        assert!(number < 300 || !before_the_first_turn, "{number} messages, and no turn");
+        assert!(number < 500 || !before_the_first_turn, "{number} messages, and no turn");
     }
     let sent = session.metrics().messages_sent;
-    assert!((100..500).contains(&sent), "neither every message has a turn nor all one: {sent}");
+    assert!((100..1000).contains(&sent), "neither every message has a turn nor all one: {sent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_and_the_end_of_a_session_hold_for_submitted_messages() {
+    let performance = Performance { max_message_size: 3, ..Performance::default() };
+    let (manager, session, _listener, mut peer) =
+        connected(options().performance(performance)).await;
+    session.submit(Publish::new("t", "abc")).await.expect("small enough");
+    let refused = session.submit(Publish::new("t", "abcd")).await.expect_err("too large");
+    assert_eq!(refused.error().code(), "publish.too_large");
+    let refused = session.try_submit(&Publish::new("t", "abcd")).expect_err("too large");
+    assert_eq!(refused.code(), "publish.too_large");
+    session.try_submit(&Publish::new("u", "abc")).expect("small enough");
+    peer.expect("30 { <t> {} 'abc' }").await;
+    peer.expect("30 { <u> {} 'abc' }").await;
+    manager.remove_session("s").await.expect("removed");
+    session.submit(message(QoS::AtMostOnce)).await.expect_err("the session is gone");
+    session.try_submit(&message(QoS::AtMostOnce)).expect_err("the session is gone");
 }
 
 #[tokio::test(start_paused = true)]

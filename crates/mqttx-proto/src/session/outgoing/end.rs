@@ -64,13 +64,19 @@ impl Outbox {
             true => Record::Requeue { sequence },
             false => Record::Done { sequence },
         });
+        self.pop_gone();
+        token
+    }
+
+    /// Forgets what is finished at the front of the flight.
+    #[inline(always)]
+    pub(super) fn pop_gone(&mut self) {
         while self.flight.front().is_some_and(|e| e.state == State::Gone) {
             self.flight.pop_front();
             self.base += 1;
         }
         self.admitted = self.admitted.max(self.base);
         self.sent = self.sent.max(self.base);
-        token
     }
 
     /// A message of the flight will not be sent on.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::checked::Checked;
 use super::encoded::Encoded;
-use super::{Entry, Outbox, Outgoing};
+use super::{Entry, Outbox, Outgoing, PlainMessage};
 use crate::session::Context;
 use crate::session::event::{Accepted, DropReason, PublishError, Token};
 use crate::session::record::{Lsn, Record, Sequence, StoredMessage};
@@ -12,7 +12,23 @@ use crate::write_queue::BY_REFERENCE;
 use crate::{Publish, QoS};
 
 impl Outbox {
+    #[inline]
     pub(crate) fn publish(
+        &mut self,
+        cx: &mut Context,
+        now: Instant,
+        message: &Outgoing<'_>,
+        token: Token,
+    ) -> Result<Accepted, PublishError> {
+        let plain = PlainMessage::of(message);
+        match plain.and_then(|plain| self.publish_plain(cx, &plain, token)) {
+            Some(packet_len) => Ok(Accepted { lsn: 0, packet_len }),
+            None => self.publish_any(cx, now, message, token),
+        }
+    }
+
+    #[inline(never)]
+    fn publish_any(
         &mut self,
         cx: &mut Context,
         now: Instant,

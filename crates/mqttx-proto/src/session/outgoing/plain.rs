@@ -1,0 +1,176 @@
+//! The shortest way, that of most messages: small, without properties, and nothing is before them.
+//!
+//! What stops such a message is asked for in a few comparisons, and it leaves the outbox as
+//! [`at_once`](super::at_once) would. The same for their end: a PUBACK for the oldest message in flight.
+
+use super::encoded::{Encoded, Span};
+use super::{Entry, Outbox, Outgoing, State};
+use crate::packet::Plain;
+use crate::session::Context;
+use crate::session::event::{Outcome, Token};
+use crate::session::packet_ids::Owner;
+use crate::session::record::{Priority, Sequence};
+use crate::topic::is_topic;
+use crate::write_queue::BY_REFERENCE;
+use crate::{PacketId, PacketType, QoS, ReasonCode};
+
+/// A message without properties, which does not expire and has no origin: see
+/// [`Session::publish_plain`](crate::Session::publish_plain).
+#[derive(Debug, Clone, Copy)]
+pub struct PlainMessage<'a> {
+    /// Where it goes: a topic name without wildcards.
+    pub topic: &'a str,
+    /// What it carries.
+    pub payload: &'a [u8],
+    /// At which level.
+    pub qos: QoS,
+    /// Whether the server retains it.
+    pub retain: bool,
+    /// Which of the messages that wait for a packet id goes first.
+    pub priority: Priority,
+}
+
+impl<'a> PlainMessage<'a> {
+    /// The message as a plain one, if it is one.
+    #[inline(always)]
+    pub(super) fn of(message: &'a Outgoing<'a>) -> Option<Self> {
+        let Outgoing { topic, qos, retain, priority, .. } = *message;
+        let plain = message.properties.is_empty()
+            && message.expires_at.is_none()
+            && message.origin.is_none();
+        plain.then(|| Self { topic, payload: &message.payload, qos, retain, priority })
+    }
+}
+
+impl Outbox {
+    /// Sends a message before which nothing is; `None`: it has to take a longer way, and nothing was changed.
+    ///
+    /// By itself, so that few registers are saved for it.
+    #[inline(never)]
+    pub(crate) fn publish_plain(
+        &mut self,
+        cx: &mut Context,
+        message: &PlainMessage<'_>,
+        token: Token,
+    ) -> Option<usize> {
+        let PlainMessage { topic, payload, qos, retain, priority } = *message;
+        let packet = Plain { qos, retain, topic, payload };
+        let (version, limits) = (cx.config.version, &cx.config.outbox);
+        let link = cx.link.as_deref_mut()?;
+        let len = packet.len(version);
+        let passes = packet.payload.len() < BY_REFERENCE
+            && packet.topic.len() + packet.payload.len() <= Plain::LARGEST
+            && link.is_online()
+            && link.has_room()
+            && self.status.messages < limits.messages
+            && link.limits_allow(len, 0, packet.qos, packet.retain).is_ok();
+        if !passes {
+            return None;
+        }
+        if packet.qos == QoS::AtMostOnce {
+            if !self.qos0.is_empty() || !is_topic(packet.topic) {
+                return None;
+            }
+            packet.write(version, 0, link.writes.append(len));
+            link.on_qos0_encoded(len as u32, token);
+        } else {
+            let clear = self.queued == 0
+                && self.sent == self.end()
+                && self.status.in_flight < Self::quota(link, &cx.config, packet.qos)
+                && (self.status.messages == 0 || self.status.bytes + len <= limits.bytes)
+                && cx.journal.is_off()
+                && self.guard.is_none();
+            if !clear || !is_topic(packet.topic) {
+                return None;
+            }
+            let id = cx.ids.allocate(Owner::Publish(self.end()))?;
+            let out = link.writes.append(len);
+            packet.write(version, id.get(), out);
+            let span = self.arena.keep(out);
+            self.keep_plain(span, len, &packet, priority, id, token);
+        }
+        self.totals.messages += 1;
+        self.totals.bytes += len as u64;
+        Some(len)
+    }
+
+    /// The packet stays in the flight until it is acknowledged.
+    #[inline(always)]
+    fn keep_plain(
+        &mut self,
+        span: Span,
+        len: usize,
+        packet: &Plain<'_>,
+        priority: Priority,
+        id: PacketId,
+        token: Token,
+    ) {
+        let lane = self.lane_mut(priority);
+        let sequence = Sequence::new(priority, lane.end);
+        lane.end += 1;
+        let encoded = Encoded {
+            span,
+            len: len as u32,
+            id_offset: packet.id_offset(len) as u32,
+            qos: packet.qos,
+            retain: packet.retain,
+            ..Encoded::nothing()
+        };
+        let entry = Entry::queued(sequence, encoded, token, 0);
+        self.flight.push_back(Entry { state: State::Sent, id: Some(id), ..entry });
+        self.admitted += 1;
+        self.sent += 1;
+        self.assignments += 1;
+        self.unfinished += 1;
+        self.status.in_flight += 1;
+        self.status.messages += 1;
+        self.status.bytes += len;
+    }
+
+    /// Takes the PUBACKs at the start of `input`, as long as each of them is for the oldest message in flight; the bytes of those.
+    pub(crate) fn on_pubacks(&mut self, cx: &mut Context, input: &[u8]) -> usize {
+        let takes = cx.journal.is_off()
+            && cx.link.as_ref().is_some_and(|link| {
+                link.is_online() && link.accepts_packets_up_to as usize >= PUBACK_LEN
+            });
+        let mut rest = input;
+        while takes
+            && let Some((&[PUBACK, REMAINING, high, low], after)) = rest.split_first_chunk()
+            && let Some(id) = PacketId::new(u16::from_be_bytes([high, low]))
+            && self.retire_oldest(cx, id)
+        {
+            rest = after;
+        }
+        input.len() - rest.len()
+    }
+
+    /// The server has the oldest message in flight, if that has this id; `false`: it has another one, or is not one to end so.
+    #[inline(always)]
+    fn retire_oldest(&mut self, cx: &mut Context, id: PacketId) -> bool {
+        let Some(first) = self.flight.front_mut() else { return false };
+        if first.id != Some(id)
+            || first.state != State::Sent
+            || first.encoded.qos != QoS::AtLeastOnce
+            || self.base >= self.sent
+        {
+            return false;
+        }
+        first.state = State::Gone;
+        let (span, len, token) = (first.encoded.span, first.encoded.len, first.token);
+        self.status.in_flight -= 1;
+        self.status.messages -= 1;
+        self.status.bytes -= len as usize;
+        self.unfinished -= 1;
+        cx.ids.free(id);
+        self.arena.remove(span);
+        self.pop_gone();
+        let reason = ReasonCode::SUCCESS;
+        cx.complete(token, Outcome::Acknowledged { reason, packet_id: id });
+        true
+    }
+}
+
+/// The usual PUBACK: success without a word more, in both versions.
+const PUBACK: u8 = (PacketType::PubAck as u8) << 4;
+const REMAINING: u8 = 2;
+const PUBACK_LEN: usize = 4;
