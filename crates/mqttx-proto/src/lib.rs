@@ -30,9 +30,10 @@ pub use reason::ReasonCode;
 pub use session::{
     Accepted, AckTicket, AuthenticateError, Authentication, Clock, CloseCause, Completion, Config,
     Connected, DropReason, Event, FailedMessage, FetchRequest, Inbound, Limits, Lsn, NO_TOKEN,
-    Origin, OutboxLimits, OutboxStatus, Outcome, Outgoing, Payload, Phase, PlainMessage, Priority,
-    PublishError, Record, RecordBatch, RecordError, Records, Refusal, SendTotals, Sequence,
-    Session, StoredLane, StoredMessage, SubscribeError, Subscription, Token, WillMessage,
+    Origin, OutboxLimits, OutboxStatus, Outcome, Outgoing, Payload, Phase, PlainMessage,
+    PlainProperties, Priority, PublishError, Record, RecordBatch, RecordError, Records, Refusal,
+    SendTotals, Sequence, Session, StoredLane, StoredMessage, SubscribeError, Subscription, Token,
+    WillMessage,
 };
 pub use topic::{
     Filter, SharedFilter, Topic, captures, has_wildcard, matches, split_shared, validate_filter,

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use mqttx_proto::{
     Ack, CloseCause, Config, ConnAck, Event, Inbound, NO_TOKEN, Origin, Outcome, Outgoing,
-    PacketId, PacketType, PlainMessage, Priority, Properties, PropertiesRef, Property, QoS,
-    ReasonCode, Session, Transmit, Version,
+    PacketId, PacketType, PlainMessage, PlainProperties, Priority, Properties, PropertiesRef,
+    Property, QoS, ReasonCode, Session, Transmit, Version,
 };
 
 const MESSAGE: PlainMessage<'static> = PlainMessage {
     topic: "plant/7",
+    properties: PlainProperties::EMPTY,
     payload: b"21.5",
     qos: QoS::AtLeastOnce,
     retain: false,
@@ -132,9 +133,17 @@ fn a_plain_message_leaves_as_it_would_the_longer_way() {
                 (20, 105),
                 (20, 106),
                 (4096, 4095),
+                (20, 17),
             ] {
+                let mut properties = Properties::new();
+                if payload_len % 2 == 1 {
+                    properties.user_property("via", "plant/line").expect("a text");
+                    properties.push(Property::ContentType("json")).expect("a text");
+                }
+                let properties = properties.as_ref();
                 let message = PlainMessage {
                     topic: &topic[..topic_len],
+                    properties: PlainProperties::of(properties).expect("plain ones"),
                     payload: &payload[..payload_len],
                     qos,
                     retain: payload_len % 2 == 1,
@@ -145,7 +154,7 @@ fn a_plain_message_leaves_as_it_would_the_longer_way() {
                 let origin = Some(Origin::new(1).expect("not zero"));
                 let accepted = long
                     .session
-                    .publish(long.now, &Outgoing { origin, ..of(&message) }, 5)
+                    .publish(long.now, &Outgoing { origin, properties, ..of(&message) }, 5)
                     .expect("accepted");
                 assert_eq!(len, accepted.packet_len);
                 assert_eq!(short.session.outbox(), long.session.outbox());
@@ -156,7 +165,7 @@ fn a_plain_message_leaves_as_it_would_the_longer_way() {
                 assert_eq!(short.completed(), long.completed());
             }
         }
-        assert_eq!(short.session.unacknowledged(), 20);
+        assert_eq!(short.session.unacknowledged(), 22);
         // What is kept is sent again as the other would be.
         for client in [&mut short, &mut long] {
             client.session.handle_disconnected();
@@ -170,6 +179,35 @@ fn a_plain_message_leaves_as_it_would_the_longer_way() {
         }
         let (again, other) = (short.take(), long.take());
         assert!(!again.is_empty() && again == other);
+    }
+}
+
+#[test]
+fn properties_that_say_something_of_the_way_or_may_not_be_sent_are_not_plain() {
+    let list = |all: &[Property<'_>]| {
+        let mut list = Properties::new();
+        all.iter().for_each(|property| list.push(*property).expect("a property"));
+        list
+    };
+    let user = |len: usize| list(&[Property::UserProperty("", &"v".repeat(len))]);
+    let plain = [
+        list(&[]),
+        list(&[Property::UserProperty("a", "b"), Property::CorrelationData(b"7")]),
+        user(122),
+    ];
+    for list in plain {
+        assert!(PlainProperties::of(list.as_ref()).is_some(), "{list:?}");
+    }
+    let others = [
+        list(&[Property::MessageExpiryInterval(1)]),
+        list(&[Property::UserProperty("a", "b"), Property::TopicAlias(1)]),
+        list(&[Property::SubscriptionIdentifier(1)]),
+        list(&[Property::ReasonString("of an answer")]),
+        // 128 bytes with identifier and lengths.
+        user(123),
+    ];
+    for list in others {
+        assert!(PlainProperties::of(list.as_ref()).is_none(), "{list:?}");
     }
 }
 

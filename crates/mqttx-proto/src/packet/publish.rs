@@ -251,12 +251,14 @@ impl Head<'_> {
     }
 }
 
-/// A whole PUBLISH without properties, of up to [`LARGEST`](Self::LARGEST) bytes of topic name and payload: nothing in it can fail.
+/// A whole PUBLISH with few properties, of up to [`LARGEST`](Self::LARGEST) bytes of topic name and payload: nothing in it can fail.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain<'a> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) topic: &'a str,
+    /// Up to 127 bytes; not in 3.1.1.
+    pub(crate) properties: &'a [u8],
     pub(crate) payload: &'a [u8],
 }
 
@@ -264,10 +266,16 @@ impl Plain<'_> {
     /// Far from where a length takes three bytes.
     pub(crate) const LARGEST: usize = 8 * 1024;
 
+    /// The bytes of the properties with their length.
+    #[inline(always)]
+    fn properties_len(&self, version: Version) -> usize {
+        if version == Version::V5 { 1 + self.properties.len() } else { 0 }
+    }
+
     #[inline(always)]
     fn remaining(&self, version: Version) -> usize {
         let id_len = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
-        2 + self.topic.len() + id_len + usize::from(version == Version::V5) + self.payload.len()
+        2 + self.topic.len() + id_len + self.properties_len(version) + self.payload.len()
     }
 
     /// The bytes of the whole packet.
@@ -309,7 +317,9 @@ impl Plain<'_> {
         };
         let payload = if version == Version::V5 {
             let (properties_len, rest) = rest.split_first_mut()?;
-            *properties_len = 0;
+            *properties_len = self.properties.len() as u8;
+            let (properties, rest) = rest.split_at_mut_checked(self.properties.len())?;
+            properties.copy_from_slice(self.properties);
             rest
         } else {
             rest

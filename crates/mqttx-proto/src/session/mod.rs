@@ -41,7 +41,8 @@ pub use event::{
 };
 pub use link::Limits;
 pub use outgoing::{
-    FailedMessage, FetchRequest, OutboxStatus, Outgoing, Payload, PlainMessage, SendTotals,
+    FailedMessage, FetchRequest, OutboxStatus, Outgoing, Payload, PlainMessage, PlainProperties,
+    SendTotals,
 };
 pub use record::{
     Lsn, Origin, Priority, Record, RecordBatch, RecordError, Records, Sequence, StoredLane,

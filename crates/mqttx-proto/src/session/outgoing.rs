@@ -45,7 +45,7 @@ use super::record::{Lsn, Origin, Priority, Sequence};
 use encoded::{Encoded, earliest};
 pub use failed::FailedMessage;
 pub use payload::Payload;
-pub use plain::PlainMessage;
+pub use plain::{PlainMessage, PlainProperties};
 pub use spill::FetchRequest;
 use spill::Spill;
 

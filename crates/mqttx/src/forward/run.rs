@@ -122,6 +122,11 @@ impl Inlet {
         for (item, place) in items.iter().zip(&*places) {
             let Some(publish) = lot.read.get(item.index) else { break };
             let taken = match place {
+                Some(place)
+                    if hand.pass_plain(&publish, topics.get(*place), &mut handover, key) =>
+                {
+                    Ok(())
+                }
                 Some(place) => {
                     let further = hand.further(self.source, None, publish.topic);
                     let outgoing = Outgoing { arrived: publish.properties, waited, further };

@@ -3,10 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use mqttx_proto::{Payload, Priority, Properties, QoS};
+use mqttx_proto::packet::Publish;
+use mqttx_proto::{Payload, PlainMessage, PlainProperties, Priority, Properties, QoS};
 
 use super::endpoint::TargetRule;
 use super::engine::{Engine, explanation};
+use super::flows::FlowKey;
 use super::kept::bit;
 use super::outgoing::{Further, Outgoing};
 use super::prepare::received_at;
@@ -61,6 +63,8 @@ pub(super) struct Hand<'a> {
     pub(super) target: &'a Target,
     pub(super) sink: SinkId,
     is_v5: bool,
+    /// The properties of a message that came with none.
+    plain: Option<PlainProperties<'a>>,
     lot: Option<&'a Lot<'a>>,
     pub(super) now: Instant,
 }
@@ -70,18 +74,12 @@ impl<'e> Hand<'e> {
     pub(super) fn new(engine: &'e Engine, n: usize, lot: Option<&'e Lot<'e>>) -> Option<Self> {
         let (rule, target) = engine.target(n)?;
         let (sink, is_v5) = (target.sink()?, target.is_v5());
-        let letters = n == engine.targets.len();
-        Some(Self {
-            engine,
-            n,
-            letters,
-            rule,
-            target,
-            sink,
-            is_v5,
-            lot,
-            now: crate::session::now(),
-        })
+        let (letters, now) = (n == engine.targets.len(), crate::session::now());
+        let plain = match is_v5 {
+            true => PlainProperties::of(engine.mark.first()),
+            false => Some(PlainProperties::EMPTY),
+        };
+        Some(Self { engine, n, letters, rule, target, sink, is_v5, plain, lot, now })
     }
 
     /// Hands over the first `until` messages; how many, if the target had no room for the next.
@@ -203,6 +201,28 @@ impl<'e> Hand<'e> {
         })
     }
 
+    /// Hands over a message without properties that nothing is before; `false`: it is another one.
+    pub(super) fn pass_plain(
+        &self,
+        publish: &Publish<'_>,
+        topic: &str,
+        handover: &mut Handover<'_>,
+        key: FlowKey,
+    ) -> bool {
+        let Some(properties) = self.plain.filter(|_| publish.properties.is_empty()) else {
+            return false;
+        };
+        let plain = PlainMessage {
+            topic,
+            properties,
+            payload: publish.payload,
+            qos: self.rule.qos.apply(publish.qos),
+            retain: self.rule.retain.apply(publish.retain),
+            priority: Priority::LOWEST,
+        };
+        handover.offer_plain(&plain, self.sink, key)
+    }
+
     /// Hands over one message; the level that it has now, and the one that was asked for.
     fn one(
         &self,
@@ -217,6 +237,13 @@ impl<'e> Hand<'e> {
             return Err(NotTaken::Full);
         }
         let Some(publish) = sending.publish(self.lot) else { return Err(NotTaken::Full) };
+        if sending.extra.is_none()
+            && self.rule.required
+            && self.pass_plain(&publish, topic, handover, sending.key)
+        {
+            let qos = self.rule.qos.apply(publish.qos);
+            return Ok((qos, qos));
+        }
         let outgoing = Outgoing {
             arrived: publish.properties,
             waited: self.now.saturating_duration_since(received_at(sending, self.lot, self.now)),

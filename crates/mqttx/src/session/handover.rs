@@ -2,7 +2,7 @@
 
 use std::sync::MutexGuard;
 
-use mqttx_proto::{Limits, NO_TOKEN, QoS};
+use mqttx_proto::{Limits, NO_TOKEN, PlainMessage, QoS};
 
 use super::Session;
 use super::delivery::Wake;
@@ -19,13 +19,17 @@ pub(crate) struct Handover<'a> {
     wakes: Vec<Wake>,
     /// What the session accepts survives the process.
     durable: bool,
+    /// Up to which size plain messages may go the shortest way.
+    plain: Option<usize>,
 }
 
 impl Session {
     /// Begins to hand messages over.
     pub(crate) fn hand_over(&self) -> Handover<'_> {
         let durable = self.is_durable();
-        Handover { shared: &self.shared, state: self.shared.lock(), wakes: Vec::new(), durable }
+        let state = self.shared.lock();
+        let plain = state.takes_plain();
+        Handover { shared: &self.shared, state, wakes: Vec::new(), durable, plain }
     }
 }
 
@@ -51,6 +55,27 @@ impl Handover<'_> {
             state.storage.wait(accepted.lsn, Waits::Sink(token));
         }
         Ok(())
+    }
+
+    /// [`offer`](Self::offer) for a message before which nothing is, and that no store is to have; `false`: it has to be offered.
+    pub(crate) fn offer_plain(
+        &mut self,
+        message: &PlainMessage<'_>,
+        sink: SinkId,
+        key: u32,
+    ) -> bool {
+        let at_most_once = message.qos == QoS::AtMostOnce;
+        if self.plain.is_none_or(|limit| message.payload.len() > limit)
+            || self.durable && !at_most_once
+        {
+            return false;
+        }
+        let (state, token) = (&mut *self.state, sink.token(key));
+        let taken = state.core.publish_plain(message, token).is_some();
+        if taken && !at_most_once {
+            state.probe.begin(token, &self.shared.services.counters);
+        }
+        taken
     }
 
     /// What the server allows on this connection; `None` while there is none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mqttx_proto::{
     Accepted as CoreAccepted, DropReason, Lsn, NO_TOKEN, Origin, Outgoing, Payload, PlainMessage,
-    PublishError as Refusal, Token,
+    PlainProperties, PublishError as Refusal, Token,
 };
 use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
 
@@ -135,15 +135,12 @@ impl Shared {
             return None;
         }
         let Draft { topic, qos, retain, priority, .. } = *message;
-        let plain = PlainMessage { topic, payload: &message.payload, qos, retain, priority };
+        let properties = PlainProperties::EMPTY;
+        let payload = &message.payload;
+        let plain = PlainMessage { topic, properties, payload, qos, retain, priority };
         let mut guard = self.lock();
         let state = &mut *guard;
-        let asked = &*state.options;
-        let clear = !state.closed
-            && matches!(state.storage.condition, Condition::Open)
-            && plain.payload.len() <= asked.performance.max_message_size
-            && asked.default_ttl().is_none();
-        if !clear {
+        if state.takes_plain().is_none_or(|limit| plain.payload.len() > limit) {
             return None;
         }
         let packet_len = state.core.publish_plain(&plain, NO_TOKEN)?;
@@ -327,6 +324,18 @@ impl Shared {
             }
         };
         error.with_session(&*self.name)
+    }
+}
+
+impl State {
+    /// Whether nothing here concerns a message with plain properties, with a payload of so many bytes at most.
+    #[inline]
+    pub(super) fn takes_plain(&self) -> Option<usize> {
+        let asked = &*self.options;
+        let takes = !self.closed
+            && matches!(self.storage.condition, Condition::Open)
+            && asked.default_ttl().is_none();
+        takes.then_some(asked.performance.max_message_size)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The shortest way, that of most messages: small, without properties, and nothing is before them.
+//! The shortest way, that of most messages: small, with no properties or known ones, and nothing is before them.
 //!
 //! What stops such a message is asked for in a few comparisons, and it leaves the outbox as
 //! [`at_once`](super::at_once) would. The same for their end: a PUBACK for the oldest message in flight.
@@ -12,14 +12,42 @@ use crate::session::packet_ids::Owner;
 use crate::session::record::{Priority, Sequence};
 use crate::topic::is_topic;
 use crate::write_queue::BY_REFERENCE;
-use crate::{PacketId, PacketType, QoS, ReasonCode};
+use crate::{PacketId, PacketType, PropertiesRef, PropertyContext, PropertyId, QoS, ReasonCode};
 
-/// A message without properties, which does not expire and has no origin: see
+/// Properties that say nothing of a message's way, and are short: they were looked at once, and go out as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainProperties<'a>(&'a [u8]);
+
+impl<'a> PlainProperties<'a> {
+    /// None.
+    pub const EMPTY: Self = Self(&[]);
+
+    /// `None` if a PUBLISH of a client must not carry these, if they are longer than 127 bytes, or if there is a topic alias or a
+    /// message expiry interval among them.
+    #[must_use]
+    pub fn of(properties: PropertiesRef<'a>) -> Option<Self> {
+        let kinds = properties.kinds();
+        let bytes = properties.as_bytes();
+        let others = [
+            PropertyId::TopicAlias,
+            PropertyId::MessageExpiryInterval,
+            PropertyId::SubscriptionIdentifier,
+        ];
+        let plain = bytes.len() < 0x80
+            && properties.check_kinds(kinds, PropertyContext::Publish).is_ok()
+            && !others.iter().any(|id| kinds.has(*id));
+        plain.then_some(Self(bytes))
+    }
+}
+
+/// A message with plain properties, which does not expire and has no origin: see
 /// [`Session::publish_plain`](crate::Session::publish_plain).
 #[derive(Debug, Clone, Copy)]
 pub struct PlainMessage<'a> {
     /// Where it goes: a topic name without wildcards.
     pub topic: &'a str,
+    /// Properties of PUBLISH; ignored in 3.1.1.
+    pub properties: PlainProperties<'a>,
     /// What it carries.
     pub payload: &'a [u8],
     /// At which level.
@@ -38,7 +66,8 @@ impl<'a> PlainMessage<'a> {
         let plain = message.properties.is_empty()
             && message.expires_at.is_none()
             && message.origin.is_none();
-        plain.then(|| Self { topic, payload: &message.payload, qos, retain, priority })
+        let properties = PlainProperties::EMPTY;
+        plain.then(|| Self { topic, properties, payload: &message.payload, qos, retain, priority })
     }
 }
 
@@ -53,8 +82,8 @@ impl Outbox {
         message: &PlainMessage<'_>,
         token: Token,
     ) -> Option<usize> {
-        let PlainMessage { topic, payload, qos, retain, priority } = *message;
-        let packet = Plain { qos, retain, topic, payload };
+        let PlainMessage { topic, properties, payload, qos, retain, priority } = *message;
+        let packet = Plain { qos, retain, topic, properties: properties.0, payload };
         let (version, limits) = (cx.config.version, &cx.config.outbox);
         let link = cx.link.as_deref_mut()?;
         let len = packet.len(version);
