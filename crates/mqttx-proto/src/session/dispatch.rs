@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::packet::{Known, Packet, decode};
 use crate::{
-    Ack, ConnAck, DecodeError, Disconnect, PacketId, PacketType, Publish, QoS, ReasonCode, SubAck,
+    Ack, ConnAck, DecodeError, Disconnect, PacketId, PacketType, Publish, ReasonCode, SubAck,
 };
 
 use super::Session;
@@ -13,7 +13,7 @@ const PUBLISH: u8 = PacketType::Publish as u8;
 const PUBACK: u8 = PacketType::PubAck as u8;
 use super::event::{CloseCause, Connected, Event, Inbound, Refusal};
 use super::handshake;
-use super::incoming::{Admission, Incoming, encode_ack};
+use super::incoming::{Incoming, encode_ack};
 use super::link::Stage;
 use super::outgoing::Outbox;
 use super::packet_ids::Owner;
@@ -155,28 +155,15 @@ impl Session {
         packet_len: usize,
         inbound: &mut Vec<Inbound<'a>>,
     ) -> Result<(), DecodeError> {
+        let alias =
+            if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
         let mut topic = None;
-        if !publish.properties.is_empty()
-            && let Some(alias) = publish.properties.topic_alias()
+        if let Some(alias) = alias
             && let Some(link) = self.cx.link.as_mut()
         {
             topic = link.aliases.resolve(alias, publish.topic)?;
         }
-        let ticket = match (publish.qos, publish.packet_id) {
-            (QoS::AtMostOnce, _) | (_, None) => None,
-            (qos, Some(id)) => {
-                match self.incoming.on_publish(&mut self.cx, id, qos, publish.dup)? {
-                    Admission::Deliver(ticket) => Some(ticket),
-                    Admission::Duplicate => return Ok(()),
-                }
-            }
-        };
-        // With room for sure, the message is written where it stays. Else it is built on the stack first, and its copy waits for that.
-        while inbound.len() == inbound.capacity() {
-            inbound.reserve(1);
-        }
-        inbound.push(Inbound { ticket, packet_len, publish, topic });
-        Ok(())
+        self.admit(publish, topic, packet_len, inbound)
     }
 
     fn on_ack(

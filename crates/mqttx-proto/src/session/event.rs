@@ -438,6 +438,7 @@ pub struct Inbound<'a> {
 impl Inbound<'_> {
     /// The message, its topic alias resolved.
     #[must_use]
+    #[inline]
     pub fn publish(&self) -> Publish<'_> {
         match &self.topic {
             Some(topic) => Publish { topic, ..self.publish },

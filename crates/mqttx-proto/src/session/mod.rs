@@ -22,6 +22,7 @@ mod packet_ids;
 mod polls;
 mod record;
 mod restore;
+mod row;
 mod subscriptions;
 mod timer;
 mod unwritten;
@@ -197,11 +198,13 @@ impl Session {
             else {
                 break;
             };
+            let (packet, before) = (rest, inbound.len());
             rest = after;
-            if let Err(error) =
-                self.on_packet(now, found.first_byte, body, found.total_len, inbound)
-            {
-                self.cx.fault(error);
+            let outcome = self.on_packet(now, found.first_byte, body, found.total_len, inbound);
+            match outcome {
+                Ok(()) if inbound.len() > before => rest = self.take_row(&found, packet, inbound),
+                Ok(()) => {}
+                Err(error) => self.cx.fault(error),
             }
         }
         if received && let Some(link) = self.cx.link.as_mut() {

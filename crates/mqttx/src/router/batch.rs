@@ -7,6 +7,7 @@ use std::time::Instant;
 use mqttx_proto::QoS;
 
 use super::done::Due;
+use super::row::Row;
 use super::{Arrival, InboundMeta, MessageSource};
 use crate::message::{Message, Pack, Packed};
 
@@ -49,11 +50,8 @@ const FEW: usize = 2048;
 impl Batch {
     /// Takes a message in. The first one says whose batch it is.
     pub(super) fn push(&mut self, arrival: &Arrival<'_>, due: Due) {
-        if self.source.is_none() {
-            self.source = Some(Arc::clone(arrival.source));
-            self.droppable = is_droppable(arrival.publish.qos, arrival.inbound);
-        }
         let publish = arrival.publish;
+        self.begin(publish.qos, arrival.inbound, arrival.source);
         if !self.pack.push(publish, arrival.inbound.received_at) {
             self.whole.push_back(arrival.whole().clone());
         }
@@ -64,6 +62,37 @@ impl Batch {
             self.dues.push(due);
         }
         self.count += 1;
+    }
+
+    /// Takes messages in from the front of a row, until there are `most` of them; how many.
+    pub(super) fn push_row(
+        &mut self,
+        row: &Row<'_>,
+        most: usize,
+        common: &InboundMeta,
+        source: &Arc<dyn MessageSource>,
+    ) -> usize {
+        let room = (most.saturating_sub(self.count), BYTES.saturating_sub(self.pack.len()));
+        let (taken, payloads) = self.pack.extend(row, room.0, room.1, common.received_at);
+        let Some(messages) = row.messages.get(..taken).filter(|_| taken > 0) else { return 0 };
+        let qos = messages.first().map_or(QoS::AtMostOnce, |first| first.publish().qos);
+        self.begin(qos, common, source);
+        self.size += taken * (row.topic.len() + row.properties.as_bytes().len()) + payloads;
+        for (index, message) in messages.iter().enumerate() {
+            if let Some(ticket) = message.ticket {
+                self.dues.resize_with(self.count + index, Due::default);
+                self.dues.push(Due::One(ticket));
+            }
+        }
+        self.count += taken;
+        taken
+    }
+
+    fn begin(&mut self, qos: QoS, inbound: &InboundMeta, source: &Arc<dyn MessageSource>) {
+        if self.source.is_none() {
+            self.source = Some(Arc::clone(source));
+            self.droppable = is_droppable(qos, inbound);
+        }
     }
 
     /// Whether it is to go to its route, which takes up to `most` messages at a time.
@@ -155,6 +184,11 @@ impl Batch {
     /// The memory that it holds.
     pub(super) fn room(&self) -> usize {
         self.pack.room() + self.dues.capacity() * size_of::<Due>()
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.pack.len()
     }
 
     #[cfg(test)]

@@ -29,6 +29,7 @@ mod done;
 mod lot;
 mod options;
 mod route;
+mod row;
 mod rules;
 mod scratch;
 mod stream;
@@ -43,6 +44,7 @@ pub use stream::MessageStream;
 pub(crate) use done::{Acker, Due};
 pub(crate) use lot::{LOT, Lot, LotHandler, LotItem, Read};
 pub(crate) use options::Prepared;
+pub(crate) use row::Row;
 pub(crate) use scratch::{Run, Scratch};
 pub(crate) use target::Target;
 
@@ -211,12 +213,11 @@ impl Router {
     ) -> Dispatched {
         let Scratch { entries, memo, outbox } = scratch;
         let arrival = Arrival { publish, inbound, source, whole: OnceCell::new() };
-        let stamp = (std::ptr::from_ref(self).addr(), self.changes.load(Ordering::Acquire));
-        let place = memo.place(stamp, publish, run);
+        let place = memo.place(self.stamp(), publish, run);
         if let Some(place) = &place
             && let Some(known) = memo.get(place, publish.topic)
         {
-            run.was_at(place, publish.topic);
+            run.was_at(place, publish, known);
             return arrival.deliver(known, outbox);
         }
         run.breaks();
@@ -224,11 +225,17 @@ impl Router {
         self.find(publish, entries);
         let outcome = arrival.deliver(entries, outbox);
         if let Some(place) = place.filter(|_| !entries.is_empty()) {
+            run.was_at(&place, publish, entries);
             memo.put(&place, publish.topic, entries);
         }
         // The table lock is not held here: this may drop the last handle of a stopped route.
         entries.clear();
         outcome
+    }
+
+    /// Which router it is, and how often that changed.
+    fn stamp(&self) -> (usize, u64) {
+        (std::ptr::from_ref(self).addr(), self.changes.load(Ordering::Acquire))
     }
 
     /// The connection is gone: QoS 1 acknowledgements of it have no meaning any more, and the

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use mqttx_proto::packet::Publish;
+use mqttx_proto::{Inbound, PropertiesRef};
 
 use super::batch::{Batch, Spares};
 use super::done::Due;
 use super::lot::{Lots, Read};
+use super::row::Row;
 use super::target::Target;
 use super::{Arrival, Entry, InboundMeta, MessageSource};
 use crate::message::SMALL;
@@ -41,10 +43,10 @@ impl Scratch {
         self.memo.clear();
     }
 
-    /// Whether so much went to tasks since this said so that they are to have a turn. A task that another one woke is run by the same
-    /// thread once that one pauses: without a pause the messages would leave the cache first.
-    pub(crate) fn leads(&mut self) -> bool {
-        let leads = self.outbox.lead >= LEAD;
+    /// Whether so much went to tasks since this said so that they are to have a turn, `limit` bytes at most. A task that another one
+    /// woke is run by the same thread once that one pauses: without a pause the messages would leave the cache first.
+    pub(crate) fn leads(&mut self, limit: usize) -> bool {
+        let leads = self.outbox.lead >= LEAD.min(limit).max(1);
         if leads {
             self.outbox.lead = 0;
         }
@@ -126,6 +128,15 @@ impl Memo {
         known.then_some(&slot.entries)
     }
 
+    /// The one route of the message dispatched last.
+    pub(super) fn only(&self, stamp: (usize, u64), run: &Run<'_>) -> Option<&Arc<Target>> {
+        let last = run.last.as_ref().filter(|last| last.together && self.stamp == stamp)?;
+        match self.slots.get(usize::from(last.index))?.entries.as_slice() {
+            [only] => Some(&only.target),
+            _ => None,
+        }
+    }
+
     pub(super) fn put(&mut self, place: &Place, topic: &str, entries: &mut Vec<Entry>) {
         let Some(slot) = self.slots.get_mut(usize::from(place.index)) else { return };
         if slot.entries.is_empty() {
@@ -166,15 +177,37 @@ struct Last<'a> {
     topic: &'a str,
     subscription: u32,
     index: u8,
+    properties: PropertiesRef<'a>,
+    /// Its one route takes messages together.
+    together: bool,
 }
 
 impl<'a> Run<'a> {
     /// The message has its routes from there, or the place has them from it.
-    pub(super) fn was_at(&mut self, place: &Place, topic: &'a str) {
-        if !place.is_last {
-            let Place { index, subscription, .. } = *place;
-            self.last = Some(Last { topic, subscription, index });
+    pub(super) fn was_at(&mut self, place: &Place, publish: &Publish<'a>, routes: &[Entry]) {
+        let (topic, properties) = (publish.topic, publish.properties);
+        match &mut self.last {
+            Some(last) if place.is_last => last.properties = properties,
+            last => {
+                let Place { index, subscription, .. } = *place;
+                let together = matches!(routes, [only] if only.target.takes_rows());
+                *last = Some(Last { topic, subscription, index, properties, together });
+            }
         }
+    }
+
+    /// The messages at the front of `next` that are as the last one, if there is one and its route takes messages together.
+    pub(super) fn row(&self, input: &'a [u8], next: &'a [Inbound<'a>]) -> Option<Row<'a>> {
+        let last = self.last.as_ref().filter(|last| last.together)?;
+        let (topic, properties) = (last.topic, last.properties);
+        let is_same = |message: &&Inbound<'_>| {
+            let publish = message.publish();
+            std::ptr::eq(publish.topic, topic)
+                && (std::ptr::eq(publish.properties.as_bytes(), properties.as_bytes())
+                    || publish.properties.is_empty() && properties.is_empty())
+        };
+        let messages = next.get(..next.iter().take_while(is_same).count())?;
+        (!messages.is_empty()).then_some(Row { input, topic, properties, messages })
     }
 
     /// The message is remembered nowhere.
@@ -213,8 +246,9 @@ struct Lot {
     batch: Batch,
 }
 
-/// What may go to tasks, in bytes, before they are to have a turn.
-const LEAD: usize = 64 * 1024;
+/// What may go to tasks, in bytes, before they are to have a turn. A pause mostly moves the driver to another thread, which costs as
+/// much as some hundred messages; so much, some two thousand small ones, is still in the second level of the cache.
+const LEAD: usize = 512 * 1024;
 
 /// Routes that are collected for at a time.
 const LOTS: usize = 8;
@@ -222,21 +256,59 @@ const LOTS: usize = 8;
 impl Outbox {
     /// Keeps a message for its route until that gets its batch.
     pub(super) fn push(&mut self, target: &Arc<Target>, arrival: &Arrival<'_>, due: Due) {
+        let index = self.place_for(target, arrival.inbound, arrival.source);
+        let Some(lot) = self.lots.get_mut(index) else { return };
+        lot.batch.push(arrival, due);
+        self.hand_over_full(index, target, arrival.source);
+    }
+
+    /// The same for messages from the front of a row; how many.
+    pub(super) fn push_row(
+        &mut self,
+        target: &Arc<Target>,
+        row: &Row<'_>,
+        common: &InboundMeta,
+        source: &Arc<dyn MessageSource>,
+    ) -> usize {
+        let index = self.place_for(target, common, source);
+        let Some(lot) = self.lots.get_mut(index) else { return 0 };
+        let taken = lot.batch.push_row(row, target.most_together(), common, source);
+        self.hand_over_full(index, target, source);
+        taken
+    }
+
+    /// The lot of a route, with room for a message that came with others.
+    fn place_for(
+        &mut self,
+        target: &Arc<Target>,
+        inbound: &InboundMeta,
+        source: &Arc<dyn MessageSource>,
+    ) -> usize {
         let is_its = |lot: &Lot| lot.target.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
         let index = match self.lots.iter().position(is_its) {
             Some(index) => index,
-            None => self.begin(target, arrival.source),
+            None => self.begin(target, source),
         };
-        let Some(lot) = self.lots.get_mut(index) else { return };
-        if !lot.batch.is_of(arrival.inbound.received_at) {
+        if let Some(lot) = self.lots.get_mut(index)
+            && !lot.batch.is_of(inbound.received_at)
+        {
             let batch = self.spares.replace(&mut lot.batch);
-            self.hand_over(target, batch, arrival.source, true);
+            self.hand_over(target, batch, source, true);
         }
-        let Some(lot) = self.lots.get_mut(index) else { return };
-        lot.batch.push(arrival, due);
-        if lot.batch.is_full(target.most_together()) {
+        index
+    }
+
+    fn hand_over_full(
+        &mut self,
+        index: usize,
+        target: &Arc<Target>,
+        source: &Arc<dyn MessageSource>,
+    ) {
+        if let Some(lot) = self.lots.get_mut(index)
+            && lot.batch.is_full(target.most_together())
+        {
             let batch = self.spares.replace(&mut lot.batch);
-            self.hand_over(target, batch, arrival.source, true);
+            self.hand_over(target, batch, source, true);
         }
     }
 
@@ -331,6 +403,22 @@ mod tests {
             outbox.shrink();
             assert_eq!(outbox.spares.held(), (0, 0));
             assert_eq!(outbox.spares.take().room(), 0);
+        }
+    }
+
+    #[test]
+    fn tasks_get_their_turn_after_so_much_and_no_later_than_is_asked_for() {
+        let mut scratch = Scratch::default();
+        assert!(!scratch.leads(0), "nothing went to tasks");
+        for (lead, limit, leads) in [
+            (999, 1000, false),
+            (1000, 1000, true),
+            (LEAD - 1, 1 << 30, false),
+            (LEAD, 1 << 30, true),
+        ] {
+            scratch.outbox.lead = lead;
+            assert_eq!(scratch.leads(limit), leads, "{lead} bytes of {limit}");
+            assert_eq!(scratch.outbox.lead, if leads { 0 } else { lead });
         }
     }
 

@@ -147,6 +147,12 @@ impl Queue {
         self.batches.iter().map(Batch::room).sum()
     }
 
+    /// The bytes of messages in the largest batch.
+    #[cfg(test)]
+    pub(super) fn largest(&self) -> usize {
+        self.batches.iter().map(Batch::bytes).max().unwrap_or(0)
+    }
+
     /// The oldest message that may go, goes; without one the new one does.
     fn replace_oldest(&mut self, batch: Batch) -> Pushed {
         let oldest = self.batches.iter().position(|waiting| waiting.droppable);

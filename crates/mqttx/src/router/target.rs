@@ -172,6 +172,12 @@ impl Target {
         matches!(self.consumer, Consumer::Polled)
     }
 
+    /// Whether messages that came in a row may come to it together, without being looked at one by one.
+    pub(super) fn takes_rows(&self) -> bool {
+        matches!(self.consumer, Consumer::Blocking { .. } | Consumer::Polled)
+            && self.options.overflow == Overflow::Block
+    }
+
     /// How many messages may come together.
     pub(super) fn most_together(&self) -> usize {
         Queue::most_together(self.options.capacity, self.options.overflow)

@@ -49,38 +49,57 @@ pub(super) fn read(
     bench: &mut Bench,
     topics: &[(&str, QoS)],
 ) -> Vec<(Dispatched, Option<AckTicket>)> {
-    let mut bytes = Vec::new();
-    for (n, &(topic, qos)) in topics.iter().enumerate() {
-        bench.next += 1;
-        let payload = n.to_string();
-        let publish = Publish {
+    let payloads: Vec<_> = (0..topics.len()).map(|n| n.to_string()).collect();
+    let publishes: Vec<_> = topics
+        .iter()
+        .zip(&payloads)
+        .map(|(&(topic, qos), payload)| Publish {
             dup: false,
             qos,
             retain: false,
             topic,
-            packet_id: PacketId::new(bench.next).filter(|_| qos > QoS::AtMostOnce),
+            packet_id: None,
             properties: PropertiesRef::EMPTY,
             payload: payload.as_bytes(),
-        };
-        publish.encode(Version::V5, &mut bytes).unwrap();
+        })
+        .collect();
+    read_all(bench, &publishes)
+}
+
+/// The same for any messages, dispatched as the driver does it. Packet ids are given here.
+pub(super) fn read_all(
+    bench: &mut Bench,
+    publishes: &[Publish<'_>],
+) -> Vec<(Dispatched, Option<AckTicket>)> {
+    let mut bytes = Vec::new();
+    for publish in publishes {
+        bench.next += 1;
+        let packet_id = PacketId::new(bench.next).filter(|_| publish.qos > QoS::AtMostOnce);
+        Publish { packet_id, ..*publish }.encode(Version::V5, &mut bytes).unwrap();
     }
     let mut inbound: Vec<Inbound<'_>> = Vec::new();
     bench.core.handle_input(Instant::now(), &bytes, &mut inbound);
-    let meta = |ticket| InboundMeta {
-        ticket,
-        received_at: Instant::now(),
-        flow_controlled: true,
-        shed: false,
-    };
+    assert_eq!(inbound.len(), publishes.len());
+    let (received_at, shed) = (bench.read_at, bench.shed);
+    let meta = |ticket| InboundMeta { ticket, received_at, flow_controlled: true, shed };
     let (mut outcomes, mut run) = (Vec::new(), Run::default());
-    for (index, item) in inbound.iter().enumerate() {
-        let (router, source) = (&bench.host.router, &bench.as_source);
-        bench.scratch.at(index);
-        let (publish, meta) = (item.publish(), meta(item.ticket));
-        let outcome = router.dispatch(&publish, &meta, source, &mut bench.scratch, &mut run);
-        outcomes.push((outcome, item.ticket));
+    for (chunk, read) in inbound.chunks(LOT).enumerate() {
+        let mut index = 0;
+        while let Some(item) = read.get(index) {
+            let (router, source) = (&bench.host.router, &bench.as_source);
+            bench.scratch.at(index);
+            let (publish, meta) = (item.publish(), meta(item.ticket));
+            let scratch = &mut bench.scratch;
+            let outcome = router.dispatch(&publish, &meta, source, scratch, &mut run);
+            outcomes.push((outcome, item.ticket));
+            index += 1;
+            let next = read.get(index..).filter(|_| !shed).unwrap_or_default();
+            index += router.dispatch_row(&bytes, next, &meta, source, scratch, &run);
+            let row = inbound.get(outcomes.len()..chunk * LOT + index).unwrap();
+            outcomes.extend(row.iter().map(|item| (Dispatched::Pending, item.ticket)));
+        }
+        bench.scratch.hand_over(Read::Many(read), &meta(None), &bench.as_source);
     }
-    bench.scratch.hand_over(Read::Many(&inbound), &meta(None), &bench.as_source);
     bench.read_ends();
     outcomes
 }

@@ -7,6 +7,7 @@ mod dispatch;
 mod lots;
 mod overflow;
 mod reads;
+mod rows;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -145,7 +145,8 @@ impl Driver {
             if !busy && self.sleep(cx, now) {
                 return Poll::Pending;
             }
-            if desk.router.leads() {
+            // Where little may wait, nothing is to be parked because tasks had no turn.
+            if desk.router.leads(self.options.inbound_buffer / 8) {
                 break;
             }
         }

@@ -114,13 +114,19 @@ impl Driver {
             let left = inbound.iter().filter(|item| item.ticket.is_some()).count();
             self.shared.unhandled.fetch_add(left, Ordering::AcqRel);
         } else if !inbound.is_empty() {
-            self.dispatch(now, desk, &inbound);
+            self.dispatch(now, desk, input, &inbound);
         }
         desk.put_inbound(inbound);
         consumed
     }
 
-    fn dispatch(&mut self, now: Instant, desk: &mut Desk, inbound: &[Inbound<'_>]) {
+    fn dispatch<'a>(
+        &mut self,
+        now: Instant,
+        desk: &mut Desk,
+        input: &'a [u8],
+        inbound: &'a [Inbound<'a>],
+    ) {
         let Phase::Open(link) = &self.phase else { return };
         let (shed, refusing) = (link.shedding, link.refused > 0);
         if link.online_since().is_none() {
@@ -129,17 +135,13 @@ impl Driver {
         }
         // A server that keeps the session keeps what we cannot.
         let refusing = refusing || (shed && self.options.is_persistent());
-        let (mut messages, mut bytes, mut again) = (0, 0, 0);
+        self.count_received(inbound);
         let mut run = Run::default();
+        let common = self.meta(now, None, shed);
         for read in inbound.chunks(LOT) {
-            for (index, item) in read.iter().enumerate() {
+            let mut index = 0;
+            while let Some(item) = read.get(index) {
                 let publish = item.publish();
-                if publish.dup {
-                    again += 1;
-                } else {
-                    messages += 1;
-                    bytes += item.packet_len as u64;
-                }
                 match item.ticket {
                     Some(ticket) if refusing => desk.refused.push(ticket),
                     ticket => {
@@ -148,17 +150,34 @@ impl Driver {
                         self.route(&publish, &meta, &mut desk.router, &mut run, &mut desk.done);
                     }
                 }
+                index += 1;
+                if !shed
+                    && !refusing
+                    && let Some(next) = read.get(index..)
+                {
+                    let (router, scratch) = (&self.shared.router, &mut desk.router);
+                    let source = &self.source;
+                    index += router.dispatch_row(input, next, &common, source, scratch, &run);
+                }
             }
-            let common = self.meta(now, None, shed);
             desk.router.hand_over(Read::Many(read), &common, &self.source);
         }
         desk.router.finish(&self.source);
-        let counters = &self.shared.origin.counters;
-        counters.record_received(messages, bytes);
-        counters.record_duplicates(again);
         if !desk.refused.is_empty() {
             self.refuse(&mut desk.refused);
         }
+    }
+
+    fn count_received(&self, inbound: &[Inbound<'_>]) {
+        let (mut again, mut bytes) = (0, 0);
+        for item in inbound {
+            let is_again = item.publish().dup;
+            again += u64::from(is_again);
+            bytes += if is_again { 0 } else { item.packet_len as u64 };
+        }
+        let counters = &self.shared.origin.counters;
+        counters.record_received(inbound.len() as u64 - again, bytes);
+        counters.record_duplicates(again);
     }
 
     /// Leaves messages with the server. What was taken before is acknowledged on this connection, and so are
