@@ -70,7 +70,7 @@ impl Arena {
     }
 
     /// Remembers a copy of the bytes.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Span {
         let (out, start) = self.begin(bytes.len());
         out.extend_from_slice(bytes);

@@ -177,9 +177,9 @@ impl Session {
     ) -> usize {
         let version = self.cx.config.version;
         let mut rest = input;
-        let acknowledged = match self.outbox.used() {
-            Some(outbox) => outbox.on_pubacks(&mut self.cx, rest),
-            None => 0,
+        let acknowledged = match (self.outbox.used(), rest.first()) {
+            (Some(outbox), Some(&Outbox::PUBACK)) => outbox.on_pubacks(&mut self.cx, rest),
+            _ => 0,
         };
         rest = rest.get(acknowledged..).unwrap_or_default();
         let mut received = acknowledged > 0;

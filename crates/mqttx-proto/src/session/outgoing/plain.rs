@@ -156,6 +156,9 @@ impl Outbox {
         self.status.bytes += len;
     }
 
+    /// The first byte of each PUBACK.
+    pub(crate) const PUBACK: u8 = (PacketType::PubAck as u8) << 4;
+
     /// Takes the PUBACKs at the start of `input`, as long as each of them is for the oldest message in flight; the bytes of those.
     pub(crate) fn on_pubacks(&mut self, cx: &mut Context, input: &[u8]) -> usize {
         let takes = cx.journal.is_off()
@@ -164,7 +167,7 @@ impl Outbox {
             });
         let mut rest = input;
         while takes
-            && let Some((&[PUBACK, REMAINING, high, low], after)) = rest.split_first_chunk()
+            && let Some((&[Self::PUBACK, REMAINING, high, low], after)) = rest.split_first_chunk()
             && let Some(id) = PacketId::new(u16::from_be_bytes([high, low]))
             && self.retire_oldest(cx, id)
         {
@@ -200,6 +203,5 @@ impl Outbox {
 }
 
 /// The usual PUBACK: success without a word more, in both versions.
-const PUBACK: u8 = (PacketType::PubAck as u8) << 4;
 const REMAINING: u8 = 2;
 const PUBACK_LEN: usize = 4;

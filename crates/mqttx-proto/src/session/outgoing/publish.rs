@@ -20,7 +20,12 @@ impl Outbox {
         message: &Outgoing<'_>,
         token: Token,
     ) -> Result<Accepted, PublishError> {
-        let plain = PlainMessage::of(message);
+        // A look at what stops most messages saves those two ways.
+        let waits = self.queued > 0 || !cx.journal.is_off();
+        let plain = match message.qos {
+            QoS::AtLeastOnce | QoS::ExactlyOnce if waits => None,
+            _ => PlainMessage::of(message),
+        };
         match plain.and_then(|plain| self.publish_plain(cx, &plain, token)) {
             Some(packet_len) => Ok(Accepted { lsn: 0, packet_len }),
             None => self.publish_any(cx, now, message, token),
