@@ -231,7 +231,7 @@ impl Session {
     /// # Errors
     /// As for [`wait_connected`](Self::wait_connected).
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
-        self.wait(timeout, "ready", |state| state.ready && state.core.is_settled()).await
+        self.wait(timeout, "ready", is_ready).await
     }
 
     /// Waits until nothing of ours is unfinished: every message is acknowledged (QoS 0: written).
@@ -403,8 +403,29 @@ impl Session {
         self.shared.router.targets().len()
     }
 
+    /// [`wait_ready`](Self::wait_ready) until a time that lies `timeout` after that of the caller's call.
+    pub(crate) async fn wait_ready_until(
+        &self,
+        deadline: Option<tokio::time::Instant>,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let left = deadline.map_or(timeout, |at| at.duration_since(tokio::time::Instant::now()));
+        self.wait_for(left, timeout, "ready", is_ready).await
+    }
+
     async fn wait(
         &self,
+        timeout: Duration,
+        what: &str,
+        reached: impl Fn(&State) -> bool,
+    ) -> Result<(), Error> {
+        self.wait_for(timeout, timeout, what, reached).await
+    }
+
+    /// Waits for what is `left` of `timeout`.
+    async fn wait_for(
+        &self,
+        left: Duration,
         timeout: Duration,
         what: &str,
         reached: impl Fn(&State) -> bool,
@@ -421,7 +442,7 @@ impl Session {
                 Err(cause.unwrap_or_else(|| Error::new(ErrorKind::Session, "the session failed")))
             })
         });
-        let outcome = tokio::time::timeout(timeout, done).await.unwrap_or_else(|_| {
+        let outcome = tokio::time::timeout(left, done).await.unwrap_or_else(|_| {
             let error = Error::timeout(format!("not {what} after {} ms", timeout.as_millis()));
             Err(match self.last_error() {
                 Some(last) => error.with_context("last error", &last).with_source(last),
@@ -461,6 +482,11 @@ impl fmt::Debug for Session {
             .field("status", &self.status())
             .finish_non_exhaustive()
     }
+}
+
+/// Every desired filter is granted or refused on the present connection.
+fn is_ready(state: &State) -> bool {
+    state.ready && state.core.is_settled()
 }
 
 /// What a store that has nothing to wait for, such as one in memory, has already.

@@ -116,7 +116,7 @@ impl Driver {
         let timeout = options.connect_timeout;
         let broker = endpoint.to_string();
         let counters = Arc::clone(&self.shared.services.counters);
-        let asked = self.ask(&broker, attempt);
+        let asked = self.ask(&broker, attempt).map(Box::pin);
         let connect: Connecting = Box::pin(async move {
             let prepared = match asked {
                 Some(asked) => Some(asked.await?),
