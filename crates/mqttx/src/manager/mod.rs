@@ -31,7 +31,7 @@ use crate::event::{EventBus, EventKind};
 use crate::metrics::ManagerCounters;
 use crate::options::{Kinds, SessionOptions};
 use crate::router::Target;
-use crate::session::{ConnectGate, Services, Session, SessionStatus};
+use crate::session::{Alarms, ConnectGate, Services, Session, SessionStatus};
 use crate::transport::tls::TlsPool;
 
 /// Holds sessions by name, and what they share: routes over all of them, the event bus and the
@@ -330,6 +330,7 @@ impl Inner {
         let services = || Services {
             events: Arc::clone(&self.events),
             gate: ConnectGate::new(self.connect_rate.load(Ordering::Relaxed)),
+            alarms: Alarms::new(&runtime),
             kinds: Kinds::new(TlsPool::new(Arc::clone(&self.events), runtime.clone())),
             runtime,
             counters: Arc::clone(&self.counters),

@@ -6,6 +6,7 @@
 
 mod acked;
 mod ahead;
+mod alarms;
 mod backoff;
 mod brake;
 mod delivery;
@@ -43,6 +44,7 @@ pub use publish::Accepting;
 pub use request::Requester;
 pub use status::SessionStatus;
 
+pub(crate) use alarms::Alarms;
 pub(crate) use delivery::published;
 pub(crate) use gate::ConnectGate;
 pub(crate) use handover::Handover;

@@ -31,7 +31,7 @@ where
     match addresses {
         [] => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
         [only] => connect(*only).await,
-        several => Box::pin(async { race(&alternating(several), connect).await }).await,
+        several => race(&alternating(several), connect).await,
     }
 }
 

@@ -156,7 +156,11 @@ impl Driver {
         let Phase::Connecting(connect) = &mut self.phase else { return false };
         match (**connect).as_mut().poll(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok((stream, prepared))) => self.open(now, stream, prepared),
+            Poll::Ready(Ok((stream, prepared))) => {
+                // Where the future was, there is room for the link.
+                self.phase = Phase::Resting;
+                self.open(now, stream, prepared);
+            }
             Poll::Ready(Err(Failure::Transport(error))) => self.on_connect_failed(now, error),
             Poll::Ready(Err(Failure::Access(error))) => self.on_access_failed(now, error),
         }

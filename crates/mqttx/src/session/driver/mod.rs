@@ -370,7 +370,8 @@ impl Driver {
         let mut state = self.shared.lock();
         let core = state.core.poll_timeout();
         let alarm = alarm.into_iter().chain(core).min();
-        if self.timer.poll(cx, now, alarm) {
+        let set = |at, number| self.shared.services.alarms.set(at, &self.shared, number);
+        if self.timer.poll(now, alarm, &self.shared.alarm, set) {
             return false;
         }
         let shared = &self.shared;
