@@ -2,7 +2,7 @@
 //!
 //! A turn is: take what the core has to say (one lock) → tell those who wait → write and read what the
 //! socket gives → dispatch what arrived, outside the lock. Turns follow each other until nothing
-//! moves; then the task sleeps until the socket, the one timer or a waker has something. Reading and
+//! moves; then the task sleeps until the socket, its alarm or a waker has something. Reading and
 //! writing are parts of the same turn, so the driver never flushes without reading.
 //!
 //! ```text
