@@ -154,6 +154,7 @@ fn obey(go: oneshot::Sender<()>) {
 /// What this process used so far.
 struct Usage {
     cpu: Duration,
+    /// Of its own: without the pages of the program and its libraries, of which more are there the more code has run.
     resident_kib: u64,
     threads: u64,
 }
@@ -168,7 +169,7 @@ impl Usage {
         };
         Self {
             cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),
-            resident_kib: field("VmRSS:"),
+            resident_kib: field("RssAnon:"),
             threads: field("Threads:"),
         }
     }

@@ -93,6 +93,9 @@ impl Contestant {
         if self.is_peer() && !cfg!(feature = "peers") {
             return false;
         }
+        if case.local && self.family != Mqttx || case.on_demand && self.is_peer() {
+            return false;
+        }
         let can = match self.family {
             Raw => !matches!(case.work, Work::Metrics | Work::Lifecycles),
             Mqttx => true,

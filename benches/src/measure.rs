@@ -39,7 +39,7 @@ fn plan(args: &Args) -> Result<Plan, String> {
     let (mut cases, mut contestants) = (Vec::new(), Vec::new());
     for name in &args.only {
         let begins: Vec<_> =
-            workload::all().into_iter().filter(|case| case.name.starts_with(name)).collect();
+            workload::all().into_iter().filter(|case| case.is_meant_by(name)).collect();
         match Contestant::by_name(name) {
             Some(contestant) => contestants.push(contestant),
             None if begins.is_empty() => {
@@ -50,6 +50,7 @@ fn plan(args: &Args) -> Result<Plan, String> {
     }
     if cases.is_empty() {
         cases = workload::all();
+        cases.retain(|case| args.list || !case.on_demand);
     }
     if contestants.is_empty() {
         contestants = contestant::ALL.iter().collect();

@@ -22,6 +22,10 @@ pub(crate) fn run(
     messages: u64,
     quick: bool,
 ) -> Result<Sample, String> {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if files.is_some_and(|files| files < case.files()) {
+        return Err(format!("it needs `ulimit -n {}`", case.files()));
+    }
     let messages = messages / case.sessions as u64 * case.sessions as u64;
     let peer = LoadPeer::start(case.peer(messages));
     let tls = case.tls.then(|| Tls::before(&peer));
@@ -87,7 +91,7 @@ fn busy(
 
 /// What sessions cost that have nothing to do but to answer pings.
 fn idle(case: &Case, runner: &mut Runner, quick: bool) -> Result<Sample, String> {
-    let hold = Duration::from_secs(if quick { 10 } else { 60 });
+    let hold = Duration::from_secs(if quick { 10 } else { 70 });
     let before = runner.usage()?;
     std::thread::sleep(hold);
     let after = runner.usage()?;

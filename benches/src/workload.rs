@@ -1,5 +1,6 @@
 //! What is measured: every workload in all its sizes, under one name each.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use mqttx_test::{Flood, LoadOptions};
@@ -9,6 +10,9 @@ pub(crate) const WINDOW: u16 = 1000;
 
 /// The topic that is published to and flooded: the length that sensors use.
 pub(crate) const TOPIC: &str = "bench/plant/line/7/temperature";
+
+/// Sessions that connect from one local address.
+const SESSIONS_OF_AN_ADDRESS: usize = 20_000;
 
 /// One workload in one size.
 #[derive(Debug, Clone)]
@@ -28,6 +32,10 @@ pub(crate) struct Case {
     pub(crate) window: u16,
     /// TLS stands in front of the test peer.
     pub(crate) tls: bool,
+    /// The other end is in the contestant's own process, without sockets.
+    pub(crate) local: bool,
+    /// Only where it is asked for by its whole name.
+    pub(crate) on_demand: bool,
 }
 
 /// What a contestant has to do.
@@ -79,6 +87,8 @@ impl Case {
             filters: 1,
             window: WINDOW,
             tls: false,
+            local: false,
+            on_demand: false,
         }
     }
 
@@ -108,6 +118,30 @@ impl Case {
 
     fn tls(self) -> Self {
         Self { tls: true, ..self }
+    }
+
+    fn local(self) -> Self {
+        Self { local: true, ..self }
+    }
+
+    fn on_demand(self) -> Self {
+        Self { on_demand: true, ..self }
+    }
+
+    /// Whether a name of `--only` means it: a beginning of its own.
+    pub(crate) fn is_meant_by(&self, name: &str) -> bool {
+        self.name == name || !self.on_demand && self.name.starts_with(name)
+    }
+
+    /// The local address of that session; `None` lets the system choose. One address has some 28 000 ports.
+    pub(crate) fn local_address(&self, number: usize) -> Option<IpAddr> {
+        let address = u8::try_from(number / SESSIONS_OF_AN_ADDRESS).ok().filter(|&n| n > 0)?;
+        Some(Ipv4Addr::new(127, 0, 1, address).into())
+    }
+
+    /// Files that each of the two processes needs.
+    pub(crate) fn files(&self) -> u64 {
+        if self.local { 64 } else { self.sessions as u64 + 64 }
     }
 
     /// How the test peer behaves for so many messages.
@@ -215,6 +249,13 @@ pub(crate) fn all() -> Vec<Case> {
         let (name, title) = (format!("idle-{sessions}"), format!("{sessions} idle sessions"));
         // What others set aside for messages in flight is as small as in their examples.
         cases.push(Case::new(Work::Idle, name, title).sessions(sessions).window(10));
+    }
+    let (sessions, name) = (100_000, "idle-100000".to_owned());
+    for (local, end, where_) in [(false, "", ""), (true, "-local", ", the server in the process")] {
+        let title = format!("{sessions} idle sessions{where_}");
+        let case = Case::new(Work::Idle, name.clone() + end, title);
+        let case = case.sessions(sessions).window(10).on_demand();
+        cases.push(if local { case.local() } else { case });
     }
     let (name, title) = ("metrics", "snapshots of a session's metrics");
     cases.push(Case::new(Work::Metrics, name.to_owned(), title.to_owned()));

@@ -3,6 +3,7 @@
 mod control;
 mod forward;
 mod latency;
+mod local;
 mod many;
 mod publish;
 mod receive;
@@ -14,6 +15,7 @@ use mqttx::{
     Version,
 };
 
+use self::local::Local;
 use crate::child::{LONG, Task};
 use crate::contestant::{self, Variant};
 use crate::workload::Work;
@@ -51,6 +53,7 @@ async fn connected(
     let manager = SessionManager::builder().connect_rate(0).build();
     let store =
         (task.contestant.variant == Variant::FileStore).then(|| FileStore::new(task.directory()));
+    let local = task.case.local.then(|| Local::shared(task.contestant.version));
     let sessions = (0..sessions)
         .map(|number| {
             let mut options = options(task, number);
@@ -62,7 +65,10 @@ async fn connected(
             if let Some(store) = &store {
                 options = options.storage(store.clone());
             }
-            manager.add_session(options.build()?)
+            let mut options = options.build()?;
+            // One for all: what sessions have in common is kept once.
+            options.transport = local.clone();
+            manager.add_session(options)
         })
         .collect::<Result<Vec<_>, _>>()?;
     manager.wait_for_all_sessions(LONG).await?;
@@ -82,6 +88,10 @@ fn options(task: &Task, number: usize) -> SessionBuilder {
             .client_id(format!("s{number}"))
             .protocol(version)
             .max_in_flight(task.case.window);
+    let options = match task.case.local_address(number) {
+        Some(address) => options.bind(address),
+        None => options,
+    };
     match authority {
         Some(pem) => options.tls(TlsOptions::new().ca(pem)),
         None => options,

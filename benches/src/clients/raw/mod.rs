@@ -13,7 +13,7 @@ mod tls;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::child::Task;
 use crate::workload::Work;
@@ -44,7 +44,11 @@ pub(super) fn run(task: Task) -> Result<(), String> {
 
 /// A connection that has its CONNACK.
 async fn connect(task: &Task, number: usize) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(task.peer).await?;
+    let socket = TcpSocket::new_v4()?;
+    if let Some(address) = task.case.local_address(number) {
+        socket.bind((address, 0).into())?;
+    }
+    let mut stream = socket.connect(task.peer).await?;
     stream.set_nodelay(true)?;
     introduce(&mut stream, number).await?;
     Ok(stream)

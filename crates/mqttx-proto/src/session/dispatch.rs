@@ -96,8 +96,8 @@ impl Session {
         let Some(link) = self.cx.link.as_mut() else { return Ok(()) };
         (link.stage, link.answered) = (Stage::Online, true);
         link.timer.start_keep_alive(limits.keep_alive);
-        if let Some(id) = &limits.assigned_client_id {
-            self.continuity.assigned_client_id.clone_from(id);
+        if let Some(id) = limits.assigned_client_id() {
+            self.continuity.assigned_client_id = id.into();
         }
         link.limits = limits.clone();
         let broker = link.broker;

@@ -178,9 +178,9 @@ fn accept_v5(
             Property::SessionExpiryInterval(n) => {
                 limits.session_expiry = SessionExpiry::from_secs(n)
             }
-            Property::AssignedClientIdentifier(id) => limits.assigned_client_id = Some(id.into()),
-            Property::ResponseInformation(s) => limits.response_information = Some(s.into()),
-            Property::ServerReference(s) => limits.server_reference = Some(s.into()),
+            Property::AssignedClientIdentifier(id) => limits.set_assigned_client_id(id),
+            Property::ResponseInformation(s) => limits.set_response_information(s),
+            Property::ServerReference(s) => limits.set_server_reference(s),
             _ => {}
         }
     }

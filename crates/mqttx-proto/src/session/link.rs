@@ -38,12 +38,48 @@ pub struct Limits {
     pub keep_alive: KeepAlive,
     /// In effect: the server's, when it set one.
     pub session_expiry: SessionExpiry,
+    /// One word in the many connections on which the server says nothing of it.
+    pub(super) texts: Option<Box<Texts>>,
+}
+
+/// What a CONNACK seldom says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Texts {
+    assigned_client_id: Option<Box<str>>,
+    response_information: Option<Box<str>>,
+    server_reference: Option<Box<str>>,
+}
+
+impl Limits {
     /// The client id that the server chose.
-    pub assigned_client_id: Option<Box<str>>,
+    #[must_use]
+    pub fn assigned_client_id(&self) -> Option<&str> {
+        self.texts.as_ref()?.assigned_client_id.as_deref()
+    }
+
     /// Basis for response topics.
-    pub response_information: Option<Box<str>>,
+    #[must_use]
+    pub fn response_information(&self) -> Option<&str> {
+        self.texts.as_ref()?.response_information.as_deref()
+    }
+
     /// Another server to use.
-    pub server_reference: Option<Box<str>>,
+    #[must_use]
+    pub fn server_reference(&self) -> Option<&str> {
+        self.texts.as_ref()?.server_reference.as_deref()
+    }
+
+    pub(crate) fn set_assigned_client_id(&mut self, id: &str) {
+        self.texts.get_or_insert_default().assigned_client_id = Some(id.into());
+    }
+
+    pub(crate) fn set_response_information(&mut self, information: &str) {
+        self.texts.get_or_insert_default().response_information = Some(information.into());
+    }
+
+    pub(crate) fn set_server_reference(&mut self, server: &str) {
+        self.texts.get_or_insert_default().server_reference = Some(server.into());
+    }
 }
 
 impl Default for Limits {
@@ -59,9 +95,7 @@ impl Default for Limits {
             shared_subscriptions: true,
             keep_alive: KeepAlive::OFF,
             session_expiry: SessionExpiry::ZERO,
-            assigned_client_id: None,
-            response_information: None,
-            server_reference: None,
+            texts: None,
         }
     }
 }

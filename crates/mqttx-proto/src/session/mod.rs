@@ -27,7 +27,6 @@ mod subscriptions;
 mod timer;
 mod unwritten;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -126,7 +125,7 @@ impl Session {
                 ids: PacketIds::default(),
                 journal,
                 events: SeldomQueue::default(),
-                completions: VecDeque::new(),
+                completions: None,
             },
             client_id: Box::default(),
             outbox,
@@ -405,8 +404,8 @@ impl Session {
         if let Some(link) = self.cx.link.as_mut() {
             link.shrink();
         }
-        if self.cx.completions.is_empty() {
-            self.cx.completions = VecDeque::new();
+        if self.cx.completions.as_ref().is_some_and(|completions| completions.is_empty()) {
+            self.cx.completions = None;
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::event::{EventBus, EventKind};
 use crate::metrics::ManagerCounters;
 use crate::options::{Kinds, SessionOptions};
 use crate::router::Target;
-use crate::session::{ConnectGate, Services, Session, SessionStatus};
+use crate::session::{Alarms, ConnectGate, Services, Session, SessionStatus};
 use crate::transport::tls::TlsPool;
 
 /// Holds sessions by name, and what they share: routes over all of them, the event bus and the
@@ -265,12 +265,18 @@ impl SessionManager {
     /// # Errors
     /// Names the sessions that were not ready in time, or that failed.
     pub async fn wait_for_all_sessions(&self, timeout: Duration) -> Result<(), Error> {
-        let enabled = self.all().into_iter().filter(|s| s.common_options().enabled).collect();
-        let results = each(enabled, move |s| async move { s.wait_ready(timeout).await }).await;
-        let failed: Vec<_> =
-            results.into_iter().filter_map(|(name, r)| Some((name, r.err()?))).collect();
+        let deadline = tokio::time::Instant::now().checked_add(timeout);
+        let mut failed = Vec::new();
+        // One after the other: a task for each of thousands would take as much memory as the sessions.
+        for session in self.all() {
+            if session.common_options().enabled
+                && let Err(error) = session.wait_ready_until(deadline, timeout).await
+            {
+                failed.push((session, error));
+            }
+        }
         let Some((_, first)) = failed.first() else { return Ok(()) };
-        let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = failed.iter().map(|(session, _)| session.name()).collect();
         let text = format!("{} sessions are not ready: {}", names.len(), names.join(", "));
         let error = if failed.iter().any(|(_, e)| e.is_timeout()) {
             Error::timeout(text)
@@ -324,6 +330,7 @@ impl Inner {
         let services = || Services {
             events: Arc::clone(&self.events),
             gate: ConnectGate::new(self.connect_rate.load(Ordering::Relaxed)),
+            alarms: Alarms::new(&runtime),
             kinds: Kinds::new(TlsPool::new(Arc::clone(&self.events), runtime.clone())),
             runtime,
             counters: Arc::clone(&self.counters),

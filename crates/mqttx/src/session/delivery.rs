@@ -135,11 +135,17 @@ impl Wake {
 /// The table of waiters.
 #[derive(Default)]
 pub(crate) struct Waiters {
+    /// From the first waiter on, until the session is quiet: one word in those where nobody waits.
+    table: Option<Box<Table>>,
+    generation: u32,
+}
+
+#[derive(Default)]
+struct Table {
     places: Vec<Place>,
     /// The first free place, plus one.
     free: u32,
     live: usize,
-    generation: u32,
 }
 
 struct Place {
@@ -158,22 +164,23 @@ enum Waiter {
 impl Waiters {
     /// A waiter whose future will ask.
     pub(crate) fn insert_task(&mut self) -> Token {
-        self.live += 1;
         // The highest bit of a token marks those of sinks.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
+        let table = self.table.get_or_insert_default();
+        table.live += 1;
         let place = Place { generation, waiter: Waiter::Task(None) };
-        let index = if let Some(free) = (self.free as usize).checked_sub(1)
-            && let Some(slot) = self.places.get_mut(free)
+        let index = if let Some(free) = (table.free as usize).checked_sub(1)
+            && let Some(slot) = table.places.get_mut(free)
         {
             if let Waiter::Free(next) = slot.waiter {
-                self.free = next;
+                table.free = next;
             }
             *slot = place;
             free
         } else {
-            self.places.push(place);
-            self.places.len() - 1
+            table.places.push(place);
+            table.places.len() - 1
         };
         u64::from(generation) << 32 | (index as u64 + 1)
     }
@@ -233,8 +240,10 @@ impl Waiters {
 
     /// The session is gone: everything that still waits ends now.
     pub(crate) fn close(&mut self, wakes: &mut Vec<Wake>) {
-        for index in 0..self.places.len() {
-            let Some(place) = self.places.get(index) else { return };
+        let places = self.table.as_ref().map_or(0, |table| table.places.len());
+        for index in 0..places {
+            let place = self.table.as_ref().and_then(|table| table.places.get(index));
+            let Some(place) = place else { return };
             let token = u64::from(place.generation) << 32 | (index as u64 + 1);
             if !matches!(place.waiter, Waiter::Free(_)) {
                 wakes.extend(self.complete(token, Outcome::Closed));
@@ -244,24 +253,24 @@ impl Waiters {
 
     /// Gives the memory of a burst back, when nobody waits.
     pub(crate) fn shrink(&mut self) {
-        if self.live == 0 {
-            self.places = Vec::new();
-            self.free = 0;
+        if self.table.as_ref().is_some_and(|table| table.live == 0) {
+            self.table = None;
         }
     }
 
     fn get(&mut self, token: Token) -> Option<&mut Waiter> {
-        let place = self.places.get_mut(index(token)?)?;
+        let place = self.table.as_mut()?.places.get_mut(index(token)?)?;
         (place.generation == generation(token) && !matches!(place.waiter, Waiter::Free(_)))
             .then_some(&mut place.waiter)
     }
 
     fn release(&mut self, token: Token) -> Option<Waiter> {
-        let next = self.free;
+        let next = self.table.as_ref()?.free;
         let waiter = self.get(token)?;
         let old = std::mem::replace(waiter, Waiter::Free(next));
-        self.free = u32::try_from(index(token)? + 1).unwrap_or(0);
-        self.live -= 1;
+        let table = self.table.as_mut()?;
+        table.free = u32::try_from(index(token)? + 1).unwrap_or(0);
+        table.live -= 1;
         Some(old)
     }
 }
@@ -340,9 +349,9 @@ mod tests {
                 assert_eq!(waiters.poll(token, Waker::noop()), Poll::Ready(Outcome::Written));
             }
         }
-        assert_eq!(waiters.places.len(), 1000);
+        assert_eq!(waiters.table.as_ref().map(|table| table.places.len()), Some(1000));
         waiters.shrink();
-        assert_eq!(waiters.places.capacity(), 0);
+        assert!(waiters.table.is_none());
     }
 
     #[test]
@@ -359,7 +368,7 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert_eq!(waiters.poll(tokens[0], &waker), Poll::Ready(Outcome::Closed));
         assert_eq!(waiters.poll(tokens[2], &waker), Poll::Ready(Outcome::Closed));
-        assert_eq!(waiters.live, 0);
+        assert_eq!(waiters.table.as_ref().map(|table| table.live), Some(0));
         count.wake();
     }
 

@@ -6,6 +6,7 @@
 
 mod acked;
 mod ahead;
+mod alarms;
 mod backoff;
 mod brake;
 mod delivery;
@@ -37,12 +38,14 @@ mod tests_ahead;
 mod tests_auth;
 #[cfg(test)]
 mod tests_wish;
+mod wait;
 
 pub use delivery::{Delivery, Published};
 pub use publish::Accepting;
 pub use request::Requester;
 pub use status::SessionStatus;
 
+pub(crate) use alarms::Alarms;
 pub(crate) use delivery::published;
 pub(crate) use gate::ConnectGate;
 pub(crate) use handover::Handover;
@@ -58,7 +61,7 @@ use std::time::Duration;
 
 use mqttx_proto::{AckTicket, Limits, Phase, Properties, ReasonCode, Sequence};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::options::{Asked, SessionOptions};
 use crate::router::{MessageSource, RouteHost, Target};
 use crate::store::{Opened, Opening};
@@ -215,23 +218,6 @@ impl Session {
             (state.closed || done || overruled).then_some(())
         })
         .await;
-    }
-
-    /// Waits for a connection.
-    ///
-    /// # Errors
-    /// `timeout` is over, the session failed for good, or it was removed. The last connection's error
-    /// is the source.
-    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), Error> {
-        self.wait(timeout, "connected", |state| state.status == SessionStatus::Connected).await
-    }
-
-    /// Waits for a connection on which every desired filter is granted or refused.
-    ///
-    /// # Errors
-    /// As for [`wait_connected`](Self::wait_connected).
-    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
-        self.wait(timeout, "ready", |state| state.ready && state.core.is_settled()).await
     }
 
     /// Waits until nothing of ours is unfinished: every message is acknowledged (QoS 0: written).
@@ -401,34 +387,6 @@ impl Session {
     /// The routes and global routes of this session.
     pub(crate) fn route_count(&self) -> usize {
         self.shared.router.targets().len()
-    }
-
-    async fn wait(
-        &self,
-        timeout: Duration,
-        what: &str,
-        reached: impl Fn(&State) -> bool,
-    ) -> Result<(), Error> {
-        let done = self.until(|state| {
-            if reached(state) {
-                return Some(Ok(()));
-            }
-            if state.closed {
-                return Some(Err(Error::closed()));
-            }
-            (state.status == SessionStatus::Failed).then(|| {
-                let cause = state.last_error.clone();
-                Err(cause.unwrap_or_else(|| Error::new(ErrorKind::Session, "the session failed")))
-            })
-        });
-        let outcome = tokio::time::timeout(timeout, done).await.unwrap_or_else(|_| {
-            let error = Error::timeout(format!("not {what} after {} ms", timeout.as_millis()));
-            Err(match self.last_error() {
-                Some(last) => error.with_context("last error", &last).with_source(last),
-                None => error,
-            })
-        });
-        outcome.map_err(|error| error.with_session(self.name()))
     }
 
     /// Waits until `look` finds what it looks for; it is asked again whenever something changed.

@@ -39,7 +39,7 @@ impl Session {
             return Ok(false);
         }
         if renamed {
-            state.new_client_id = Some(client_id.into());
+            state.new_client_id = Some(Box::new(client_id.to_owned()));
         }
         let before = std::mem::replace(&mut state.options, asked);
         self.shared.inbound_buffer.store(state.options.inbound_buffer, Ordering::Relaxed);

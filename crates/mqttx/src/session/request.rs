@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttx_proto::{Outcome, Property, PropertyId, QoS, SubscribeOptions, Version};
+use mqttx_proto::{Limits, Outcome, Property, PropertyId, QoS, SubscribeOptions, Version};
 use mqttx_proto::{PropertiesRef, validate_topic};
 use tokio::sync::oneshot;
 
@@ -118,8 +118,9 @@ impl Session {
     ) -> Result<Message, Error> {
         let (topic, payload) = (topic.into(), payload.into());
         let until = tokio::time::Instant::now() + timeout;
-        let information = self.limits().and_then(|limits| limits.response_information);
-        let base = information.as_deref().unwrap_or("mqttx/response").trim_end_matches('/');
+        let limits = self.limits();
+        let information = limits.as_ref().and_then(Limits::response_information);
+        let base = information.unwrap_or("mqttx/response").trim_end_matches('/');
         let random = RandomState::new();
         let response_topic =
             format!("{base}/{:016x}{:016x}", random.hash_one(1), random.hash_one(2));

@@ -4,7 +4,7 @@
 //! another module that could call back. Whoever changes the core asks [`State::driver_to_wake`]
 //! and wakes after unlocking.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::acked::Acked;
 use super::ahead::Ahead;
+use super::alarms::{Alarms, Sleeper};
 use super::brake::Brake;
 use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
@@ -41,6 +42,7 @@ pub(crate) const PASSING: usize = 192 * 1024;
 pub(crate) struct Services {
     pub(crate) events: Arc<EventBus>,
     pub(crate) gate: ConnectGate,
+    pub(crate) alarms: Alarms<Shared>,
     pub(crate) runtime: Handle,
     pub(crate) kinds: Kinds,
     pub(crate) counters: Arc<ManagerCounters>,
@@ -70,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) unhandled: AtomicUsize,
     /// From now on received messages stay where they are, unacknowledged.
     pub(crate) receiving_stopped: AtomicBool,
+    /// The number of the driver's alarm, which is odd; even: none is set, or it rang. Changed under the lock.
+    pub(crate) alarm: AtomicU32,
 }
 
 /// Everything under the lock.
@@ -77,7 +81,8 @@ pub(crate) struct State {
     /// What is asked for now; the driver has it from its next attempt to connect on.
     pub(crate) options: Arc<Asked>,
     /// Another client id, for the next attempt to connect.
-    pub(crate) new_client_id: Option<Box<str>>,
+    #[expect(clippy::box_collection, reason = "one word while there is none")]
+    pub(crate) new_client_id: Option<Box<String>>,
     pub(crate) core: Core,
     pub(crate) waiters: Waiters,
     pub(crate) sinks: Sinks,
@@ -202,6 +207,7 @@ impl Shared {
             passing: Brake::default(),
             unhandled: AtomicUsize::new(0),
             receiving_stopped: AtomicBool::new(false),
+            alarm: AtomicU32::new(0),
         }
     }
 
@@ -352,7 +358,7 @@ impl State {
 
     /// The client id that is asked for.
     pub(crate) fn client_id(&self) -> &str {
-        self.new_client_id.as_deref().unwrap_or_else(|| self.core.own_client_id())
+        self.new_client_id.as_ref().map_or_else(|| self.core.own_client_id(), |id| id.as_str())
     }
 
     /// Whether it stays down until somebody calls.
@@ -418,6 +424,26 @@ impl MessageSource for Shared {
         if self.parked.remove(bytes, self.inbound_buffer.load(Ordering::Relaxed)) {
             self.wake_driver();
         }
+    }
+}
+
+impl Sleeper for Shared {
+    fn ring(&self, number: u32) {
+        let mut state = self.lock();
+        if !self.awaits(number) {
+            // An earlier one took its place.
+            return;
+        }
+        self.alarm.store(number.wrapping_add(1), Ordering::Relaxed);
+        let driver = state.driver();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    fn awaits(&self, number: u32) -> bool {
+        self.alarm.load(Ordering::Relaxed) == number
     }
 }
 

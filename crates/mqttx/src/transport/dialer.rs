@@ -64,14 +64,17 @@ impl Dialer {
     }
 
     /// The layers, from the bottom up; `layer` is told which one begins.
+    ///
+    /// What plain TCP does not need is in boxes here and below: thousands of sessions may be connecting at once, and
+    /// the memory of their futures is what the process keeps afterwards.
     async fn open(&self, endpoint: &Endpoint, layer: &AtomicUsize) -> Result<Stream, ConnectError> {
         let mut stream = self.socket(endpoint).await?;
         if endpoint.scheme().is_encrypted() {
             layer.store(1, Ordering::Relaxed);
             stream = Stream::Other(match stream {
                 // Nothing lies between TLS and its socket.
-                Stream::Tcp(stream) => Box::new(self.encrypt(stream, endpoint).await?),
-                stream => Box::new(self.encrypt(stream, endpoint).await?),
+                Stream::Tcp(stream) => Box::new(Box::pin(self.encrypt(stream, endpoint)).await?),
+                stream => Box::new(Box::pin(self.encrypt(stream, endpoint)).await?),
             });
         }
         match endpoint.scheme() {
@@ -79,7 +82,8 @@ impl Dialer {
             #[cfg(feature = "websocket")]
             Scheme::Ws | Scheme::Wss => {
                 layer.store(2, Ordering::Relaxed);
-                Ok(Stream::Other(Box::new(ws::open(stream, endpoint, &self.ws).await?)))
+                let opened = Box::pin(ws::open(stream, endpoint, &self.ws)).await?;
+                Ok(Stream::Other(Box::new(opened)))
             }
             #[cfg(not(feature = "websocket"))]
             Scheme::Ws | Scheme::Wss => Err(ConnectError::no_feature("websocket")),
@@ -99,10 +103,10 @@ impl Dialer {
             return Ok(Stream::Other(transport.connect(endpoint).await?));
         }
         if endpoint.scheme() == Scheme::Unix {
-            return Ok(Stream::Other(Box::new(unix::connect(endpoint).await?)));
+            return Ok(Stream::Other(Box::new(Box::pin(unix::connect(endpoint)).await?)));
         }
         let stream = match self.proxy_of(endpoint)? {
-            Some(proxy) => proxy.connect(endpoint, self.bind, &self.tcp).await?,
+            Some(proxy) => Box::pin(proxy.connect(endpoint, self.bind, &self.tcp)).await?,
             None => tcp::connect(endpoint.host(), endpoint.port(), self.bind, &self.tcp).await?,
         };
         Ok(Stream::Tcp(stream))

@@ -32,7 +32,8 @@ pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let mut found = share(host, async { Ok(lookup_host((host, 0)).await?.collect()) }).await?;
+    let lookup = async { Ok(lookup_host((host, 0)).await?.collect()) };
+    let mut found = Box::pin(share(host, lookup)).await?;
     found.iter_mut().for_each(|address| address.set_port(port));
     Ok(found)
 }

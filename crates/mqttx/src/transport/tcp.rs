@@ -25,7 +25,13 @@ pub(super) async fn connect(
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
     }
-    race::first(&addresses, |address| connect_to(address, bind, options)).await
+    match addresses.as_slice() {
+        // Without a race, and without the memory of its future.
+        [only] => connect_to(*only, bind, options).await,
+        several => {
+            Box::pin(race::first(several, |address| connect_to(address, bind, options))).await
+        }
+    }
 }
 
 async fn connect_to(

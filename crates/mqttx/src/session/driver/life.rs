@@ -116,7 +116,7 @@ impl Driver {
         let timeout = options.connect_timeout;
         let broker = endpoint.to_string();
         let counters = Arc::clone(&self.shared.services.counters);
-        let asked = self.ask(&broker, attempt);
+        let asked = self.ask(&broker, attempt).map(Box::pin);
         let connect: Connecting = Box::pin(async move {
             let prepared = match asked {
                 Some(asked) => Some(asked.await?),
@@ -156,7 +156,11 @@ impl Driver {
         let Phase::Connecting(connect) = &mut self.phase else { return false };
         match (**connect).as_mut().poll(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok((stream, prepared))) => self.open(now, stream, prepared),
+            Poll::Ready(Ok((stream, prepared))) => {
+                // Where the future was, there is room for the link.
+                self.phase = Phase::Resting;
+                self.open(now, stream, prepared);
+            }
             Poll::Ready(Err(Failure::Transport(error))) => self.on_connect_failed(now, error),
             Poll::Ready(Err(Failure::Access(error))) => self.on_access_failed(now, error),
         }

@@ -2,7 +2,7 @@
 //!
 //! A turn is: take what the core has to say (one lock) → tell those who wait → write and read what the
 //! socket gives → dispatch what arrived, outside the lock. Turns follow each other until nothing
-//! moves; then the task sleeps until the socket, the one timer or a waker has something. Reading and
+//! moves; then the task sleeps until the socket, its alarm or a waker has something. Reading and
 //! writing are parts of the same turn, so the driver never flushes without reading.
 //!
 //! ```text
@@ -371,7 +371,8 @@ impl Driver {
         let mut state = self.shared.lock();
         let core = state.core.poll_timeout();
         let alarm = alarm.into_iter().chain(core).min();
-        if self.timer.poll(cx, now, alarm) {
+        let set = |at, number| self.shared.services.alarms.set(at, &self.shared, number);
+        if self.timer.poll(now, alarm, &self.shared.alarm, set) {
             return false;
         }
         let shared = &self.shared;

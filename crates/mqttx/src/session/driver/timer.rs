@@ -1,88 +1,66 @@
-//! The one timer of a session.
+//! The alarm of a session.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::Context;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use tokio::time::Sleep;
-
-/// A sleep that is moved only when it must fire earlier: one that fires too early is armed again.
+/// Sets an alarm only when it must ring earlier: one that rings too early is set again.
 #[derive(Default)]
 pub(super) struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// `sleep` fired, and was not armed again.
-    fired: bool,
+    /// The time of the alarm that was set last.
+    set: Option<Instant>,
 }
 
 impl Timer {
-    /// Whether `deadline` is over; otherwise the task is woken at it, or earlier.
+    /// Whether `deadline` is over; otherwise the driver is woken at it, or earlier, by an alarm that `set` sets if there is none.
+    /// `counts`: the number of the alarm that counts, which is odd; even once it rang. Nothing rings before the caller sleeps, who
+    /// holds the session's lock.
     pub(super) fn poll(
         &mut self,
-        cx: &mut Context<'_>,
         now: Instant,
         deadline: Option<Instant>,
+        counts: &AtomicU32,
+        set: impl FnOnce(Instant, u32),
     ) -> bool {
         let Some(deadline) = deadline else { return false };
         if deadline <= now {
             return true;
         }
-        loop {
-            let sleep = match &mut self.sleep {
-                Some(sleep) => {
-                    if self.fired || sleep.deadline() > deadline.into() {
-                        sleep.as_mut().reset(deadline.into());
-                        self.fired = false;
-                    }
-                    sleep
-                }
-                none => none.insert(Box::pin(tokio::time::sleep_until(deadline.into()))),
-            };
-            if sleep.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            self.fired = true;
-            if sleep.deadline() >= deadline.into() {
-                return true;
-            }
+        let last = counts.load(Ordering::Relaxed);
+        let rang = last.is_multiple_of(2);
+        if rang || self.set.is_none_or(|set| set > deadline) {
+            let number = last.wrapping_add(if rang { 1 } else { 2 });
+            self.set = Some(deadline);
+            counts.store(number, Ordering::Relaxed);
+            set(deadline, number);
         }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
-    use std::task::Poll;
     use std::time::Duration;
 
-    async fn until(timer: &mut Timer, deadline: Instant) {
-        poll_fn(|cx| {
-            let now = tokio::time::Instant::now().into_std();
-            if timer.poll(cx, now, Some(deadline)) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn deadlines_move_in_both_directions() {
-        let mut timer = Timer::default();
-        let start = tokio::time::Instant::now();
-        let at = |seconds| (start + Duration::from_secs(seconds)).into_std();
-        // Armed for 60 s, wanted at 5 s; then wanted at 90 s, armed earlier.
-        poll_fn(|cx| {
-            assert!(!timer.poll(cx, at(0), Some(at(60))));
-            Poll::Ready(())
-        })
-        .await;
-        until(&mut timer, at(5)).await;
-        assert_eq!(start.elapsed().as_secs(), 5);
-        poll_fn(|cx| {
-            assert!(!timer.poll(cx, at(5), Some(at(10))));
-            Poll::Ready(())
-        })
-        .await;
-        until(&mut timer, at(90)).await;
-        assert_eq!(start.elapsed().as_secs(), 90);
+    #[test]
+    fn deadlines_move_in_both_directions() {
+        let (mut timer, counts, start) = (Timer::default(), AtomicU32::new(0), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut poll = |now, deadline: Option<u64>| {
+            let mut alarm = None;
+            let set = |time: Instant, number| {
+                assert_eq!(counts.load(Ordering::Relaxed), number, "the new one counts");
+                alarm = Some((time - start).as_secs());
+            };
+            (timer.poll(at(now), deadline.map(at), &counts, set), alarm)
+        };
+        assert_eq!(poll(0, None), (false, None));
+        assert_eq!(poll(0, Some(60)), (false, Some(60)));
+        assert_eq!(poll(1, Some(5)), (false, Some(5)), "it must ring earlier");
+        assert_eq!(poll(2, Some(90)), (false, None), "it rings too early, which is early enough");
+        counts.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(poll(5, Some(90)), (false, Some(90)), "it rang, and is set again");
+        assert_eq!(poll(6, Some(90)), (false, None));
+        assert_eq!(poll(90, Some(90)), (true, None));
     }
 }
