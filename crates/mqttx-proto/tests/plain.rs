@@ -1,5 +1,7 @@
 //! The short way of most messages, against the longer one that they could take as well.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+
 use std::time::Instant;
 
 use mqttx_proto::{

@@ -162,8 +162,11 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
+    /// A tag with keys and counts.
+    type Told = (usize, Vec<(u32, u64)>);
+
     #[derive(Default)]
-    struct Recorder(Mutex<Vec<(usize, Vec<(u32, u64)>)>>);
+    struct Recorder(Mutex<Vec<Told>>);
 
     impl CompletionSink for Recorder {
         fn complete(&self, tag: usize, finished: &mut Finished<'_>) {
