@@ -22,9 +22,7 @@ pub(super) struct Context {
     pub(super) ids: PacketIds,
     pub(super) journal: Journal,
     pub(super) events: SeldomQueue<Event>,
-    /// From the first one on, until the session is quiet.
-    #[expect(clippy::box_collection, reason = "one word in a session that only receives")]
-    pub(super) completions: Option<Box<VecDeque<Completion>>>,
+    pub(super) completions: VecDeque<Completion>,
 }
 
 impl Context {
@@ -54,8 +52,7 @@ impl Context {
     #[inline]
     pub(super) fn complete_all(&mut self, token: Token, count: u64, outcome: Outcome) {
         if token != NO_TOKEN {
-            let completion = Completion { token, count, outcome };
-            self.completions.get_or_insert_default().push_back(completion);
+            self.completions.push_back(Completion { token, count, outcome });
         }
     }
 

@@ -27,6 +27,7 @@ mod subscriptions;
 mod timer;
 mod unwritten;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -125,7 +126,7 @@ impl Session {
                 ids: PacketIds::default(),
                 journal,
                 events: SeldomQueue::default(),
-                completions: None,
+                completions: VecDeque::new(),
             },
             client_id: Box::default(),
             outbox,
@@ -404,8 +405,8 @@ impl Session {
         if let Some(link) = self.cx.link.as_mut() {
             link.shrink();
         }
-        if self.cx.completions.as_ref().is_some_and(|completions| completions.is_empty()) {
-            self.cx.completions = None;
+        if self.cx.completions.is_empty() {
+            self.cx.completions = VecDeque::new();
         }
     }
 }

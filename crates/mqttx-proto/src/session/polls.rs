@@ -55,7 +55,7 @@ impl Session {
 
     /// The end of a command that somebody waits for.
     pub fn poll_completion(&mut self) -> Option<Completion> {
-        self.cx.completions.as_mut()?.pop_front()
+        self.cx.completions.pop_front()
     }
 
     /// Whether [`poll_store`](Self::poll_store) has records.
