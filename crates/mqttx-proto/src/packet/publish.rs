@@ -318,9 +318,14 @@ impl Plain<'_> {
         let payload = if version == Version::V5 {
             let (properties_len, rest) = rest.split_first_mut()?;
             *properties_len = self.properties.len() as u8;
-            let (properties, rest) = rest.split_at_mut_checked(self.properties.len())?;
-            properties.copy_from_slice(self.properties);
-            rest
+            // To copy nothing is a call, too.
+            if self.properties.is_empty() {
+                rest
+            } else {
+                let (properties, rest) = rest.split_at_mut_checked(self.properties.len())?;
+                properties.copy_from_slice(self.properties);
+                rest
+            }
         } else {
             rest
         };

@@ -40,18 +40,24 @@ impl Unwritten {
     }
 
     /// Who waits for the next messages, and how many those are, if they lie before the position `written`.
+    #[inline]
     pub(crate) fn pop(&mut self, written: u64) -> Option<(Token, u64)> {
         let first = self.0.front_mut()?;
+        let (token, len) = (first.token, first.len());
         if first.end <= written {
-            return self.0.pop_front().map(|run| (run.token, run.count(run.start)));
+            // A division takes as long as much of the rest.
+            let is_one = first.end - first.start == len;
+            let count = if is_one { 1 } else { first.count(first.start) };
+            self.0.pop_front();
+            return Some((token, count));
+        }
+        if token == NO_TOKEN || written < first.start + len {
+            return None;
         }
         let left = first.count(written);
         let taken = first.count(first.start) - left;
-        if first.token == NO_TOKEN || taken == 0 {
-            return None;
-        }
-        first.start = first.end - left * first.len();
-        Some((first.token, taken))
+        first.start = first.end - left * len;
+        Some((token, taken))
     }
 
     /// How many messages do not lie before the position `written`.
