@@ -117,6 +117,33 @@ async fn qos0_beyond_its_queue_is_counted_as_dropped() {
     assert_balanced(&forwarder);
 }
 
+/// They came in one read and go together, as far as there is room.
+#[tokio::test]
+async fn qos0_for_which_its_target_has_no_room_waits_and_keeps_its_order() {
+    let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
+    let sessions = SessionManager::new();
+    sessions.add_session(session("src", &brokers.0, Version::V5).build().unwrap()).unwrap();
+    let outbox = Outbox { messages: Some(2), ..Outbox::default() };
+    let target = session("dst", &brokers.1, Version::V5).manual_connect(true).outbox(outbox);
+    let target = sessions.add_session(target.build().unwrap()).unwrap();
+    let forwarders = ForwarderManager::named(&sessions, "d");
+    let forwarder = forwarders.add_forwarder(rules().build().unwrap()).unwrap();
+    let (mut source, _) = brokers.0.accept_and_answer(connack(Version::V5)).await;
+    grant(&mut source, Version::V5).await;
+    let all: String = (1..=5).map(|n| format!("30 {{ <a/{n}> {{}} }} ")).collect();
+    source.send(&all).await;
+    until("all arrived", || forwarder.metrics().received == 5).await;
+    let metrics = forwarder.metrics();
+    assert_eq!((metrics.dropped, metrics.in_flight, metrics.queued), (0, 5, 3));
+    target.connect();
+    let (mut peer, _) = brokers.1.accept_and_answer(connack(Version::V5)).await;
+    for n in 1..=5 {
+        peer.expect(&sent(&format!("30 {{ <b/{n}> {{}} }}"))).await;
+    }
+    until("all are written", || forwarder.metrics().forwarded == 5).await;
+    assert_balanced(&forwarder);
+}
+
 /// What is dropped does not hold the source back.
 #[tokio::test]
 async fn qos0_beyond_its_queue_leaves_the_source_readable() {
