@@ -5,8 +5,10 @@
 
 use std::alloc::System;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -289,4 +291,52 @@ fn forwarding_what_has_to_wait_costs_no_allocation() {
 fn a_message_too_large_for_memory_that_is_used_again_costs_two_allocations() {
     assert_per_message(receiving_payloads(1500, 1, inline), 0);
     assert_per_message(receiving_payloads(1500, 1, callback), 2);
+}
+
+/// Nothing of it remains: no request, no route, no task. And it goes on within the first poll, so that no other task takes part.
+#[test]
+fn starting_and_stopping_offline_costs_a_few_allocations_that_do_not_stay() {
+    let _alone = alone();
+    runtime().block_on(async {
+        let manager = SessionManager::new();
+        for name in ["s", "target"] {
+            let options = SessionOptions::quick_connect(name, "mqtt://127.0.0.1:1");
+            let options = options.manual_connect(true).build().expect("valid");
+            manager.add_session(options).expect("a session");
+        }
+        let forwarders = ForwarderManager::new(&manager);
+        let rules = ForwarderBuilder::new("fw").source("s", "bench/#").target("target");
+        let rules = rules.enabled(false).build().expect("valid");
+        let forwarder = forwarders.add_forwarder(rules).expect("a forwarder");
+        let rounds = async || {
+            for _ in 0..ROUNDS {
+                assert!(matches!(at_once(forwarder.start()), Some(Ok(()))));
+                assert_eq!(at_once(forwarder.stop(Duration::from_secs(10))), Some(0));
+                // A task that never yields gets nothing at once in the end.
+                tokio::task::yield_now().await;
+            }
+        };
+        rounds().await;
+        let region = Region::new(ALLOCATOR);
+        rounds().await;
+        let stats = region.change();
+        let counted = allocations(&region);
+        assert!(counted <= ROUNDS * PER_ROUND, "{counted} allocations in {ROUNDS} rounds");
+        let left = stats.bytes_allocated as isize + stats.bytes_reallocated;
+        let left = left - stats.bytes_deallocated as isize;
+        assert!(left <= 1024, "{left} bytes are left of {ROUNDS} rounds");
+    });
+}
+
+const ROUNDS: u64 = 1000;
+/// Of one start and one stop.
+const PER_ROUND: u64 = 30;
+
+/// What a future says when it is asked once.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    }
 }

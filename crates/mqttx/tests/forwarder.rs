@@ -357,6 +357,55 @@ async fn a_stop_that_nobody_waits_for_any_more_loses_nothing_and_comes_to_its_en
     bridge.target.expect(&sent("32 { <b/y> 00 02 {} }")).await;
 }
 
+/// A server that does not answer would keep the others from being unsubscribed.
+#[tokio::test]
+async fn a_stop_asks_for_all_filters_before_it_waits_for_an_answer() {
+    let rules = ForwarderBuilder::new("fw").source("src", "a/+").source("src", "c/+").target("dst");
+    let mut bridge = bridge_with(Version::V5, rules, 2, |options| options).await;
+    let forwarder = bridge.forwarder.clone();
+    let stopping = tokio::spawn(async move { forwarder.stop(SOON).await });
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let unsubscribe = bridge.source.expect_type(0xa2).await;
+        let mut answer = hex("b0 04 00 00 00 00");
+        answer[2..4].copy_from_slice(&unsubscribe[2..4]);
+        answers.push(answer);
+    }
+    for answer in answers {
+        bridge.source.send_bytes(&answer).await;
+    }
+    assert_eq!(stopping.await.unwrap(), 0);
+}
+
+/// However often it is started and stopped while a target does not acknowledge.
+#[tokio::test]
+async fn routes_of_earlier_starts_do_not_stay_for_a_message_that_is_held() {
+    let mut bridge = bridge(Version::V5, rules()).await;
+    let mut events = bridge.sessions.events();
+    bridge.source.send("32 { <a/x> 00 07 {} }").await;
+    bridge.target.expect(&sent("32 { <b/x> 00 01 {} }")).await;
+    let mut ended = 0;
+    for _ in 0..3 {
+        let forwarder = bridge.forwarder.clone();
+        let stopping = tokio::spawn(async move { forwarder.stop(QUIET).await });
+        let unsubscribe = bridge.source.expect_type(0xa2).await;
+        let mut answer = hex("b0 04 00 00 00 00");
+        answer[2..4].copy_from_slice(&unsubscribe[2..4]);
+        bridge.source.send_bytes(&answer).await;
+        assert_eq!(stopping.await.unwrap(), 1);
+        while let Some(event) = events.try_next() {
+            ended += usize::from(matches!(event.kind, EventKind::RouteStopped { .. }));
+        }
+        bridge.forwarder.start().await.unwrap();
+        grant(&mut bridge.source, Version::V5).await;
+    }
+    // The driver may know the first one from its message.
+    assert!(ended >= 2, "{ended} routes have ended");
+    bridge.target.send("40 { 00 01 }").await;
+    bridge.source.expect("40 { 00 07 }").await;
+    assert_balanced(&bridge.forwarder);
+}
+
 #[tokio::test]
 async fn what_a_stop_leaves_is_acknowledged_later_and_nothing_is_lost() {
     let mut bridge = bridge(Version::V5, rules().window(1)).await;

@@ -1,10 +1,13 @@
 //! The handle of a forwarder.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use mqttx_proto::Version;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
 use super::arrive::Inlet;
@@ -190,12 +193,24 @@ impl Forwarder {
     }
 
     /// What must not remain half done, since filters would be subscribed without a route, or routes end with messages on their
-    /// way: it does not depend on whoever waits for it.
+    /// way: it does not depend on whoever waits for it. It is begun here, and becomes a task if it has to wait.
     async fn to_its_end(&self, job: impl Future<Output = usize> + Send + 'static) -> usize {
         let Some(source) = self.engine().sources.first().cloned() else { return job.await };
-        // It fails only when the runtime ends.
-        let done = source.services().runtime.spawn(job).await;
-        done.unwrap_or_else(|_| self.shared.generations.held())
+        let runtime = &source.services().runtime;
+        let mut job = Box::pin(job);
+        let begun = {
+            // Its timers are those of the task. That asks again for whatever it waits for, with its own waker.
+            let _context = runtime.enter();
+            // A task for no more than a budget that is used up would cost two wake-ups of threads.
+            pin!(unconstrained(job.as_mut())).poll(&mut Context::from_waker(Waker::noop()))
+        };
+        match begun {
+            Poll::Ready(left) => left,
+            // It fails only when the runtime ends.
+            Poll::Pending => {
+                runtime.spawn(job).await.unwrap_or_else(|_| self.shared.generations.held())
+            }
+        }
     }
 
     async fn stop_now(&self, until: Instant) -> usize {
@@ -265,9 +280,7 @@ impl Forwarder {
     fn finish_stop(&self) -> usize {
         let was_running = self.engine().pause();
         let left = self.shared.generations.held();
-        if left == 0 {
-            self.routes().retired.clear();
-        }
+        self.routes().forget_retired(left > 0);
         if was_running {
             let forwarder = Arc::clone(&self.shared.name);
             self.emit(EventKind::ForwarderStopped { forwarder, unacknowledged: left });

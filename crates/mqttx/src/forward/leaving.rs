@@ -13,7 +13,7 @@ use super::handle::{Forwarder, Shared, inlets};
 use super::reconfigure::replace;
 use crate::error::Error;
 use crate::router::{Route, Target};
-use crate::session::Session;
+use crate::session::{Session, Waiting};
 
 /// The routes of a forwarder.
 #[derive(Default)]
@@ -33,32 +33,47 @@ impl Routes {
         let hooked = self.running.into_iter().chain(self.leaving).map(|(_, route)| route);
         hooked.chain(self.retired)
     }
+
+    /// Ends the routes through which nothing comes any more. While messages are held, a driver may still be about to hand some to
+    /// those that it knows.
+    pub(super) fn forget_retired(&mut self, holds: bool) {
+        self.retired.retain(|route| holds && Arc::strong_count(route.target()) > 1);
+    }
 }
 
 impl Forwarder {
     /// Unsubscribes, and waits until `until` for the servers' answers.
     pub(super) async fn leave(&self, until: Instant) {
-        let parting: Vec<(Session, Arc<Target>)> = {
-            let mut routes = self.routes();
-            let running = std::mem::take(&mut routes.running);
-            let parting = running
-                .iter()
-                .map(|(session, route)| (session.clone(), Arc::clone(route.target())));
-            let parting = parting.collect();
-            routes.leaving.extend(running);
-            parting
-        };
-        let Some((first, _)) = parting.first() else { return };
-        let (runtime, shared) = (first.services().runtime.clone(), self.weak());
-        let task = runtime.spawn(async move {
-            for (session, target) in parting {
-                session.leave(&target).await;
+        let Some(asked) = self.unsubscribe() else { return };
+        let Some(source) = self.engine().sources.first().cloned() else { return };
+        let shared = self.weak();
+        // The answers are waited for beyond `until`, too.
+        let task = source.services().runtime.spawn(async move {
+            for (target, answer) in asked {
+                answer.await;
                 let Some(shared) = Weak::upgrade(&shared) else { return };
                 shared.has_left(&target);
             }
         });
         self.routes().parting = Some(task);
         self.have_left(until).await;
+    }
+
+    /// Asks the servers of all routes at once; what they have to answer, if anything.
+    fn unsubscribe(&self) -> Option<Vec<(Arc<Target>, Waiting)>> {
+        let mut routes = self.routes();
+        let running = std::mem::take(&mut routes.running);
+        let mut asked = Vec::new();
+        for (session, mut route) in running {
+            if let Some(answer) = session.leave(route.target()) {
+                asked.push((Arc::clone(route.target()), answer));
+                routes.leaving.push((session, route));
+            } else {
+                route.unhook();
+                routes.retired.push(route);
+            }
+        }
+        (!asked.is_empty()).then_some(asked)
     }
 
     /// Waits until `until` for the answers of the servers to the last [`leave`](Self::leave).
@@ -91,8 +106,9 @@ impl Forwarder {
     pub(super) async fn take_retired(&self, until: Instant) -> Vec<Route> {
         self.have_left(until).await;
         let mut routes = self.routes();
-        let leaving = std::mem::take(&mut routes.leaving).into_iter().map(|(_, route)| route);
-        let leaving: Vec<Route> = leaving.inspect(Route::unhook).collect();
+        let mut leaving: Vec<_> =
+            std::mem::take(&mut routes.leaving).into_iter().map(|(_, route)| route).collect();
+        leaving.iter_mut().for_each(Route::unhook);
         std::mem::take(&mut routes.retired).into_iter().chain(leaving).collect()
     }
 }
@@ -102,8 +118,9 @@ impl Shared {
     fn has_left(&self, target: &Target) {
         let mut routes = self.routes();
         let is_its = |(_, route): &mut (Session, Route)| route.target().id() == target.id();
-        let left: Vec<_> = routes.leaving.extract_if(.., is_its).map(|(_, route)| route).collect();
-        left.iter().for_each(Route::unhook);
+        let mut left: Vec<_> =
+            routes.leaving.extract_if(.., is_its).map(|(_, route)| route).collect();
+        left.iter_mut().for_each(Route::unhook);
         routes.retired.extend(left);
     }
 }

@@ -15,6 +15,8 @@ pub struct Route {
     target: Arc<Target>,
     host: Arc<dyn RouteHost>,
     detached: bool,
+    /// Out of its session.
+    unhooked: bool,
 }
 
 /// What a route did so far; see [`Route::stats`].
@@ -39,7 +41,7 @@ pub struct RouteStats {
 
 impl Route {
     pub(super) fn new(target: Arc<Target>, host: Arc<dyn RouteHost>) -> Self {
-        Self { target, host, detached: false }
+        Self { target, host, detached: false, unhooked: false }
     }
 
     pub(crate) fn target(&self) -> &Arc<Target> {
@@ -110,8 +112,10 @@ impl Route {
     }
 
     /// Takes the route out of its session; what it holds can still be acknowledged.
-    pub(crate) fn unhook(&self) {
-        self.host.detach(&self.target);
+    pub(crate) fn unhook(&mut self) {
+        if !std::mem::replace(&mut self.unhooked, true) {
+            self.host.detach(&self.target);
+        }
     }
 
     /// Ends the route and acknowledges nothing: the servers send again what it holds.
@@ -125,7 +129,7 @@ impl Drop for Route {
         if self.detached {
             return;
         }
-        self.host.detach(&self.target);
+        self.unhook();
         if self.target.stop() {
             let filter = Arc::clone(self.target.shared_filter());
             self.host.events().emit(self.host.session_name(), EventKind::RouteStopped { filter });

@@ -46,7 +46,7 @@ pub use request::Requester;
 pub use status::SessionStatus;
 
 pub(crate) use alarms::Alarms;
-pub(crate) use delivery::published;
+pub(crate) use delivery::{Waiting, published};
 pub(crate) use gate::ConnectGate;
 pub(crate) use handover::Handover;
 pub(crate) use offer::Draft;

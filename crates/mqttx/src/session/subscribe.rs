@@ -126,29 +126,24 @@ impl Session {
         }
     }
 
-    /// A route does not want its filter any more, but takes what still comes. If it was the last one
-    /// the filter is unsubscribed; returns at the server's answer, at once without a connection.
-    pub(crate) async fn leave(&self, route: &Target) {
-        let waiting = {
-            let mut state = self.shared.lock();
-            let last = state.interests.remove(route.filter(), Owner::Route(route.id().0));
-            if !last || state.closed || state.winding_down {
-                return;
-            }
-            let connected = state.status == SessionStatus::Connected;
-            let token = if connected { state.waiters.insert_task() } else { NO_TOKEN };
-            let filters = [route.filter()];
-            if state.core.unsubscribe(&filters, PropertiesRef::EMPTY, token).is_err() {
-                state.waiters.remove(token);
-                return;
-            }
-            self.shared.unlock_and_wake(state);
-            if !connected {
-                return;
-            }
-            Waiting::new(Arc::clone(&self.shared), token)
-        };
-        waiting.await;
+    /// A route does not want its filter any more, but takes what still comes. If it was the last one the filter is unsubscribed,
+    /// without waiting: the future ends with the server's answer. `None` if nobody is to answer: without a connection, or
+    /// if others want the filter.
+    pub(crate) fn leave(&self, route: &Target) -> Option<Waiting> {
+        let mut state = self.shared.lock();
+        let last = state.interests.remove(route.filter(), Owner::Route(route.id().0));
+        if !last || state.closed || state.winding_down {
+            return None;
+        }
+        let connected = state.status == SessionStatus::Connected;
+        let token = if connected { state.waiters.insert_task() } else { NO_TOKEN };
+        let filters = [route.filter()];
+        if state.core.unsubscribe(&filters, PropertiesRef::EMPTY, token).is_err() {
+            state.waiters.remove(token);
+            return None;
+        }
+        self.shared.unlock_and_wake(state);
+        connected.then(|| Waiting::new(Arc::clone(&self.shared), token))
     }
 
     /// Whether the server granted a filter.
