@@ -174,12 +174,10 @@ impl Shared {
 
     /// Waits until no message waits for the server's window, but not for long.
     async fn pause(&self) {
-        let ahead = self.lock().ahead.pausing() / AHEAD_IN_A_PAUSE;
-        let most = PAUSE * (1 + u32::try_from(ahead).unwrap_or(u32::MAX));
         let over = {
             // The caller may run on another executor.
             let _runtime = self.services.runtime.enter();
-            tokio::time::sleep(most)
+            tokio::time::sleep(PAUSE)
         };
         let mut over = std::pin::pin!(over);
         let mut before = None;
@@ -191,7 +189,15 @@ impl Shared {
                 state.ahead.vain = 0;
                 return Poll::Ready(());
             }
-            let (waited, turns) = *before.get_or_insert((waiting, state.ahead.turns()));
+            let (waited, turns) = *before.get_or_insert_with(|| {
+                let others = state.ahead.pausing() / AHEAD_IN_A_PAUSE;
+                if others > 0 {
+                    let more = PAUSE * u32::try_from(others).unwrap_or(u32::MAX);
+                    let until = over.deadline() + more;
+                    over.as_mut().reset(until);
+                }
+                (waiting, state.ahead.turns())
+            });
             if over.as_mut().poll(cx).is_ready() {
                 let turns = state.ahead.turns() != turns;
                 state.ahead.on_pause(waited.saturating_sub(waiting), turns);
