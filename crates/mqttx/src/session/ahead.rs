@@ -4,7 +4,11 @@
 //! first, and what it holds would leave the processor's caches before it is sent. So a publisher stands aside now and then,
 //! after its message was accepted: for the driver's turn, or, once the server's window is used up, until messages are
 //! acknowledged.
+//!
+//! Of many publishers that wait for acknowledgements, one at a time has the room that appeared, and the next one once that is
+//! used up: many at once would fill the outbox together, and wait for each other's lock.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -24,8 +28,10 @@ const STEP: u32 = 64;
 const PAUSE: Duration = Duration::from_millis(5);
 /// After how many pauses in vain they come no more seldom.
 const MOST_VAIN: u8 = 5;
+/// So many publishers ahead of one that pauses let its pause take [`PAUSE`] longer: each has its turn.
+const AHEAD_IN_A_PAUSE: usize = 50;
 /// How many publishers of one session pause at a time.
-pub(super) const PAUSING: usize = 64;
+pub(super) const PAUSING: usize = 1024;
 
 /// How far the publishers of one session are ahead.
 #[derive(Default)]
@@ -36,9 +42,28 @@ pub(crate) struct Ahead {
     messages: u32,
     /// Pauses in a row that were in vain. Each doubles the number of messages until the next one.
     vain: u8,
+    /// The ticket of the last publisher that began to pause.
+    last: Ticket,
     /// Those who pause; `None` if nobody did since the session was quiet.
-    #[expect(clippy::box_collection, reason = "one word while it is empty")]
-    pausing: Option<Box<Vec<Waker>>>,
+    pausing: Option<Box<Pauses>>,
+}
+
+/// Which of two publishers began to pause first. It wraps around.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+struct Ticket(u32);
+
+impl Ticket {
+    fn is_before(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0).cast_signed() < 0
+    }
+}
+
+/// The publishers that pause, in the order in which they began to.
+#[derive(Default)]
+struct Pauses {
+    places: VecDeque<(Ticket, Waker)>,
+    /// How many were woken.
+    turns: u32,
 }
 
 /// For what a publisher is to stand aside.
@@ -63,7 +88,7 @@ impl Ahead {
     pub(super) fn on_accepted(&mut self, bytes: usize, waiting: usize) -> Lead {
         self.lead = self.lead.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.messages = self.messages.saturating_add(1);
-        if waiting > BEYOND && self.messages >= STEP << self.vain {
+        if waiting > BEYOND && (self.messages >= STEP << self.vain || self.others_pause()) {
             self.messages = 0;
             return Lead::Window;
         }
@@ -74,38 +99,66 @@ impl Ahead {
         Lead::Turn
     }
 
-    /// A publisher pauses until [`take_pausing`](Self::take_pausing); `false`: too many do already.
-    fn pause(&mut self, waker: &Waker) -> bool {
-        let pausing = self.pausing.get_or_insert_default();
-        if pausing.iter().any(|known| known.will_wake(waker)) {
-            return true;
+    /// Others pause, there is a place beside them, and the server is quick enough for that: whoever goes on takes their room.
+    fn others_pause(&self) -> bool {
+        self.vain == 0 && (1..PAUSING).contains(&self.pausing())
+    }
+
+    /// How many pause.
+    fn pausing(&self) -> usize {
+        self.pausing.as_ref().map_or(0, |pausing| pausing.places.len())
+    }
+
+    /// How many of those who paused were woken.
+    fn turns(&self) -> u32 {
+        self.pausing.as_ref().map_or(0, |pausing| pausing.turns)
+    }
+
+    /// A publisher pauses until [`next`](Self::next) gives its waker; `false`: too many do already. Its `ticket` keeps its place
+    /// if it was woken too early.
+    fn pause(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) -> bool {
+        let Pauses { places, .. } = &mut **self.pausing.get_or_insert_default();
+        let ticket = *ticket.get_or_insert_with(|| {
+            self.last = Ticket(self.last.0.wrapping_add(1));
+            self.last
+        });
+        let at = places.partition_point(|(other, _)| other.is_before(ticket));
+        let room = places.len() < PAUSING;
+        match places.get_mut(at) {
+            Some((same, known)) if *same == ticket => known.clone_from(waker),
+            _ if room => places.insert(at, (ticket, waker.clone())),
+            _ => return false,
         }
-        let fits = pausing.len() < PAUSING;
-        if fits {
-            pausing.push(waker.clone());
-        }
-        fits
+        true
     }
 
     /// It does not pause any more.
-    fn leave(&mut self, waker: &Waker) {
-        self.pausing.iter_mut().for_each(|pausing| pausing.retain(|known| !known.will_wake(waker)));
+    fn leave(&mut self, ticket: Ticket) {
+        let Some(Pauses { places, .. }) = self.pausing.as_deref_mut() else { return };
+        let at = places.partition_point(|(other, _)| other.is_before(ticket));
+        if places.get(at).is_some_and(|(same, _)| *same == ticket) {
+            places.remove(at);
+        }
     }
 
-    /// Nothing waits for the window any more: those who pause, to be woken.
-    pub(super) fn take_pausing(&mut self) -> impl Iterator<Item = Waker> {
-        self.pausing.iter_mut().flat_map(|pausing| pausing.drain(..))
+    /// Nothing waits for the window any more: the one that paused longest, to be woken. Once its pause is over and still nothing
+    /// waits, the next one has its turn.
+    pub(super) fn next(&mut self) -> Option<Waker> {
+        let pausing = self.pausing.as_deref_mut()?;
+        let (_, waker) = pausing.places.pop_front()?;
+        pausing.turns = pausing.turns.wrapping_add(1);
+        Some(waker)
     }
 
-    /// A pause is over in which so many messages left.
-    fn on_pause(&mut self, left: usize) {
-        let vain = left < STEP as usize;
+    /// A pause took as long as it may; in it so many messages left, or others had their `turns`.
+    fn on_pause(&mut self, left: usize, turns: bool) {
+        let vain = left < STEP as usize && !turns;
         self.vain = if vain { (self.vain + 1).min(MOST_VAIN) } else { 0 };
     }
 
     /// Gives memory back, for a quiet session.
     pub(super) fn shrink(&mut self) {
-        self.pausing.take_if(|pausing| pausing.is_empty());
+        self.pausing.take_if(|pausing| pausing.places.is_empty());
     }
 }
 
@@ -128,7 +181,7 @@ impl Shared {
         };
         let mut over = std::pin::pin!(over);
         let mut before = None;
-        let mut pausing = Pausing { shared: self, waker: None };
+        let mut pausing = Pausing { shared: self, ticket: None };
         poll_fn(|cx| {
             let mut state = self.lock();
             let waiting = state.core.awaiting_window();
@@ -136,15 +189,23 @@ impl Shared {
                 state.ahead.vain = 0;
                 return Poll::Ready(());
             }
-            let left = before.get_or_insert(waiting).saturating_sub(waiting);
+            let (waited, turns) = *before.get_or_insert_with(|| {
+                let others = state.ahead.pausing() / AHEAD_IN_A_PAUSE;
+                if others > 0 {
+                    let more = PAUSE * u32::try_from(others).unwrap_or(u32::MAX);
+                    let until = over.deadline() + more;
+                    over.as_mut().reset(until);
+                }
+                (waiting, state.ahead.turns())
+            });
             if over.as_mut().poll(cx).is_ready() {
-                state.ahead.on_pause(left);
+                let turns = state.ahead.turns() != turns;
+                state.ahead.on_pause(waited.saturating_sub(waiting), turns);
                 return Poll::Ready(());
             }
-            if !state.ahead.pause(cx.waker()) {
+            if !state.ahead.pause(&mut pausing.ticket, cx.waker()) {
                 return Poll::Ready(());
             }
-            pausing.waker = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
@@ -154,13 +215,19 @@ impl Shared {
 /// A place among those who pause: given up with the pause, so that it does not keep others from theirs.
 struct Pausing<'a> {
     shared: &'a Shared,
-    waker: Option<Waker>,
+    ticket: Option<Ticket>,
 }
 
 impl Drop for Pausing<'_> {
     fn drop(&mut self) {
-        if let Some(waker) = &self.waker {
-            self.shared.lock().ahead.leave(waker);
+        let Some(ticket) = self.ticket else { return };
+        let mut state = self.shared.lock();
+        state.ahead.leave(ticket);
+        // It runs once this one has used the room, or at once if this one has nothing more to say.
+        let next = if state.core.awaiting_window() == 0 { state.ahead.next() } else { None };
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
         }
     }
 }
@@ -194,26 +261,64 @@ mod tests {
         let mut ahead = Ahead::default();
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP);
         for doublings in 1..=MOST_VAIN {
-            ahead.on_pause(STEP as usize - 1);
+            ahead.on_pause(STEP as usize - 1, false);
             assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP << doublings);
         }
-        ahead.on_pause(0);
+        ahead.on_pause(0, false);
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP << MOST_VAIN, "no more seldom");
-        ahead.on_pause(STEP as usize);
+        ahead.on_pause(STEP as usize, false);
+        assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP);
+    }
+
+    #[test]
+    fn a_pause_in_which_others_had_their_turns_was_not_in_vain() {
+        let mut ahead = Ahead::default();
+        ahead.on_pause(0, false);
+        ahead.on_pause(0, true);
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), STEP);
     }
 
     #[test]
     fn so_many_publishers_pause_and_no_more() {
         let mut ahead = Ahead::default();
-        let tasks = [const { None::<std::sync::Arc<Task>> }; PAUSING + 1];
-        let wakers = tasks.map(|_| Waker::from(std::sync::Arc::new(Task)));
-        let pausing = wakers.iter().filter(|waker| ahead.pause(waker)).count();
-        assert_eq!(pausing, PAUSING);
-        assert!(ahead.pause(&wakers[0]), "it has a place already");
-        assert_eq!(ahead.take_pausing().count(), PAUSING);
+        let mut tickets = [None; PAUSING + 1];
+        let fit = tickets.iter_mut().filter_map(|t| ahead.pause(t, Waker::noop()).then_some(()));
+        assert_eq!(fit.count(), PAUSING);
+        assert!(ahead.pause(&mut tickets[0], Waker::noop()), "it has a place already");
+        assert_eq!(std::iter::from_fn(|| ahead.next()).count(), PAUSING);
         ahead.shrink();
         assert!(ahead.pausing.is_none());
+    }
+
+    #[test]
+    fn publishers_have_their_turns_in_order_and_keep_their_places() {
+        // Beyond the first the numbers wrap around.
+        let mut ahead = Ahead { last: Ticket(u32::MAX - 1), ..Ahead::default() };
+        let tasks = [(); 3].map(|()| Waker::from(std::sync::Arc::new(Task)));
+        let mut tickets = [None; 3];
+        for (ticket, task) in tickets.iter_mut().zip(&tasks) {
+            assert!(ahead.pause(ticket, task));
+        }
+        let is_next = |ahead: &mut Ahead, number: usize| {
+            ahead.next().is_some_and(|waker| waker.will_wake(&tasks[number]))
+        };
+        assert!(is_next(&mut ahead, 0));
+        assert!(ahead.pause(&mut tickets[0], &tasks[0]), "woken too early");
+        assert!(is_next(&mut ahead, 0), "before the others");
+        ahead.leave(tickets[0].expect("a ticket"));
+        ahead.leave(tickets[1].expect("a ticket"));
+        assert!(is_next(&mut ahead, 2));
+        assert!(ahead.next().is_none());
+    }
+
+    #[test]
+    fn nobody_passes_those_who_pause_unless_the_server_is_slow() {
+        let mut ahead = Ahead::default();
+        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert_eq!(until_pause(&mut ahead, BEYOND + 1), 1);
+        assert_eq!(ahead.on_accepted(100, BEYOND), Lead::None, "few messages wait");
+        ahead.on_pause(0, false);
+        assert_eq!(until_pause(&mut ahead, BEYOND + 1), (STEP << 1) - 1);
     }
 
     struct Task;

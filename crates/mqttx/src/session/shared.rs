@@ -390,10 +390,10 @@ impl State {
         }
     }
 
-    /// Wakes publishers that wait, as far as there is room for them.
+    /// Wakes publishers that wait, as far as there is room for them; one of those who pause, which wakes the next one.
     pub(crate) fn offer_room(&mut self, wakes: &mut Vec<Wake>) {
         if self.core.awaiting_window() == 0 {
-            wakes.extend(self.ahead.take_pausing().map(Wake::Task));
+            wakes.extend(self.ahead.next().map(Wake::Task));
         }
         if self.room.is_empty() {
             return;
