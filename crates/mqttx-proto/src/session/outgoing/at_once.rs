@@ -11,7 +11,7 @@ use crate::session::Context;
 use crate::session::event::{Accepted, PublishError, Token};
 use crate::session::link::Link;
 use crate::session::packet_ids::Owner;
-use crate::session::record::Sequence;
+use crate::session::record::{Priority, Sequence};
 use crate::write_queue::BY_REFERENCE;
 use crate::{PacketId, PublishLayout, QoS, Version};
 
@@ -87,9 +87,6 @@ impl Outbox {
         let id_offset = layout.packet_id_offset.unwrap_or(0);
         overwrite(packet, id_offset, &id.get().to_be_bytes());
         let span = self.arena.keep(packet);
-        let lane = self.lane_mut(message.priority);
-        let sequence = Sequence::new(message.priority, lane.end);
-        lane.end += 1;
         let encoded = Encoded {
             span,
             payload,
@@ -102,6 +99,22 @@ impl Outbox {
             retain: message.retain,
             origin: message.origin,
         };
+        self.take_off(encoded, message.priority, id, token);
+    }
+
+    /// A packet that left without having waited is in the flight until it is acknowledged.
+    #[inline(always)]
+    pub(super) fn take_off(
+        &mut self,
+        encoded: Encoded,
+        priority: Priority,
+        id: PacketId,
+        token: Token,
+    ) {
+        let len = encoded.len as usize;
+        let lane = self.lane_mut(priority);
+        let sequence = Sequence::new(priority, lane.end);
+        lane.end += 1;
         let entry = Entry::queued(sequence, encoded, token, 0);
         self.flight.push_back(Entry { state: State::Sent, id: Some(id), ..entry });
         self.admitted += 1;
@@ -110,7 +123,7 @@ impl Outbox {
         self.unfinished += 1;
         self.status.in_flight += 1;
         self.status.messages += 1;
-        self.status.bytes += layout.total_len;
+        self.status.bytes += len;
     }
 }
 

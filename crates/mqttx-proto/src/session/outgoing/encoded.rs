@@ -8,7 +8,7 @@ use super::checked::Checked;
 use super::{Outbox, Outgoing};
 use crate::session::Context;
 use crate::session::arena::Arena;
-pub(super) use crate::session::arena::Span;
+use crate::session::arena::Span;
 use crate::session::event::{DropReason, PublishError};
 use crate::session::link::Link;
 use crate::session::record::{Origin, Priority, StoredMessage};

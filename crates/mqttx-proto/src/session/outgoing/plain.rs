@@ -3,13 +3,13 @@
 //! What stops such a message is asked for in a few comparisons, and it leaves the outbox as
 //! [`at_once`](super::at_once) would. The same for their end: a PUBACK for the oldest message in flight.
 
-use super::encoded::{Encoded, Span};
-use super::{Entry, Outbox, Outgoing, State};
+use super::encoded::Encoded;
+use super::{Outbox, Outgoing, State};
 use crate::packet::Plain;
 use crate::session::Context;
 use crate::session::event::{Outcome, Token};
 use crate::session::packet_ids::Owner;
-use crate::session::record::{Priority, Sequence};
+use crate::session::record::Priority;
 use crate::topic::is_topic;
 use crate::write_queue::BY_REFERENCE;
 use crate::{PacketId, PacketType, PropertiesRef, PropertyContext, PropertyId, QoS, ReasonCode};
@@ -116,44 +116,19 @@ impl Outbox {
             let out = link.writes.append(len);
             packet.write(version, id.get(), out);
             let span = self.arena.keep(out);
-            self.keep_plain(span, len, &packet, priority, id, token);
+            let encoded = Encoded {
+                span,
+                len: len as u32,
+                id_offset: packet.id_offset(len) as u32,
+                qos: packet.qos,
+                retain: packet.retain,
+                ..Encoded::nothing()
+            };
+            self.take_off(encoded, priority, id, token);
         }
         self.totals.messages += 1;
         self.totals.bytes += len as u64;
         Some(len)
-    }
-
-    /// The packet stays in the flight until it is acknowledged.
-    #[inline(always)]
-    fn keep_plain(
-        &mut self,
-        span: Span,
-        len: usize,
-        packet: &Plain<'_>,
-        priority: Priority,
-        id: PacketId,
-        token: Token,
-    ) {
-        let lane = self.lane_mut(priority);
-        let sequence = Sequence::new(priority, lane.end);
-        lane.end += 1;
-        let encoded = Encoded {
-            span,
-            len: len as u32,
-            id_offset: packet.id_offset(len) as u32,
-            qos: packet.qos,
-            retain: packet.retain,
-            ..Encoded::nothing()
-        };
-        let entry = Entry::queued(sequence, encoded, token, 0);
-        self.flight.push_back(Entry { state: State::Sent, id: Some(id), ..entry });
-        self.admitted += 1;
-        self.sent += 1;
-        self.assignments += 1;
-        self.unfinished += 1;
-        self.status.in_flight += 1;
-        self.status.messages += 1;
-        self.status.bytes += len;
     }
 
     /// The first byte of each PUBACK.
