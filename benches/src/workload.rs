@@ -73,6 +73,8 @@ pub(crate) enum Noise {
 
 /// The distance between messages whose latency is measured.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// At what distance sessions are added meanwhile.
+pub(crate) const ADD: Duration = Duration::from_millis(2);
 
 impl Case {
     fn new(work: Work, name: String, title: String) -> Self {

@@ -7,12 +7,10 @@ use mqttx::{Error, QoS, Session, SessionManager};
 
 use super::{connected, options};
 use crate::child::Task;
-use crate::workload::{Noise, TOPIC, Work};
+use crate::workload::{ADD, Noise, TOPIC, Work};
 
 /// How often metrics are scraped: far more often than a monitoring system does.
 const SCRAPE: Duration = Duration::from_millis(100);
-/// At what distance sessions are added.
-const ADD: Duration = Duration::from_millis(2);
 
 pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
     let (manager, sessions) = connected(task, task.case.sessions).await?;

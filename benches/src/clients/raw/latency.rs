@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{many, publish_packet};
+use super::{connect, many, publish_packet};
 use crate::child::Task;
-use crate::workload::{TICK, TOPIC};
+use crate::workload::{ADD, Noise, TICK, TOPIC, Work};
 
 pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     let mut streams = many::open(task, task.case.sessions).await?;
@@ -16,6 +16,9 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     let stream = &mut streams[middle];
     let packet = publish_packet(TOPIC, task.case.payload, 1, 1);
     task.released().await;
+    if task.case.work == Work::Latency(Noise::Adding) {
+        drop(tokio::spawn(add(Arc::clone(task))));
+    }
     let mut ticks = tokio::time::interval(TICK);
     let mut times = Vec::new();
     for _ in 0..task.messages {
@@ -27,4 +30,18 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     }
     task.latencies(times);
     Ok(())
+}
+
+/// As many connections again as there are.
+async fn add(task: Arc<Task>) -> Result<()> {
+    let mut ticks = tokio::time::interval(ADD);
+    let mut added = Vec::new();
+    for number in 0..task.case.sessions {
+        ticks.tick().await;
+        added.push(tokio::spawn({
+            let task = Arc::clone(&task);
+            async move { connect(&task, task.case.sessions + number).await }
+        }));
+    }
+    std::future::pending().await
 }

@@ -6,24 +6,21 @@ use crate::{DecodeError, ReasonCode};
 
 #[derive(Debug, Default)]
 pub(crate) struct InboundAliases {
-    maximum: u16,
     /// From the first one on.
     #[expect(clippy::box_collection, reason = "one word while it is empty")]
     topics: Option<Box<Vec<Option<Arc<str>>>>>,
 }
 
 impl InboundAliases {
-    pub(crate) fn new(maximum: u16) -> Self {
-        Self { maximum, topics: None }
-    }
-
-    /// The topic of a PUBLISH with `alias`: what `topic` sets, or what was set before when it is empty.
+    /// The topic of a PUBLISH with `alias`, of which we announced `maximum`: what `topic` sets, or what was set before when it is
+    /// empty.
     pub(crate) fn resolve(
         &mut self,
+        maximum: u16,
         alias: u16,
         topic: &str,
     ) -> Result<Option<Arc<str>>, DecodeError> {
-        if alias == 0 || alias > self.maximum {
+        if alias == 0 || alias > maximum {
             return Err(DecodeError {
                 reason: ReasonCode::TOPIC_ALIAS_INVALID,
                 detail: "topic alias is 0 or above our topic alias maximum",

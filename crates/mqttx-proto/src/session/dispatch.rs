@@ -161,7 +161,7 @@ impl Session {
         if let Some(alias) = alias
             && let Some(link) = self.cx.link.as_mut()
         {
-            topic = link.aliases.resolve(alias, publish.topic)?;
+            topic = link.aliases.resolve(link.alias_maximum, alias, publish.topic)?;
         }
         self.admit(publish, topic, packet_len, inbound)
     }

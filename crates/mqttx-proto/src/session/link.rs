@@ -125,6 +125,8 @@ pub(crate) struct Link {
     pub(crate) limits: Limits,
     pub(crate) timer: Timer,
     pub(crate) aliases: InboundAliases,
+    /// Our own topic alias maximum.
+    pub(crate) alias_maximum: u16,
     pub(crate) writes: WriteQueue,
     /// Enhanced authentication, where CONNECT asked for it.
     pub(crate) exchange: Option<Box<Exchange>>,
@@ -159,7 +161,8 @@ impl Link {
             resuming: false,
             limits: Limits::default(),
             timer: Timer::new(now, config.handshake_timeout),
-            aliases: InboundAliases::new(limits_of_ours.topic_alias_maximum),
+            aliases: InboundAliases::default(),
+            alias_maximum: limits_of_ours.topic_alias_maximum,
             writes: WriteQueue::default(),
             exchange: handshake::exchange(config),
             answered: false,

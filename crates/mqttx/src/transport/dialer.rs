@@ -1,11 +1,16 @@
 //! From an address to a stream.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::time::Instant as Clock;
 
 use super::error::Fault;
 use super::tls::{Connector, TlsStream};
@@ -33,42 +38,87 @@ pub(crate) struct Dialer {
     pub(crate) ws: WebSocketOptions,
 }
 
+/// A stream that is being opened.
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send + 'a>>;
+
 /// What the peer has not given when time is over, by the layer that was reached.
 const MISSING: [&str; 3] = ["connection", "answer to TLS", "answer to the WebSocket handshake"];
 
 impl Dialer {
-    /// Opens a stream to `endpoint` within `timeout`: names, proxies and handshakes included.
+    /// Opens a stream to `endpoint`: names, proxies and handshakes included. After `timeout`, at `until`, it fails, if it is polled
+    /// then: it has no timer.
     ///
     /// # Errors
     /// What failed last, where several addresses were tried.
-    pub(crate) async fn dial(
-        &self,
-        endpoint: &Endpoint,
+    pub(crate) fn dial(
+        self: Arc<Self>,
+        endpoint: Endpoint,
         timeout: Duration,
-    ) -> Result<Stream, ConnectError> {
-        #[cfg(test)]
-        if let Some(stream) = super::mem::dial(endpoint) {
-            return Ok(stream?);
-        }
+        until: Option<Instant>,
+    ) -> impl Future<Output = Result<Stream, ConnectError>> + Send + use<> {
         let layer = AtomicUsize::new(0);
-        let stream = tokio::time::timeout(timeout, self.open(endpoint, &layer)).await;
-        stream.unwrap_or_else(|_| {
-            let layer = layer.into_inner();
-            let missing = MISSING.get(layer).copied().unwrap_or_default();
-            // Who is silent then is the proxy, or somebody behind it of whom only the proxy knows.
-            let proxy = if layer == 0 { self.proxy_of(endpoint).ok().flatten() } else { None };
-            let through = proxy.map_or_else(String::new, |p| format!(" through the proxy {p}"));
-            let text = format!("no {missing}{through} after {} ms", timeout.as_millis());
-            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
-        })
+        async move {
+            #[cfg(test)]
+            if let Some(stream) = super::mem::dial(&endpoint) {
+                return Ok(stream?);
+            }
+            let mut opening = pin!(self.open(&endpoint, &layer));
+            let is_over = || until.is_some_and(|until| Clock::now().into_std() >= until);
+            let opened = poll_fn(|cx| match opening.as_mut().poll(cx) {
+                Poll::Pending if is_over() => Poll::Ready(None),
+                polled => polled.map(Some),
+            });
+            match opened.await {
+                Some(opened) => opened,
+                None => Err(self.too_late(&endpoint, timeout, layer.load(Ordering::Relaxed))),
+            }
+        }
+    }
+
+    /// Time is over; `layer` is the last one that began.
+    fn too_late(&self, endpoint: &Endpoint, timeout: Duration, layer: usize) -> ConnectError {
+        let missing = MISSING.get(layer).copied().unwrap_or_default();
+        // Who is silent then is the proxy, or somebody behind it of whom only the proxy knows.
+        let proxy = if layer == 0 { self.proxy_of(endpoint).ok().flatten() } else { None };
+        let through = proxy.map_or_else(String::new, |p| format!(" through the proxy {p}"));
+        let text = format!("no {missing}{through} after {} ms", timeout.as_millis());
+        io::Error::new(io::ErrorKind::TimedOut, text).into()
     }
 
     /// The layers, from the bottom up; `layer` is told which one begins.
     ///
-    /// What plain TCP does not need is in boxes here and below: thousands of sessions may be connecting at once, and
-    /// the memory of their futures is what the process keeps afterwards.
-    async fn open(&self, endpoint: &Endpoint, layer: &AtomicUsize) -> Result<Stream, ConnectError> {
-        let mut stream = self.socket(endpoint).await?;
+    /// What plain TCP does not need is in boxes here and below, and the futures keep nothing twice (the arguments of an
+    /// `async fn` are): thousands of sessions may be connecting at once, and the memory of that is what the process keeps
+    /// afterwards.
+    fn open<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        layer: &'a AtomicUsize,
+    ) -> impl Future<Output = Result<Stream, ConnectError>> + Send + 'a {
+        let other = self.other_than_tcp(endpoint);
+        async move {
+            let stream = match other {
+                Some(opening) => opening.await?,
+                None => {
+                    let (host, port) = (endpoint.host(), endpoint.port());
+                    let addresses = tcp::addresses(host, port, self.bind).await?;
+                    Stream::Tcp(tcp::connect(&addresses, self.bind, &self.tcp).await?)
+                }
+            };
+            match endpoint.scheme() {
+                Scheme::Tcp | Scheme::Unix => Ok(stream),
+                _ => Box::pin(self.handshakes(stream, endpoint, layer)).await,
+            }
+        }
+    }
+
+    /// TLS and WebSocket over `stream`, as the scheme has it.
+    async fn handshakes(
+        &self,
+        mut stream: Stream,
+        endpoint: &Endpoint,
+        layer: &AtomicUsize,
+    ) -> Result<Stream, ConnectError> {
         if endpoint.scheme().is_encrypted() {
             layer.store(1, Ordering::Relaxed);
             stream = Stream::Other(match stream {
@@ -98,18 +148,21 @@ impl Dialer {
         self.proxies.of(endpoint)
     }
 
-    async fn socket(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
+    /// What is below where it is not TCP to the broker itself: a transport of the application's, a Unix socket or a proxy.
+    fn other_than_tcp<'a>(&'a self, endpoint: &'a Endpoint) -> Option<Opening<'a>> {
         if let Some(transport) = &self.transport {
-            return Ok(Stream::Other(transport.connect(endpoint).await?));
+            let opening = transport.connect(endpoint);
+            return Some(Box::pin(async move { Ok(Stream::Other(opening.await?)) }));
         }
         if endpoint.scheme() == Scheme::Unix {
-            return Ok(Stream::Other(Box::new(Box::pin(unix::connect(endpoint)).await?)));
+            return Some(Box::pin(async move {
+                Ok(Stream::Other(Box::new(unix::connect(endpoint).await?)))
+            }));
         }
-        let stream = match self.proxy_of(endpoint)? {
-            Some(proxy) => Box::pin(proxy.connect(endpoint, self.bind, &self.tcp)).await?,
-            None => tcp::connect(endpoint.host(), endpoint.port(), self.bind, &self.tcp).await?,
-        };
-        Ok(Stream::Tcp(stream))
+        let proxy = self.proxy_of(endpoint).transpose()?;
+        Some(Box::pin(async move {
+            Ok(Stream::Tcp(proxy?.connect(endpoint, self.bind, &self.tcp).await?))
+        }))
     }
 
     /// Puts TLS over a stream to `endpoint`.

@@ -10,13 +10,15 @@ use super::race;
 use super::resolve::resolve;
 use crate::options::TcpOptions;
 
-/// Connects to the first address of the host that answers.
-pub(super) async fn connect(
+/// The addresses of a host that the local address can reach.
+///
+/// # Errors
+/// The resolver's, or there is none.
+pub(super) async fn addresses(
     host: &str,
     port: u16,
     bind: Option<IpAddr>,
-    options: &TcpOptions,
-) -> io::Result<TcpStream> {
+) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = resolve(host, port).await?;
     if let Some(bind) = bind {
         addresses.retain(|address| address.is_ipv4() == bind.is_ipv4());
@@ -25,20 +27,42 @@ pub(super) async fn connect(
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
     }
-    match addresses.as_slice() {
-        // Without a race, and without the memory of its future.
-        [only] => connect_to(*only, bind, options).await,
-        several => {
-            Box::pin(race::first(several, |address| connect_to(address, bind, options))).await
-        }
-    }
+    Ok(addresses)
 }
 
-async fn connect_to(
-    address: SocketAddr,
+/// Connects to the first of them that answers.
+pub(super) async fn connect(
+    addresses: &[SocketAddr],
     bind: Option<IpAddr>,
     options: &TcpOptions,
 ) -> io::Result<TcpStream> {
+    let stream = match addresses {
+        // Without a race, and without the memory of its future.
+        [only] => {
+            let connecting = begin(*only, bind, options)?;
+            connecting.await?
+        }
+        several => {
+            let begin = async |address| begin(address, bind, options)?.await;
+            Box::pin(race::first(several, begin)).await?
+        }
+    };
+    if options.nodelay {
+        stream.set_nodelay(true)?;
+    }
+    if let Some(time) = options.keep_alive {
+        let probes = TcpKeepalive::new().with_time(time).with_interval(time);
+        SockRef::from(&stream).set_tcp_keepalive(&probes)?;
+    }
+    Ok(stream)
+}
+
+/// Connects to `address` once it is polled.
+fn begin(
+    address: SocketAddr,
+    bind: Option<IpAddr>,
+    options: &TcpOptions,
+) -> io::Result<impl Future<Output = io::Result<TcpStream>> + Send + use<>> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // The window that the connection begins with depends on the buffers.
     if let Some(size) = options.send_buffer {
@@ -50,15 +74,7 @@ async fn connect_to(
     if let Some(bind) = bind {
         socket.bind(SocketAddr::new(bind, 0))?;
     }
-    let stream = socket.connect(address).await?;
-    if options.nodelay {
-        stream.set_nodelay(true)?;
-    }
-    if let Some(time) = options.keep_alive {
-        let probes = TcpKeepalive::new().with_time(time).with_interval(time);
-        SockRef::from(&stream).set_tcp_keepalive(&probes)?;
-    }
-    Ok(stream)
+    Ok(socket.connect(address))
 }
 
 #[cfg(test)]
@@ -71,8 +87,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let bind = bind.map(|bind| bind.parse().expect("an address"));
-        let (near, far) =
-            tokio::join!(connect("127.0.0.1", port, bind, options), listener.accept());
+        let addresses = addresses("127.0.0.1", port, bind).await.expect("an address");
+        let (near, far) = tokio::join!(connect(&addresses, bind, options), listener.accept());
         (near.expect("connected"), far.expect("accepted").0)
     }
 
@@ -104,7 +120,7 @@ mod tests {
     #[tokio::test]
     async fn a_local_address_of_the_other_family_is_an_error_that_says_so() {
         let bind = "::1".parse().ok();
-        let error = connect("127.0.0.1", 1, bind, &TcpOptions::default()).await;
+        let error = addresses("127.0.0.1", 1, bind).await;
         let text = error.expect_err("no address").to_string();
         assert!(text.contains("family of the local address ::1"), "{text}");
     }

@@ -15,7 +15,7 @@ use crate::auth::{Attempt, Authenticator, Exchange};
 use crate::error::Error;
 use crate::options::{Access, Answers};
 use crate::session::now;
-use crate::transport::{ConnectError, Stream};
+use crate::transport::ConnectError;
 
 /// What an attempt needs besides a transport.
 pub(super) struct Prepared {
@@ -32,37 +32,21 @@ pub(super) struct Running {
     pub(super) since: Instant,
 }
 
-/// A transport, and what else was to be had for the attempt.
-pub(super) type Connected = (Stream, Option<Box<Prepared>>);
-
 /// Why an attempt ended before CONNECT.
 pub(super) enum Failure {
     Transport(ConnectError),
     Access(Error),
 }
 
-impl From<ConnectError> for Failure {
-    fn from(error: ConnectError) -> Self {
-        Self::Transport(error)
-    }
-}
+/// The application is asked who the session is.
+pub(super) type Question = Task<Result<Prepared, Error>>;
 
 impl Driver {
     /// The question that comes before the attempt, if there is one.
-    pub(super) fn ask(
-        &self,
-        broker: &str,
-        attempt: u32,
-    ) -> Option<impl Future<Output = Result<Box<Prepared>, Failure>> + Send + use<>> {
+    pub(super) fn ask(&self, broker: &str, attempt: u32) -> Option<Question> {
         let access = self.options.access()?.clone();
         let attempt = self.attempt(broker, attempt, false);
-        let limit = self.options.connect_timeout;
-        let runtime = self.shared.services.runtime.clone();
-        Some(async move {
-            let asked = Task::spawn(&runtime, prepare(access, attempt));
-            let answer = tokio::time::timeout(limit, asked).await;
-            answer.unwrap_or_else(|_| Err(too_late(limit))).map(Box::new).map_err(Failure::Access)
-        })
+        Some(Task::spawn(&self.shared.services.runtime, prepare(access, attempt)))
     }
 
     pub(super) fn attempt(&self, broker: &str, attempt: u32, again: bool) -> Attempt {
@@ -93,7 +77,7 @@ async fn prepare(access: Access, attempt: Attempt) -> Result<Prepared, Error> {
     Ok(Prepared { answers, running: Some(running) })
 }
 
-fn too_late(limit: Duration) -> Error {
+pub(super) fn too_late(limit: Duration) -> Error {
     let text = format!("no credentials after {} ms", limit.as_millis());
     Error::authentication(text).with_code("authentication.timeout")
 }

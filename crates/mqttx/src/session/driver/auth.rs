@@ -227,13 +227,13 @@ impl Driver {
             return;
         }
         // What came in one piece with CONNACK was kept back.
-        let mut partial = std::mem::take(&mut link.partial);
+        let mut partial = std::mem::take(&mut link.traffic.partial);
         let consumed = self.take_input(now, desk, &partial);
         partial.drain(..consumed);
         if let Phase::Open(link) = &mut self.phase
             && !partial.is_empty()
         {
-            link.partial = partial;
+            link.traffic.partial = partial;
         }
     }
 

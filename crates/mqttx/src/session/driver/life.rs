@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use mqttx_proto::{Connected, PropertiesRef, ReasonCode};
 
 use super::access::{Failure, Prepared};
+use super::attempt::Attempt;
 use super::auth::Auth;
 use super::link::{End, Link};
-use super::{Connecting, Driver, Phase, Wait};
+use super::{Driver, Phase, Wait};
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
 use crate::options::OnRefusal;
@@ -92,11 +93,11 @@ impl Driver {
                 return false;
             }
         }
-        self.begin();
+        self.begin(now);
         true
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, now: Instant) {
         self.take_options();
         let options = &self.options;
         let endpoint = match self.plan.begin(options) {
@@ -112,22 +113,10 @@ impl Driver {
         } else {
             SessionStatus::Connecting
         };
-        let dialer = options.dialer();
-        let timeout = options.connect_timeout;
         let broker = endpoint.to_string();
-        let counters = Arc::clone(&self.shared.services.counters);
-        let asked = self.ask(&broker, attempt).map(Box::pin);
-        let connect: Connecting = Box::pin(async move {
-            let prepared = match asked {
-                Some(asked) => Some(asked.await?),
-                None => None,
-            };
-            let begun = now();
-            let stream = dialer.dial(&endpoint, timeout).await?;
-            counters.connect.record_time(now().saturating_duration_since(begun));
-            Ok((stream, prepared))
-        });
-        self.phase = Phase::Connecting(Box::new(connect));
+        let question = self.ask(&broker, attempt);
+        let attempted = Attempt::new(now, options, endpoint, question);
+        self.phase = Phase::Connecting(Box::new(attempted));
         let (which, redirect) = self.plan.place();
         {
             let mut state = self.shared.lock();
@@ -153,11 +142,16 @@ impl Driver {
     }
 
     pub(super) fn drive_connecting(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Phase::Connecting(connect) = &mut self.phase else { return false };
-        match (**connect).as_mut().poll(cx) {
+        let Phase::Connecting(attempt) = &mut self.phase else { return false };
+        match attempt.poll(cx, &self.options) {
             Poll::Pending => return false,
             Poll::Ready(Ok((stream, prepared))) => {
-                // Where the future was, there is room for the link.
+                let limit = self.options.connect_timeout;
+                if let Some(dialed) = attempt.until().and_then(|until| until.checked_sub(limit)) {
+                    let took = self::now().saturating_duration_since(dialed);
+                    self.shared.services.counters.connect.record_time(took);
+                }
+                // Where the attempt was, there is room for the link.
                 self.phase = Phase::Resting;
                 self.open(now, stream, prepared);
             }
@@ -228,7 +222,7 @@ impl Driver {
         counters.handshake.record_time(now.saturating_duration_since(link.since()));
         link.set_online(now);
         // Many sessions wait for a long time from here on: they do not keep the memory of CONNECT.
-        link.transmit.shrink();
+        link.traffic.transmit.shrink();
         let options = &self.options;
         self.held.start(now.checked_add(options.unrouted_hold));
         if self.plan.connected_before {
@@ -255,8 +249,8 @@ impl Driver {
         };
         let wish = {
             let mut state = self.shared.lock();
-            if link.written > 0 {
-                state.core.handle_written(now, link.written);
+            if link.traffic.written > 0 {
+                state.core.handle_written(now, link.traffic.written);
             }
             state.core.handle_disconnected();
             state.wish.clone()

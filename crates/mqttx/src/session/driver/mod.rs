@@ -14,6 +14,7 @@
 //! ```
 
 mod access;
+mod attempt;
 mod auth;
 mod desk;
 mod held;
@@ -42,6 +43,7 @@ use crate::event::EventKind;
 use crate::options::Asked;
 use crate::router::MessageSource;
 use crate::store::{Log, Opening};
+use attempt::Attempt;
 use desk::Desk;
 use held::Held;
 use link::Link;
@@ -83,9 +85,6 @@ pub(crate) struct Driver {
     far: bool,
 }
 
-/// A transport that is being connected.
-type Connecting = Pin<Box<dyn Future<Output = Result<access::Connected, access::Failure>> + Send>>;
-
 struct Wait {
     until: Instant,
     /// The process-wide gate gave that time.
@@ -97,7 +96,7 @@ enum Phase {
     Resting,
     /// Until the time.
     Waiting(Box<Wait>),
-    Connecting(Box<Connecting>),
+    Connecting(Box<Attempt>),
     Open(Box<Link>),
     Finished,
 }
@@ -168,9 +167,9 @@ impl Driver {
         state.awake(now);
         self.shared.acked.take(&mut desk.done);
         if let Phase::Open(link) = &mut self.phase
-            && link.written > 0
+            && link.traffic.written > 0
         {
-            state.core.handle_written(now, std::mem::take(&mut link.written));
+            state.core.handle_written(now, std::mem::take(&mut link.traffic.written));
         }
         for ticket in desk.done.drain(..) {
             state.core.ack(ticket);
@@ -183,7 +182,7 @@ impl Driver {
             self.shared.acked.shrink();
             desk.quiet = true;
             if let Phase::Open(link) = &mut self.phase {
-                link.transmit.shrink();
+                link.traffic.transmit.shrink();
             }
         }
         if std::mem::take(&mut state.wish_changed) {
@@ -196,18 +195,18 @@ impl Driver {
         self.over = self.shared.parked.holds(self.over, self.options.inbound_buffer);
         self.far = self.shared.passing.holds(self.far, PASSING);
         if let Phase::Open(link) = &mut self.phase
-            && link.refused > 0
+            && link.traffic.refused > 0
             && !self.over
-            && state.core.delivering() <= link.refused
+            && state.core.delivering() <= link.traffic.refused
         {
             // There is room again, and all that was taken is acknowledged: the server sends the rest, and
             // only the rest, on the next connection.
             state.core.disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
         }
         if let Phase::Open(link) = &mut self.phase
-            && link.transmit.is_empty()
+            && link.traffic.transmit.is_empty()
         {
-            state.core.poll_transmit(&mut link.transmit);
+            state.core.poll_transmit(&mut link.traffic.transmit);
         }
         if self.log.is_some() {
             state.core.poll_store(&mut desk.records);
@@ -362,11 +361,14 @@ impl Driver {
             Phase::Waiting(wait) => {
                 alarm = alarm.into_iter().chain([wait.until]).min();
             }
+            Phase::Connecting(attempt) => {
+                alarm = alarm.into_iter().chain(attempt.until()).min();
+            }
             Phase::Open(link) => {
                 alarm = alarm.into_iter().chain(link.deadline(&self.options)).min();
-                socket_full = !link.transmit.is_empty();
+                socket_full = !link.traffic.transmit.is_empty();
             }
-            _ => {}
+            Phase::Resting | Phase::Finished => {}
         }
         let mut state = self.shared.lock();
         let core = state.core.poll_timeout();

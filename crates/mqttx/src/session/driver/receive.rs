@@ -50,7 +50,8 @@ impl Driver {
         }
         // A small rest goes in front of what is read; a large packet grows where it is.
         let limit = self.options.performance.read_buffer;
-        let rest = if link.partial.len() <= limit / 4 { link.partial.len() } else { 0 };
+        let rest =
+            if link.traffic.partial.len() <= limit / 4 { link.traffic.partial.len() } else { 0 };
         let Some(space) = desk.bytes.get_mut(rest..limit) else { return false };
         match link.read(cx, now, space) {
             Poll::Pending => {
@@ -72,7 +73,7 @@ impl Driver {
                 self.end_link(now, end);
             }
             Poll::Ready(Ok(n)) => {
-                let mut partial = std::mem::take(&mut link.partial);
+                let mut partial = std::mem::take(&mut link.traffic.partial);
                 // The buffer leaves the desk for the time that messages borrow from it.
                 let mut bytes = std::mem::take(&mut desk.bytes);
                 if rest == partial.len() {
@@ -93,7 +94,7 @@ impl Driver {
                 }
                 desk.bytes = std::mem::take(&mut bytes);
                 if let Phase::Open(link) = &mut self.phase {
-                    link.partial = partial;
+                    link.traffic.partial = partial;
                 }
             }
         }
@@ -128,7 +129,7 @@ impl Driver {
         inbound: &'a [Inbound<'a>],
     ) {
         let Phase::Open(link) = &self.phase else { return };
-        let (shed, refusing) = (link.shedding, link.refused > 0);
+        let (shed, refusing) = (link.shedding, link.traffic.refused > 0);
         if link.online_since().is_none() {
             // They came in one piece with the CONNACK, whose event is handled after them.
             self.held.start(now.checked_add(self.options.unrouted_hold));
@@ -184,7 +185,7 @@ impl Driver {
     /// our own messages, on which the handlers that make room may wait.
     fn refuse(&mut self, tickets: &mut Vec<AckTicket>) {
         if let Phase::Open(link) = &mut self.phase {
-            link.refused += tickets.len();
+            link.traffic.refused += tickets.len();
         }
         self.shared.unhandled.fetch_add(tickets.len(), Ordering::AcqRel);
         let mut state = self.shared.lock();

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 use tokio::net::TcpStream;
 
-use super::{ConnectError, Endpoint};
+use super::{ConnectError, Endpoint, tcp};
 use crate::options::TcpOptions;
 use environment::Environment;
 pub use server::{ProxyError, ProxyKind, ProxyServer};
@@ -142,10 +142,11 @@ impl ProxyServer {
     async fn open(
         &self,
         bind: Option<IpAddr>,
-        tcp: &TcpOptions,
+        options: &TcpOptions,
     ) -> Result<TcpStream, ConnectError> {
-        let stream = super::tcp::connect(self.host(), self.port(), bind, tcp).await;
-        stream.map_err(|error| self.failed(error))
+        let addresses = tcp::addresses(self.host(), self.port(), bind).await;
+        let addresses = addresses.map_err(|error| self.failed(error))?;
+        tcp::connect(&addresses, bind, options).await.map_err(|error| self.failed(error))
     }
 
     /// The proxy itself is in trouble.
