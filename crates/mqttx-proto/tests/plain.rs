@@ -405,3 +405,23 @@ fn a_server_that_only_acknowledges_is_not_silent() {
     client.acknowledge(&[1]);
     assert_eq!(client.session.poll_timeout(), Some(client.now + Duration::from_secs(10)));
 }
+
+#[test]
+fn a_puback_for_what_waits_to_be_sent_again_ends_it_as_well() {
+    let mut config = Config::new(Version::V5);
+    config.clean_start = false;
+    config.write_buffer_limit = 1;
+    let mut client = Client::new(config);
+    client.session.publish_plain(&MESSAGE, 1).expect("sent");
+    client.take();
+    client.session.handle_disconnected();
+    client.session.handle_connected(client.now, 0);
+    // The socket has taken nothing of CONNECT yet.
+    client.session.poll_transmit(&mut Transmit::new());
+    client.input(b"\x20\x03\x01\0\0");
+    assert_eq!(client.session.outbox().in_flight, 1);
+    assert!(!client.session.has_transmit(), "there is no room");
+    client.acknowledge(&[1]);
+    let outbox = client.session.outbox();
+    assert_eq!((client.completed(), outbox.messages, outbox.in_flight), (vec![1], 0, 0));
+}

@@ -294,109 +294,134 @@ struct Told {
     reconnects: usize,
 }
 
-fn tell(seed: u64, ids_before: u16, told: &mut Told) {
-    let numbers = &mut Numbers(seed);
-    let version = numbers.of(&[Version::V311, Version::V5]);
-    let mut config = Config::new(version);
-    config.client_id = "ways".into();
-    config.clean_start = false;
-    config.max_in_flight = numbers.of(&[3, 10, 100, u16::MAX]);
-    config.max_in_flight_qos2 = numbers.of(&[1, 3, u16::MAX]);
-    config.outbox.messages = numbers.of(&[5, 40, 10_000]);
-    config.outbox.bytes = numbers.of(&[200, 20_000, 1 << 26]);
-    config.write_buffer_limit = numbers.of(&[1, 100, 1 << 20]);
-    let mut clients =
-        [Way::Shortest, Way::AtOnce, Way::Longest].map(|way| Client::new(way, &config));
-    let (mut server, mut now) = (Server::default(), Instant::now());
-    let mut token = 1;
-    if ids_before > 0 {
-        clients.iter_mut().for_each(|client| client.use_up(now, ids_before));
+/// The three sessions, their server, and what happens.
+struct Story {
+    numbers: Numbers,
+    version: Version,
+    clients: [Client; 3],
+    server: Server,
+    now: Instant,
+    token: u64,
+}
+
+/// What the three said, and what left them.
+type Outcome = ([Option<String>; 3], [Vec<u8>; 3]);
+
+impl Story {
+    fn new(seed: u64) -> Self {
+        let mut numbers = Numbers(seed);
+        let version = numbers.of(&[Version::V311, Version::V5]);
+        let mut config = Config::new(version);
+        config.client_id = "ways".into();
+        config.clean_start = false;
+        config.max_in_flight = numbers.of(&[3, 10, 100, u16::MAX]);
+        config.max_in_flight_qos2 = numbers.of(&[1, 3, u16::MAX]);
+        config.outbox.messages = numbers.of(&[5, 40, 10_000]);
+        config.outbox.bytes = numbers.of(&[200, 20_000, 1 << 26]);
+        config.write_buffer_limit = numbers.of(&[1, 100, 1 << 20]);
+        let clients =
+            [Way::Shortest, Way::AtOnce, Way::Longest].map(|way| Client::new(way, &config));
+        let (server, now) = (Server::default(), Instant::now());
+        Self { numbers, version, clients, server, now, token: 1 }
     }
-    let text = "topic/".repeat(1400);
-    let mut payload = vec![b'p'; 9000];
-    for step in 0..250 {
-        now += Duration::from_millis(numbers.below(20) as u64);
-        let all = &mut clients;
-        let online = all[0].session.phase() == Phase::Online;
-        let what = numbers.below(12);
-        let mut answers = [None, None, None];
-        let mut sent = [Vec::new(), Vec::new(), Vec::new()];
-        match what {
-            _ if all[0].session.phase() == Phase::Closing => {
-                all.iter_mut().for_each(Client::disconnect);
-                server.disconnected(numbers);
+
+    fn step(&mut self, told: &mut Told) -> Outcome {
+        self.now += Duration::from_millis(self.numbers.below(20) as u64);
+        let nothing = Outcome::default();
+        match (self.numbers.below(12), self.clients[0].session.phase()) {
+            (_, Phase::Closing) => self.disconnect(),
+            (0..4, _) => {
+                let answers = self.publish();
+                let is_ok = answers[0].as_ref().is_some_and(|answer| answer.starts_with("Ok"));
+                told.published += usize::from(is_ok);
+                return (answers, nothing.1);
             }
-            0..4 => {
-                payload[0] = token as u8;
-                let len = numbers.of(&[0, 1, 20, 110, 118, 125, 4095, 4096, 8190]);
-                let topic_len = numbers.of(&[0, 1, 7, 30, 4096, 8300]);
-                let topic = if numbers.one_in(40) { "a/+" } else { &text[..topic_len] };
-                let message = PlainMessage {
-                    topic,
-                    properties: PlainProperties::EMPTY,
-                    payload: &payload[..len],
-                    qos: QoS::from_u8(numbers.below(3) as u8).unwrap(),
-                    retain: numbers.one_in(5),
-                    priority: Priority::new(if numbers.one_in(6) { 2 } else { 0 }).unwrap(),
-                };
-                token += 1;
-                for (client, answer) in all.iter_mut().zip(&mut answers) {
-                    *answer = Some(client.publish(now, &message, token));
-                }
-                told.published += usize::from(answers[0].as_ref().unwrap().starts_with("Ok"));
+            (4..7, _) => {
+                let (now, most) = (self.now, self.numbers.of(&[1, 7, 40, 5000, 1 << 20]));
+                let sent = self.clients.each_mut().map(|client| client.write(now, most));
+                self.server.read(self.version, &sent[0]);
+                return (nothing.0, sent);
             }
-            4..7 => {
-                let most = numbers.of(&[1, 7, 40, 5000, 1 << 20]);
-                for (client, sent) in all.iter_mut().zip(&mut sent) {
-                    *sent = client.write(now, most);
-                }
-                server.read(version, &sent[0]);
+            (7..10, Phase::Online) => self.answer(),
+            (10, _) if self.numbers.one_in(4) => {
+                let drop_oldest = |client: &mut Client| client.session.drop_oldest().to_string();
+                return (self.clients.each_mut().map(drop_oldest).map(Some), nothing.1);
             }
-            7..10 if online => {
-                let mut bytes = Vec::new();
-                server.answers(version, numbers, &mut bytes);
-                let mut rest = &bytes[..];
-                while !rest.is_empty() {
-                    // Cut anywhere.
-                    let at =
-                        if numbers.one_in(2) { rest.len() } else { 1 + numbers.below(rest.len()) };
-                    all.iter_mut().for_each(|client| client.receive(now, &rest[..at]));
-                    rest = &rest[at..];
-                }
-            }
-            10 if numbers.one_in(4) => {
-                for (client, answer) in all.iter_mut().zip(&mut answers) {
-                    *answer = Some(format!("{}", client.session.drop_oldest()));
-                }
-            }
-            _ if all[0].session.phase() == Phase::Offline => {
-                let present = told.reconnects > 0 && !numbers.one_in(4);
-                let connack = connack(version, numbers, present);
-                for client in all.iter_mut() {
-                    client.session.handle_connected(now, 0);
-                    assert!(!client.write(now, 1 << 20).is_empty(), "CONNECT");
-                    client.receive(now, &connack);
-                }
+            (_, Phase::Offline) => {
+                self.connect(told.reconnects > 0);
                 told.reconnects += 1;
             }
-            _ if numbers.one_in(12) => {
-                all.iter_mut().for_each(Client::disconnect);
-                server.disconnected(numbers);
-            }
+            _ if self.numbers.one_in(12) => self.disconnect(),
             _ => {}
         }
+        nothing
+    }
+
+    fn publish(&mut self) -> [Option<String>; 3] {
+        let numbers = &mut self.numbers;
+        let payload =
+            vec![self.token as u8; numbers.of(&[0, 1, 20, 110, 118, 125, 4095, 4096, 8190])];
+        let topic = match numbers.one_in(40) {
+            true => "a/+".to_owned(),
+            false => "t".repeat(numbers.of(&[0, 1, 7, 30, 4096, 8300])),
+        };
+        let message = PlainMessage {
+            topic: &topic,
+            properties: PlainProperties::EMPTY,
+            payload: &payload,
+            qos: QoS::from_u8(numbers.below(3) as u8).unwrap(),
+            retain: numbers.one_in(5),
+            priority: Priority::new(if numbers.one_in(6) { 2 } else { 0 }).unwrap(),
+        };
+        self.token += 1;
+        let (now, token) = (self.now, self.token);
+        self.clients.each_mut().map(|client| Some(client.publish(now, &message, token)))
+    }
+
+    /// The server answers, and what it says is cut anywhere.
+    fn answer(&mut self) {
+        let mut bytes = Vec::new();
+        self.server.answers(self.version, &mut self.numbers, &mut bytes);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let part = 1 + self.numbers.below(rest.len());
+            let at = if self.numbers.one_in(2) { rest.len() } else { part };
+            self.clients.iter_mut().for_each(|client| client.receive(self.now, &rest[..at]));
+            rest = &rest[at..];
+        }
+    }
+
+    fn connect(&mut self, again: bool) {
+        let present = again && !self.numbers.one_in(4);
+        let connack = connack(self.version, &mut self.numbers, present);
+        for client in &mut self.clients {
+            client.session.handle_connected(self.now, 0);
+            assert!(!client.write(self.now, 1 << 20).is_empty(), "CONNECT");
+            client.receive(self.now, &connack);
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.clients.iter_mut().for_each(Client::disconnect);
+        self.server.disconnected(&mut self.numbers);
+    }
+}
+
+fn tell(seed: u64, ids_before: u16, told: &mut Told) {
+    let mut story = Story::new(seed);
+    if ids_before > 0 {
+        story.clients.iter_mut().for_each(|client| client.use_up(story.now, ids_before));
+    }
+    for step in 0..250 {
+        let (answers, sent) = story.step(told);
         let mut seen = Vec::new();
-        for ((client, answer), sent) in clients.iter_mut().zip(answers).zip(sent) {
+        for ((client, answer), sent) in story.clients.iter_mut().zip(answers).zip(sent) {
             seen.push(client.seen(answer, sent));
         }
         told.completed += seen[0].completions.len();
-        for (client, other) in clients.iter().zip(&seen).skip(1) {
-            let way = client.way;
-            assert!(
-                *other == seen[0],
-                "seed {seed}, step {step}, {way:?}\n{other:#?}\n{:#?}",
-                seen[0]
-            );
+        for (client, other) in story.clients.iter().zip(&seen).skip(1) {
+            let (way, first) = (client.way, &seen[0]);
+            assert!(other == first, "seed {seed}, step {step}, {way:?}\n{other:#?}\n{first:#?}");
         }
     }
 }
