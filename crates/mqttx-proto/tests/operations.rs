@@ -53,7 +53,7 @@ fn call() -> impl Strategy<Value = Vec<u8>> {
     ];
     prop_oneof![
         3 => packet.prop_map(|bytes| [vec![2, bytes.len() as u8], bytes].concat()),
-        2 => (Just(4_u8), 0..2_u8).prop_map(|(code, n)| vec![code, n]),
+        2 => (Just(4_u8), 0..4_u8).prop_map(|(code, n)| vec![code, n]),
         2 => (Just(0_u8), 0..2_u8).prop_map(|(code, n)| vec![code, n]),
         9 => (5..16_u8, any::<u8>()).prop_map(|(code, n)| vec![code, n]),
     ]

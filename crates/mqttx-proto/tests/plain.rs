@@ -2,12 +2,13 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mqttx_proto::{
-    Ack, CloseCause, Config, ConnAck, Event, Inbound, NO_TOKEN, Origin, Outcome, Outgoing,
-    PacketId, PacketType, PlainMessage, PlainProperties, Priority, Properties, PropertiesRef,
-    Property, QoS, ReasonCode, Session, Transmit, Version,
+    Ack, CloseCause, Config, ConnAck, Event, Inbound, KeepAlive, NO_TOKEN, Origin, Outcome,
+    Outgoing, PacketId, PacketType, PlainMessage, PlainProperties, Priority, Properties,
+    PropertiesRef, Property, QoS, ReasonCode, RecordBatch, Session, SubscribeOptions, Subscription,
+    Transmit, Version,
 };
 
 const MESSAGE: PlainMessage<'static> = PlainMessage {
@@ -338,4 +339,89 @@ fn part_of_a_puback_is_left_for_the_rest() {
     assert_eq!((consumed, client.completed()), (4, vec![1]));
     client.input(b"\x40\x02\0\x02");
     assert_eq!(client.completed(), [2]);
+}
+
+#[test]
+fn a_puback_in_the_last_moments_of_a_connection_is_not_taken() {
+    let mut client = Client::new(Config::new(Version::V5));
+    client.session.publish_plain(&MESSAGE, 1).expect("sent");
+    client.session.disconnect(ReasonCode::NORMAL_DISCONNECTION, PropertiesRef::EMPTY);
+    client.take();
+    client.acknowledge(&[1]);
+    assert_eq!((client.completed().len(), client.session.unacknowledged()), (0, 1));
+}
+
+#[test]
+fn a_store_learns_of_the_end_of_each_message() {
+    let mut config = Config::new(Version::V5);
+    config.journal = true;
+    let mut client = Client::new(config);
+    let mut records = RecordBatch::new();
+    let mut store = |client: &mut Client| {
+        records.clear();
+        let last = client.session.poll_store(&mut records);
+        client.session.handle_stored(client.now, last, last);
+        records.len()
+    };
+    client.session.publish(client.now, &of(&MESSAGE), 1).expect("accepted");
+    store(&mut client);
+    assert!(!client.take().is_empty());
+    assert_eq!(store(&mut client), 0);
+    client.acknowledge(&[1]);
+    assert_eq!((client.completed(), store(&mut client)), (vec![1], 1));
+}
+
+#[test]
+fn a_message_for_which_there_is_no_packet_id_waits_for_one() {
+    let mut config = Config::new(Version::V5);
+    config.outbox.messages = 70_000;
+    config.write_buffer_limit = 1 << 24;
+    let mut client = Client::new(config);
+    let options = SubscribeOptions::new(QoS::AtMostOnce);
+    let wanted = [Subscription { filter: "t", options, identifier: None }];
+    client.session.subscribe(&wanted, PropertiesRef::EMPTY, NO_TOKEN).expect("a filter");
+    for _ in 1..u16::MAX {
+        client.session.publish_plain(&MESSAGE, NO_TOKEN).expect("there is one");
+    }
+    client.take();
+    client.refuses(&MESSAGE);
+    // With an origin it would be encoded at once.
+    let next = Outgoing { origin: Origin::new(1), ..of(&MESSAGE) };
+    client.session.publish(client.now, &next, NO_TOKEN).expect("it waits");
+    assert_eq!(client.session.awaiting_window(), 1);
+    client.acknowledge(&[2]);
+    assert_eq!(client.session.awaiting_window(), 0);
+    assert_eq!(client.take()[10..13], [b'7', 0, 2], "with the id that is free again");
+}
+
+#[test]
+fn a_server_that_only_acknowledges_is_not_silent() {
+    let mut config = Config::new(Version::V5);
+    config.keep_alive = KeepAlive::from_secs(10);
+    let mut client = Client::new(config);
+    client.session.publish_plain(&MESSAGE, NO_TOKEN).expect("sent");
+    client.now += Duration::from_secs(6);
+    client.take();
+    client.acknowledge(&[1]);
+    assert_eq!(client.session.poll_timeout(), Some(client.now + Duration::from_secs(10)));
+}
+
+#[test]
+fn a_puback_for_what_waits_to_be_sent_again_ends_it_as_well() {
+    let mut config = Config::new(Version::V5);
+    config.clean_start = false;
+    config.write_buffer_limit = 1;
+    let mut client = Client::new(config);
+    client.session.publish_plain(&MESSAGE, 1).expect("sent");
+    client.take();
+    client.session.handle_disconnected();
+    client.session.handle_connected(client.now, 0);
+    // The socket has taken nothing of CONNECT yet.
+    client.session.poll_transmit(&mut Transmit::new());
+    client.input(b"\x20\x03\x01\0\0");
+    assert_eq!(client.session.outbox().in_flight, 1);
+    assert!(!client.session.has_transmit(), "there is no room");
+    client.acknowledge(&[1]);
+    let outbox = client.session.outbox();
+    assert_eq!((client.completed(), outbox.messages, outbox.in_flight), (vec![1], 0, 0));
 }

@@ -8,13 +8,18 @@ use mqttx_proto::{
     Config, FrameStatus, Inbound, PacketId, Phase, Properties, PropertiesRef, Property, Publish,
     QoS, Session, Version, frame,
 };
+use mqttx_test::hex;
 
 const LARGEST: u32 = 20_000;
 
 /// A connected session, with room for aliases in v5.
 fn session(version: Version) -> Session {
+    session_with(version, LARGEST)
+}
+
+fn session_with(version: Version, largest: u32) -> Session {
     let mut config = Config::new(version);
-    config.maximum_packet_size = Some(LARGEST);
+    config.maximum_packet_size = Some(largest);
     config.topic_alias_maximum = Some(3);
     config.receive_maximum = Some(500);
     let mut session = Session::new(config);
@@ -165,20 +170,107 @@ fn packets_of_a_row_are_what_they_are_one_by_one() {
 
 #[test]
 fn a_row_beyond_our_receive_maximum_is_a_fault() {
-    let mut input = Vec::new();
-    for id in 1..=501 {
-        let publish = Publish {
-            dup: false,
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            topic: "t",
-            packet_id: PacketId::new(id),
-            properties: PropertiesRef::EMPTY,
-            payload: b"x",
-        };
-        publish.encode(Version::V5, &mut input).unwrap();
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut input = Vec::new();
+        // What comes behind the fault does not count, not even as a message that came again.
+        for id in (1..=501).chain([1]) {
+            let publish = Publish {
+                dup: false,
+                qos,
+                retain: false,
+                topic: "t",
+                packet_id: PacketId::new(id),
+                properties: PropertiesRef::EMPTY,
+                payload: b"x",
+            };
+            publish.encode(Version::V5, &mut input).unwrap();
+        }
+        let said = together(Version::V5, &input);
+        assert_eq!((said.messages.len(), said.phase), (500, Phase::Closing));
+        assert_eq!(said, one_by_one(Version::V5, &input));
     }
-    let said = together(Version::V5, &input);
-    assert_eq!((said.messages.len(), said.phase), (500, Phase::Closing));
-    assert_eq!(said, one_by_one(Version::V5, &input));
+}
+
+/// A PUBLISH to `t` with QoS 1 and the payload `x`, and what may come behind it. None is of the row.
+#[test]
+fn what_only_looks_like_one_of_a_row_is_what_it_is() {
+    let begins = |version| match version {
+        Version::V311 => "32 06 0001 74",
+        Version::V5 => "32 07 0001 74",
+    };
+    for version in [Version::V311, Version::V5] {
+        let none = if version == Version::V5 { "00" } else { "" };
+        let first = hex(&format!("{} 0001 {none} 78", begins(version)));
+        let others = [
+            // A packet id of 0.
+            format!("32 {{ <t> 0000 {none} 78 }}"),
+            // A length in more bytes than it needs.
+            if version == Version::V5 {
+                "32 8700 0001 74 0002 00 78".into()
+            } else {
+                "32 8600 0001 74 0002 78".into()
+            },
+            if version == Version::V5 {
+                "32 878000 0001 74 0002 00 78".into()
+            } else {
+                "32 868000 0001 74 0002 78".into()
+            },
+            // A length that ends before topic, id or properties do.
+            "32 00".into(),
+            "32 02 0001".into(),
+            "32 04 0001 74 00".into(),
+            // DUP, and the same id.
+            format!("3a {{ <t> 0001 {none} 78 }}"),
+            format!("32 {{ <t> 0001 {none} 78 }}"),
+            format!("32 {{ <t> 0001 {none} }}"),
+            format!("34 {{ <t> 0001 {none} 78 }}"),
+            format!("30 {{ <t> {none} 78 }}"),
+            format!("36 {{ <t> 0001 {none} 78 }}"),
+            // Other topics, and none.
+            format!("32 {{ <u> 0001 {none} 78 }}"),
+            format!("32 {{ <tt> 0001 {none} 78 }}"),
+            format!("32 {{ 0001 ff 0002 {none} 78 }}"),
+            format!("32 {{ 0000 0002 {none} 78 }}"),
+            // Properties, if there are any: of more, of less, in more bytes, twice, and beyond the end.
+            "32 { <t> 0002 02 0100 78 }".into(),
+            "32 { <t> 0002 02 0102 78 }".into(),
+            "32 { <t> 0002 8200 0100 78 }".into(),
+            "32 { <t> 0002 04 0100 0100 78 }".into(),
+            "32 { <t> 0002 03 78 }".into(),
+        ];
+        for other in &others {
+            for last in [format!("32 {{ <t> 0003 {none} 79 }}"), other.clone()] {
+                let input = [first.clone(), hex(other), hex(&last)].concat();
+                let said = together(version, &input);
+                assert!(!said.messages.is_empty(), "{other}");
+                assert_eq!(said, one_by_one(version, &input), "{version}: {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_go_beyond_our_maximum_packet_size() {
+    for (largest, messages) in [(300, 3), (299, 1)] {
+        let mut session = session_with(Version::V5, largest);
+        let (mut input, mut inbound) = (Vec::new(), Vec::new());
+        // The second one is as large as may be, or one byte larger.
+        for len in [200, 293, 200] {
+            let (topic, properties) = ("t", PropertiesRef::EMPTY);
+            let (qos, payload) = (QoS::AtMostOnce, &[b'x'; 300][..len]);
+            let publish = Publish {
+                dup: false,
+                qos,
+                retain: false,
+                topic,
+                packet_id: None,
+                properties,
+                payload,
+            };
+            publish.encode(Version::V5, &mut input).unwrap();
+        }
+        session.handle_input(Instant::now(), &input, &mut inbound);
+        assert_eq!(inbound.len(), messages);
+        assert_eq!(session.phase() == Phase::Closing, messages == 1);
+    }
 }

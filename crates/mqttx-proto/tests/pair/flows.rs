@@ -148,6 +148,38 @@ fn replay_respects_the_quota_but_pubrel_does_not_wait() {
 }
 
 #[test]
+fn a_pubrec_for_what_was_not_sent_again_yet_leaves_the_quota_right() {
+    // The window is smaller on the second connection, and the server answers what came on the first one.
+    let narrow = "20 { 01 00 { 21 0001 } }";
+    for together in [false, true] {
+        let mut wire = Wire::online(config(V5), ok(V5));
+        wire.publish(QoS::AtLeastOnce, "one", 1).unwrap();
+        wire.publish(QoS::ExactlyOnce, "two", 2).unwrap();
+        wire.sent();
+        let again = "3a { <t> 0001 00 'one' }";
+        if together {
+            wire.reconnect(&format!("{narrow} 50 02 0002"));
+            wire.expect("62 02 0002");
+            wire.receive("70 02 0002");
+            wire.expect(again);
+        } else {
+            wire.reconnect(narrow);
+            wire.expect(again);
+            wire.receive("50 02 0002");
+            wire.expect("62 02 0002");
+            wire.receive("70 02 0002");
+        }
+        wire.publish(QoS::AtLeastOnce, "three", 3).unwrap();
+        wire.expect("");
+        wire.receive("40 02 0001");
+        wire.expect("32 { <t> 0003 00 'three' }");
+        wire.receive("40 02 0003");
+        let outbox = wire.session.outbox();
+        assert_eq!((outbox.messages, outbox.in_flight), (0, 0));
+    }
+}
+
+#[test]
 fn qos2_quota_comes_back_with_pubcomp_or_an_error_only() {
     let mut wire = Wire::online(config(V5), "20 { 00 00 { 21 0002 } }");
     for payload in ["a", "b", "c", "d"] {

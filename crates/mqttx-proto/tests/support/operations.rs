@@ -62,7 +62,7 @@ impl Machine {
             }
             4 => {
                 let version = session.config().version;
-                self.receive(connack(version, argument % 2));
+                self.receive(connack(version, argument % 4));
             }
             5 => self.publish(argument),
             6 => {
@@ -212,11 +212,14 @@ fn config(setting: u8) -> Config {
     config
 }
 
-fn connack(version: Version, session_present: u8) -> &'static [u8] {
-    match (version, session_present) {
-        (Version::V311, 0) => &[0x20, 2, 0, 0],
+/// With or without a session, and with a Receive Maximum that may be another one on the next connection.
+fn connack(version: Version, kind: u8) -> &'static [u8] {
+    match (version, kind) {
+        (Version::V311, 0 | 2) => &[0x20, 2, 0, 0],
         (Version::V311, _) => &[0x20, 2, 1, 0],
         (Version::V5, 0) => &[0x20, 6, 0, 0, 3, 0x21, 0, 3],
-        (Version::V5, _) => &[0x20, 6, 1, 0, 3, 0x21, 0, 3],
+        (Version::V5, 1) => &[0x20, 6, 1, 0, 3, 0x21, 0, 3],
+        (Version::V5, 2) => &[0x20, 6, 0, 0, 3, 0x21, 0, 1],
+        (Version::V5, _) => &[0x20, 6, 1, 0, 3, 0x21, 0, 1],
     }
 }

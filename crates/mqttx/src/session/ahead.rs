@@ -5,8 +5,10 @@
 //! after its message was accepted: for the driver's turn, or, once the server's window is used up, until messages are
 //! acknowledged.
 //!
-//! Of many publishers that wait for acknowledgements, one at a time has the room that appeared, and the next one once that is
-//! used up: many at once would fill the outbox together, and wait for each other's lock.
+//! Of many publishers that wait for acknowledgements, each turn of the driver in which no message waits for the window wakes one, in
+//! the order in which they began to pause: many at once would fill the outbox together, and wait for each other's lock. That one goes
+//! before the others who pause. It is not waited for: if it was not run by the driver's next turn, that wakes another one. One that
+//! gives up its turn wakes the next one, and each pause is over after a while in any case.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -25,11 +27,11 @@ const BEYOND: usize = 128;
 const STEP: u32 = 64;
 /// How long a pause may take. For a server that takes fewer than [`STEP`] in that time there is the outbox: it hardly delays a
 /// publisher. The turns of many busy sessions take some milliseconds.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// After how many pauses in vain they come no more seldom.
 const MOST_VAIN: u8 = 5;
 /// So many publishers ahead of one that pauses let its pause take [`PAUSE`] longer: each has its turn.
-const AHEAD_IN_A_PAUSE: usize = 50;
+pub(super) const AHEAD_IN_A_PAUSE: usize = 50;
 /// How many publishers of one session pause at a time.
 pub(super) const PAUSING: usize = 1024;
 

@@ -12,6 +12,7 @@ use mqttx_proto::{Priority, Properties, PropertiesRef, QoS};
 
 use super::ahead::Lead;
 use super::delivery::{Waiting, Wake};
+use super::room::Needs;
 use super::shared::{Shared, State};
 use super::storage::Condition;
 use crate::error::{Error, ErrorKind};
@@ -174,7 +175,9 @@ impl Shared {
                 Ok(Accepted { token, lsn, failures: state.storage.failures, stored, lead })
             }
             Err(refused) if Self::may_pass(&state, &refused) => {
-                state.room.wait(&mut place.ticket, cx.waker());
+                let store = message.qos != QoS::AtMostOnce;
+                let needs = if store { Needs::Store } else { Needs::Outbox };
+                state.room.wait(&mut place.ticket, cx.waker(), needs);
                 return Poll::Pending;
             }
             Err(refused) => Err(refused),

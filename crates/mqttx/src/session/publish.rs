@@ -12,6 +12,7 @@ use super::Session;
 use super::ahead::Lead;
 use super::delivery::{Delivery, Published, Waiting, published};
 use super::offer::{Accepted, Awaited, Draft, Place};
+use super::room::Needs;
 use crate::error::{Error, PublishError};
 use crate::message::Publish;
 use crate::trace;
@@ -159,19 +160,13 @@ impl Session {
     pub async fn begin_submit(&self, message: Publish) -> Result<Accepting, PublishError> {
         let context = trace::inject(message.properties.as_ref());
         let draft = Draft::of(&message).within(&context);
-        let mut place = Place::new(&self.shared);
-        let accepted =
-            poll_fn(|cx| self.shared.poll_accept(cx, &draft, Awaited::NOTHING, &mut place)).await;
-        match accepted {
+        match self.accept(&draft, Awaited::NOTHING).await {
             Ok(accepted) => {
                 self.shared.stand_aside(accepted.lead).await;
                 let Accepted { lsn, failures, .. } = accepted;
                 Ok(Accepting { session: self.clone(), lsn, failures, waiting: None })
             }
-            Err(error) => {
-                drop(place);
-                Err(PublishError::new(error.with_topic(&*message.topic), message))
-            }
+            Err(error) => Err(PublishError::new(error.with_topic(&*message.topic), message)),
         }
     }
 
@@ -208,7 +203,7 @@ impl Session {
             if state.closed || state.has_room() {
                 return Poll::Ready(());
             }
-            state.room.wait(&mut place.ticket, cx.waker());
+            state.room.wait(&mut place.ticket, cx.waker(), Needs::Store);
             Poll::Pending
         })
         .await;

@@ -23,7 +23,7 @@ use super::gate::ConnectGate;
 use super::interest::Interests;
 use super::probe::Probe;
 use super::renewal::Renewal;
-use super::room::Room;
+use super::room::{Needs, Room};
 use super::sinks::{SinkId, Sinks};
 use super::status::SessionStatus;
 use super::storage::{Condition, Storage};
@@ -390,17 +390,24 @@ impl State {
         }
     }
 
-    /// Wakes publishers that wait, as far as there is room for them; one of those who pause, which wakes the next one.
+    /// Wakes publishers that wait, as far as there is room for them.
     pub(crate) fn offer_room(&mut self, wakes: &mut Vec<Wake>) {
-        if self.core.awaiting_window() == 0 {
-            wakes.extend(self.ahead.next().map(Wake::Task));
-        }
         if self.room.is_empty() {
             return;
         }
-        if self.has_room() {
-            let places = self.core.config().outbox.messages - self.core.outbox().messages;
-            self.room.appeared(places, |waker| wakes.push(Wake::Task(waker)));
+        let needs = match (self.has_room(), self.outbox_has_room()) {
+            (true, _) => Needs::Store,
+            (false, true) => Needs::Outbox,
+            (false, false) => return,
+        };
+        let places = self.core.config().outbox.messages - self.core.outbox().messages;
+        self.room.appeared(places, needs, |waker| wakes.push(Wake::Task(waker)));
+    }
+
+    /// Wakes the publisher that pauses longest, if no message waits for the server's window: once for each turn of the driver.
+    pub(crate) fn end_pause(&mut self, wakes: &mut Vec<Wake>) {
+        if self.core.awaiting_window() == 0 {
+            wakes.extend(self.ahead.next().map(Wake::Task));
         }
     }
 }

@@ -152,6 +152,14 @@ impl State {
             && !self.storage.full
             && self.core.has_room()
     }
+
+    /// Whether another message with QoS 0 is accepted, which needs no store.
+    pub(super) fn outbox_has_room(&self) -> bool {
+        let (limits, status) = (&self.core.config().outbox, self.core.outbox());
+        matches!(self.storage.condition, Condition::Open)
+            && status.messages < limits.messages
+            && status.bytes < limits.bytes
+    }
 }
 
 impl Session {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mqttx::{
-    Error, ErrorKind, EventFilter, EventName, OnFull, Publish, QoS, Session, SessionManager,
-    SessionOptions, SessionStatus,
+    Error, ErrorKind, EventFilter, EventName, OnFull, Outbox, Publish, QoS, Session,
+    SessionManager, SessionOptions, SessionStatus,
 };
 use mqttx_test::ScriptedBroker;
 
@@ -153,6 +153,32 @@ async fn a_full_store_makes_new_messages_wait_and_heals() {
     store.set_full(false);
     drop(waiting.await.expect("there is room again"));
     peer.expect("32 { <t> 0001 {} 'x' }").await;
+}
+
+#[tokio::test]
+async fn who_publishes_without_the_store_waits_for_the_outbox_only() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::new());
+    let mut events = manager.events_matching(EventName::StoreFull);
+    let options = SessionOptions::quick_connect("kept", broker.url())
+        .client_id("kept")
+        .outbox(Outbox { messages: Some(1), ..Outbox::default() })
+        .storage(store.clone());
+    let session = manager.add_session(options.build().expect("good")).expect("a new name");
+    store.set_full(true);
+    events.next().await.expect("told");
+    let q0 = |payload| Publish::new("t", payload).qos(QoS::AtMostOnce);
+    session.submit(q0("first")).await.expect("there is room for one");
+    let second = tokio::spawn({
+        let session = session.clone();
+        async move { session.submit(q0("second")).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!second.is_finished(), "there is no room");
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+    peer.expect("30 { <t> {} 'first' }").await;
+    peer.expect("30 { <t> {} 'second' }").await;
+    second.await.expect("no panic").expect("accepted");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod fleet;
 mod handlers;
 mod last_words;
 mod lifecycle;
+mod publishers;
 mod reentrancy;
 
 use std::time::Duration;

@@ -39,6 +39,10 @@ impl Outbox {
             State::Sent => {
                 entry.state = State::Released;
                 entry.released_here = true;
+                if place >= self.admitted {
+                    // An answer to an earlier connection: the walk, which would count it, passes over it now.
+                    self.status.in_flight += 1;
+                }
                 let sequence = entry.sequence;
                 entry.lsn = cx.journal.push(|| Record::Release { sequence });
                 self.releases.push_back((entry.lsn, place));

@@ -223,3 +223,45 @@ fn what_is_between_two_messages_of_a_row_is_not_copied_if_it_is_much() {
     assert!(room < 100, "{room} bytes for three messages");
     assert_eq!(waiting(&mut stream), ["0", "1", "2"]);
 }
+
+#[test]
+fn messages_of_one_topic_in_a_row_go_where_their_identifiers_say() {
+    let mut bench = Bench::new();
+    let mut streams = [("a/#", 1), ("a/+", 2)].map(|(filter, id)| bench.identified(filter, id));
+    let identified = [1, 2].map(|id| {
+        let mut properties = Properties::new();
+        properties.push(Property::SubscriptionIdentifier(id)).unwrap();
+        properties
+    });
+    let (first, second) = (identified[0].as_ref(), identified[1].as_ref());
+    let of = |payload, properties| Publish { properties, ..plain("a/b", payload, QoS::AtMostOnce) };
+    let publishes =
+        [of(b"0", first), of(b"1", first), of(b"2", second), of(b"3", second), of(b"4", first)];
+    read_all(&mut bench, &publishes);
+    assert_eq!(waiting(&mut streams[0]), ["0", "1", "4"]);
+    assert_eq!(waiting(&mut streams[1]), ["2", "3"]);
+}
+
+#[test]
+fn a_route_that_comes_in_the_middle_of_a_row_gets_the_rest() {
+    let mut bench = Bench::new();
+    let mut before = bench.route("t").listen().unwrap();
+    let (mut bytes, mut inbound) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        plain("t", b"x", QoS::AtMostOnce).encode(Version::V5, &mut bytes).unwrap();
+    }
+    bench.core.handle_input(Instant::now(), &bytes, &mut inbound);
+    let received_at = bench.read_at;
+    let meta = InboundMeta { ticket: None, received_at, flow_controlled: true, shed: false };
+    let mut run = Run::default();
+    let (router, source, scratch) = (&bench.host.router, &bench.as_source, &mut bench.scratch);
+    router.dispatch(&inbound[0].publish(), &meta, source, scratch, &mut run);
+    let mut after =
+        RouteBuilder::new(Arc::clone(&bench.host) as Arc<dyn RouteHost>, "#").listen().unwrap();
+    assert_eq!(router.dispatch_row(&bytes, &inbound[1..], &meta, source, scratch, &run), 0);
+    for message in &inbound[1..] {
+        router.dispatch(&message.publish(), &meta, source, scratch, &mut run);
+    }
+    bench.read_ends();
+    assert_eq!((waiting(&mut before).len(), waiting(&mut after).len()), (3, 2));
+}

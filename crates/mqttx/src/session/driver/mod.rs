@@ -218,6 +218,7 @@ impl Driver {
         }
         state.collect_completions(&mut desk.wakes);
         state.offer_room(&mut desk.wakes);
+        state.end_pause(&mut desk.wakes);
         desk.totals = state.core.send_totals();
         desk.duplicates = state.core.received_duplicates();
         desk.watched = state.drain_watchers > 0;
