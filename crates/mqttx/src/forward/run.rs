@@ -121,16 +121,16 @@ impl Inlet {
         let mut sent = 0;
         for (item, place) in items.iter().zip(&*places) {
             let Some(publish) = lot.read.get(item.index) else { break };
-            let taken = match place {
-                Some(place)
-                    if hand.pass_plain(&publish, topics.get(*place), &mut handover, key) =>
-                {
+            // Whatever level it came with: here it has this one.
+            let qos = QoS::AtMostOnce;
+            let topic = place.map(|place| topics.get(place));
+            let taken = match topic {
+                Some(topic) if hand.pass_plain(&publish, (topic, qos), &mut handover, key) => {
                     Ok(())
                 }
-                Some(place) => {
+                Some(topic) => {
                     let further = hand.further(self.source, None, publish.topic);
                     let outgoing = Outgoing { arrived: publish.properties, waited, further };
-                    let topic = topics.get(*place);
                     hand.pass_on(&publish, topic, &outgoing, properties, &mut handover, key)
                 }
                 None => Err(NotTaken::Refused(ForwardDrop::Topic, None)),
