@@ -61,9 +61,10 @@ impl Inlet {
         let (mut bytes, mut before) = (0, ("", None));
         for item in items {
             let publish = lot.read.get(item.index)?;
-            let is_bare = publish.properties.is_empty();
+            let properties = publish.properties;
             if publish.qos.min(rule.qos) != QoS::AtMostOnce
-                || !is_bare && (trace::AVAILABLE || mark.ends(mark.read(publish.properties)))
+                || !properties.is_empty()
+                    && (trace::may_be_in(properties) || mark.ends(mark.read(properties)))
             {
                 return None;
             }

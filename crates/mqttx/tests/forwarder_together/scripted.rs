@@ -1,11 +1,8 @@
 //! Messages with QoS 0 that go to their target together, between brokers whose every byte the test decides.
 
-#[path = "support/bridge.rs"]
-mod support;
-
 use mqttx::{ForwarderBuilder, ForwarderSource, QoS, Version};
 
-use support::{VIA, assert_balanced, bridge, sent, until};
+use crate::support::{VIA, assert_balanced, bridge, sent, until};
 
 /// Somebody else has the filter with QoS 1, or the server sends more than it was asked for.
 #[tokio::test]

@@ -1,0 +1,7 @@
+//! Messages with QoS 0 that go to their target together.
+
+mod host;
+mod likeness;
+mod scripted;
+#[path = "../support/bridge.rs"]
+mod support;
