@@ -21,9 +21,11 @@ pub(crate) struct Host {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) down: bool,
+    down: bool,
     /// It reads nothing.
     pub(crate) deaf: bool,
+    /// It reads nothing before it has sent everything.
+    pub(crate) rude: bool,
     /// The connection that counts.
     connection: u64,
     /// Filters that it was asked for on this connection.
@@ -56,12 +58,28 @@ impl Host {
     pub(crate) fn cut(&self) {
         self.change(|state| {
             state.connection += 1;
+            state.filters = 0;
             state.output.clear();
         });
     }
 
+    /// Nobody can connect until [`heal`](Self::heal).
+    pub(crate) fn go_down(&self) {
+        self.lock().down = true;
+        self.cut();
+    }
+
+    pub(crate) fn heal(&self) {
+        self.change(|state| (state.down, state.deaf, state.rude) = (false, false, false));
+    }
+
     pub(crate) fn send(&self, bytes: Vec<u8>) {
         self.change(|state| state.output.push_back(bytes));
+    }
+
+    /// Whether somebody asked for messages on this connection.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.lock().filters > 0
     }
 
     /// Pieces that the socket did not take yet.
@@ -126,7 +144,7 @@ impl Host {
                 written = stream.write_all(&next) => if written.is_err() { return },
                 () = self.over(mine) => return,
             }
-            self.lock().output.pop_front();
+            self.change(|state| drop(state.output.pop_front()));
         }
     }
 
@@ -137,7 +155,11 @@ impl Host {
             if !self.counts(mine) {
                 return;
             }
-            if self.lock().deaf {
+            let waits = {
+                let state = self.lock();
+                state.deaf || state.rude && !state.output.is_empty()
+            };
+            if waits {
                 news.await;
                 continue;
             }

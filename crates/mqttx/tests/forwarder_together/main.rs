@@ -1,5 +1,6 @@
 //! Messages with QoS 0 that go to their target together.
 
+mod flood;
 mod host;
 mod likeness;
 mod scripted;
