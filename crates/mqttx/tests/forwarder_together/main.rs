@@ -3,6 +3,7 @@
 mod flood;
 mod host;
 mod likeness;
+mod pauses;
 mod scripted;
 #[path = "../support/bridge.rs"]
 mod support;

@@ -229,7 +229,7 @@ impl Driver {
             let outstanding =
                 waits && (core.awaits_server() || core.outbox().messages > 0 || link.is_stalled());
             link.shedding = self.over && outstanding;
-            link.paused = waits && !outstanding || core.is_verifying();
+            link.pause(now, waits && !outstanding || core.is_verifying());
         }
     }
 
