@@ -96,14 +96,13 @@ impl Inlet {
         if !inner.flows.begin() {
             return None;
         }
-        let key = inner.flows.open_run(&together);
-        if key.is_none() {
+        let Some(key) = inner.flows.open_run(&together) else {
             inner.flows.end_turn();
-        }
-        let watched = inner.watch != 0;
-        drop(inner);
-        source.pass(key.map_or(0, |_| together.passing * together.count));
-        Some((key?, watched))
+            return None;
+        };
+        // Under the lock: whoever finds the flow may say at once that nobody waits for it.
+        source.pass(together.passing * together.count);
+        Some((key, inner.watch != 0))
     }
 
     /// Hands the messages over; how many, and whether the target has a connection.
