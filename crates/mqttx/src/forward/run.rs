@@ -30,10 +30,10 @@ impl Inlet {
         }
         let Some(hand) = Hand::new(&self.engine, 0, Some(lot)) else { return false };
         let Some(bytes) = self.look(&hand, lot, items, scratch) else { return false };
-        let Some((key, watched)) = self.open(lot, items, bytes) else { return false };
+        let Some(key) = self.open(lot, items, bytes) else { return false };
         let (sent, online) = self.hand_run(&hand, lot, items, key, scratch);
         let left = items.len() - sent;
-        if left > 0 || !online || !watched || !scratch.refused.is_empty() {
+        if left > 0 || !online || !scratch.refused.is_empty() {
             self.after_run(lot, items, key, (sent, online), scratch);
         }
         for item in items.drain(..sent) {
@@ -80,9 +80,8 @@ impl Inlet {
         Some(bytes)
     }
 
-    /// Takes the turn and opens the flow, if nothing is before these messages and there is room for them. Whether somebody watches
-    /// the target.
-    fn open(&self, lot: &Lot<'_>, items: &[LotItem], bytes: usize) -> Option<(FlowKey, bool)> {
+    /// Takes the turn and opens the flow, if nothing is before these messages and there is room for them.
+    fn open(&self, lot: &Lot<'_>, items: &[LotItem], bytes: usize) -> Option<FlowKey> {
         let source = self.engine.sources.get(self.source)?;
         let last = lot.read.get(items.last()?.index)?;
         let together = Together {
@@ -102,7 +101,7 @@ impl Inlet {
         };
         // Under the lock: whoever finds the flow may say at once that nobody waits for it.
         source.pass(together.passing * together.count);
-        Some((key, inner.watch != 0))
+        Some(key)
     }
 
     /// Hands the messages over; how many, and whether the target has a connection.
@@ -166,16 +165,9 @@ impl Inlet {
             inner.settle_run(key, 1, Some((reason, named)), scratch);
         }
         scratch.refused = refused;
-        // It waits for a target that is slow, and not for one that is away.
-        let mut watch = None;
-        if online {
-            watch = inner.flows.has_passing().then(|| inner.begin_watch()).flatten();
-        } else if let Some((source, bytes)) = inner.flows.let_run_pass(key) {
+        // It waits for a target that is slow, and not for one that is away. One that leaves later finds the flow, and says so.
+        if !online && let Some((source, bytes)) = inner.flows.let_run_pass(key) {
             scratch.pass(source, bytes);
-        }
-        drop(inner);
-        if let Some(watch) = watch {
-            self.engine.watch_targets(watch);
         }
     }
 }

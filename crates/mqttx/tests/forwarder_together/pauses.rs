@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, Forwarder, ForwarderBuilder, ForwarderManager, Jitter, Performance, Session,
+    Backoff, Filter, Forwarder, ForwarderBuilder, ForwarderManager, Jitter, Performance, Session,
     SessionBuilder, SessionManager, SessionOptions, Version,
 };
 use tokio::time::sleep;
@@ -28,8 +28,17 @@ fn rules() -> ForwarderBuilder {
 }
 
 impl Pair {
-    /// Sockets hold 4 KiB; `options` are those of the source.
+    /// `options` are those of the source.
     async fn new(options: impl Fn(SessionBuilder) -> SessionBuilder) -> Self {
+        Self::with(options, |options| options, rules()).await
+    }
+
+    /// Sockets hold 4 KiB; `options` are those of the source, `others` those of the targets.
+    async fn with(
+        options: impl Fn(SessionBuilder) -> SessionBuilder,
+        others: impl Fn(SessionBuilder) -> SessionBuilder,
+        rules: ForwarderBuilder,
+    ) -> Self {
         let hosts = ["src", "dst", "other"].map(|name| (name, Host::new(Version::V5, &[0], 4096)));
         let [source, target] = [0, 1].map(|n: usize| Arc::clone(&hosts[n].1));
         let net = Net(Arc::new(BTreeMap::from(hosts)));
@@ -39,11 +48,11 @@ impl Pair {
             let new = SessionOptions::quick_connect(name, format!("mqtt://{name}"))
                 .transport(net.clone())
                 .reconnect(quick.jitter(Jitter::None));
-            let new = if name == "src" { options(new) } else { new };
+            let new = if name == "src" { options(new) } else { others(new) };
             sessions.add_session(new.build().unwrap()).unwrap();
         }
         let forwarders = ForwarderManager::named(&sessions, "d");
-        let forwarder = forwarders.add_forwarder(rules().build().unwrap()).unwrap();
+        let forwarder = forwarders.add_forwarder(rules.build().unwrap()).unwrap();
         while !source.is_asked() {
             sleep(MOMENT).await;
         }
@@ -144,6 +153,40 @@ async fn a_source_that_is_lost_while_it_is_not_read_comes_back() {
     assert_eq!(pair.source.unsent(), 0);
     pair.balanced();
     assert_eq!(pair.forwarder.metrics().in_flight, 0);
+}
+
+/// The target has most of it in its outbox, not on the way to its socket, or the forwarder has it.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_target_holds_its_source_back_no_more_once_that_leaves() {
+    let performance = Performance { write_buffer: 4096, ..Performance::default() };
+    let narrow = |options: SessionBuilder| options.performance(performance);
+    let one_by_one = rules().filter(Filter::from_fn(|_| true)).qos0_queue(64);
+    for rules in [rules(), one_by_one] {
+        for deed in 0..4 {
+            let pair = Pair::with(|options| options, narrow, rules.clone()).await;
+            pair.stand_still(250, 30_000).await;
+            pair.target.heal();
+            sleep(Duration::from_secs(200)).await;
+            assert_eq!((pair.source.unsent(), pair.forwarder.metrics().in_flight), (0, 0));
+            pair.stand_still(250, 30_000).await;
+            match deed {
+                0 => pair.target.go_down(),
+                1 => pair.session("dst").disconnect().await,
+                2 => pair.sessions.remove_session("dst").await.unwrap(),
+                _ => {
+                    // It is silent until its connection is given up.
+                    sleep(Duration::from_secs(60)).await;
+                }
+            }
+            sleep(Duration::from_secs(3)).await;
+            assert_eq!(pair.source.unsent(), 0, "after {deed}");
+            // It is away from the beginning.
+            pair.produce(100, 30_000);
+            sleep(Duration::from_secs(3)).await;
+            assert_eq!(pair.source.unsent(), 0, "after {deed}");
+            pair.balanced();
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
