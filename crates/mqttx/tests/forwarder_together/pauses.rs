@@ -66,6 +66,10 @@ impl Pair {
 
     /// Sends so many messages whose payload has `size` bytes.
     fn produce(&self, count: usize, size: usize) {
+        Self::produce_at(&self.source, count, size);
+    }
+
+    fn produce_at(host: &Host, count: usize, size: usize) {
         let topic = b"\x00\x03a/x\x00";
         let mut publish = vec![0x30];
         let mut length = topic.len() + size;
@@ -77,7 +81,7 @@ impl Pair {
         publish.extend(topic);
         publish.resize(publish.len() + size, b'.');
         for _ in 0..count {
-            self.source.send(publish.clone());
+            host.send(publish.clone());
         }
     }
 
@@ -153,6 +157,30 @@ async fn a_source_that_is_lost_while_it_is_not_read_comes_back() {
     assert_eq!(pair.source.unsent(), 0);
     pair.balanced();
     assert_eq!(pair.forwarder.metrics().in_flight, 0);
+}
+
+/// The source has to take what comes to it from its target, whose server reads nothing before that. Its socket is full to the last
+/// byte, so that nothing tells of that before something is to be written.
+#[tokio::test(start_paused = true)]
+async fn a_source_is_read_on_once_its_own_socket_takes_nothing() {
+    let pair = Pair::new(|options| options).await;
+    let back = ForwarderBuilder::new("back").source("dst", "a/#").target("src").topic("b/x");
+    let back = pair.forwarders.add_forwarder(back.build().unwrap()).unwrap();
+    sleep(MOMENT).await;
+    // With its topic and the properties of the forwarder it is a quarter of what the socket holds.
+    let quarter = 1024 - 45;
+    Pair::produce_at(&pair.target, 1, quarter);
+    sleep(MOMENT).await;
+    assert_eq!(pair.source.lock().published[0].len(), 1024);
+    pair.source.change(|source| source.deaf = true);
+    Pair::produce_at(&pair.target, 4, quarter);
+    sleep(MOMENT).await;
+    assert_eq!(back.metrics().forwarded, 5, "the socket took all of it");
+    pair.stand_still(400, 20_000).await;
+    Pair::produce_at(&pair.target, 1, quarter);
+    sleep(MOMENT).await;
+    assert_eq!(pair.source.unsent(), 0, "it is read on");
+    assert_eq!(pair.session("src").metrics().reconnects, 0);
 }
 
 /// The target has most of it in its outbox, not on the way to its socket, or the forwarder has it.
