@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqttx::{
-    Backoff, Forwarder, ForwarderBuilder, ForwarderManager, Jitter, SessionManager, SessionOptions,
-    Version,
+    Backoff, Forwarder, ForwarderBuilder, ForwarderManager, Jitter, Outbox, Performance,
+    SessionManager, SessionOptions, Version,
 };
 use tokio::time::{Instant, sleep};
 
@@ -61,6 +61,9 @@ struct Story {
     hosts: BTreeMap<&'static str, Arc<Host>>,
     sessions: SessionManager,
     forwarders: ForwarderManager,
+    /// The limit of outboxes in messages.
+    outbox: Option<usize>,
+    write_buffer: usize,
     /// The ways that are open, and the size of their queue.
     ways: Vec<(usize, usize, usize)>,
     /// The number of the last message of each host.
@@ -84,7 +87,19 @@ impl Story {
         let forwarders = ForwarderManager::named(&sessions, "d");
         let (deeds, ways, last) = (Vec::new(), Vec::new(), [0; 3]);
         let arrived = BTreeMap::new();
-        let mut story = Self { seed, deeds, hosts, sessions, forwarders, ways, last, arrived };
+        let (outbox, write_buffer) = (random.of(&[None, Some(7)]), random.of(&[4096, 1 << 20]));
+        let mut story = Self {
+            outbox,
+            write_buffer,
+            seed,
+            deeds,
+            hosts,
+            sessions,
+            forwarders,
+            ways,
+            last,
+            arrived,
+        };
         HOSTS.into_iter().for_each(|name| story.add_session(name));
         for _ in 0..1 + random.below(4) {
             let (from, to) = random.of(&WAYS);
@@ -101,6 +116,8 @@ impl Story {
         let quick = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
         let options = SessionOptions::quick_connect(name, format!("mqtt://{name}"))
             .transport(Net(Arc::new(self.hosts.clone())))
+            .outbox(Outbox { messages: self.outbox, ..Outbox::default() })
+            .performance(Performance { write_buffer: self.write_buffer, ..Performance::default() })
             .reconnect(quick.jitter(Jitter::None));
         self.sessions.add_session(options.build().unwrap()).unwrap();
     }
@@ -204,7 +221,8 @@ impl Story {
     }
 
     fn told(&self) -> String {
-        format!("seed {}, {:?}: {:?}", self.seed, self.ways, self.deeds)
+        let Self { seed, outbox, write_buffer, ways, deeds, .. } = self;
+        format!("seed {seed}, {outbox:?} {write_buffer} {ways:?}: {deeds:?}")
     }
 
     /// The counters agree, and what arrived by each way came once and in order.

@@ -159,6 +159,20 @@ async fn a_source_that_is_lost_while_it_is_not_read_comes_back() {
     assert_eq!(pair.forwarder.metrics().in_flight, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_as_soon_as_the_target_has_what_was_on_its_way() {
+    let pair = Pair::new(|options| options).await;
+    pair.stand_still(400, 20_000).await;
+    let (forwarder, target) = (pair.forwarder.clone(), Arc::clone(&pair.target));
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(5)).await;
+        target.heal();
+    });
+    let begun = tokio::time::Instant::now();
+    assert_eq!(forwarder.stop(Duration::from_secs(60)).await, 0);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
 /// The source has to take what comes to it from its target, whose server reads nothing before that. Its socket is full to the last
 /// byte, so that nothing tells of that before something is to be written.
 #[tokio::test(start_paused = true)]
