@@ -159,6 +159,11 @@ impl Inlet {
             scratch.pass(left.source, left.passed);
         }
         let mut refused = std::mem::take(&mut scratch.refused);
+        let handed = |place: &usize| refused.iter().all(|(_, other)| other != place);
+        let last = (0..sent).rev().find(handed).and_then(|place| items.get(place));
+        if let Some(last) = last.and_then(|item| lot.read.get(item.index)) {
+            inner.flows.name_run(key, last.topic);
+        }
         for (reason, place) in refused.drain(..) {
             let publish = items.get(place).and_then(|item| lot.read.get(item.index));
             let named = publish.as_ref().map(|publish| publish.topic);

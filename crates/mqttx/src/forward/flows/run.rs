@@ -77,6 +77,14 @@ impl Flows {
         Some(left)
     }
 
+    /// The last of its messages had this topic.
+    pub(in crate::forward) fn name_run(&mut self, key: FlowKey, topic: &str) {
+        let run = self.flows.get_mut(key as usize).filter(|flow| flow.live && flow.run.left > 0);
+        if let Some(flow) = run {
+            topic.clone_into(&mut flow.topic);
+        }
+    }
+
     fn take_of_run(&mut self, key: FlowKey, count: usize) -> Option<Left> {
         let flow =
             self.flows.get_mut(key as usize).filter(|flow| flow.live && flow.run.left > 0)?;
