@@ -172,6 +172,7 @@ impl Subscriptions {
                 identifier,
                 properties: properties.as_ref().as_ref(),
             });
+            self.call_off(filter);
             self.desired.insert(
                 filter.to_owned(),
                 Desired {
@@ -254,6 +255,17 @@ impl Subscriptions {
         for operation in self.operations.drain(..) {
             cx.ids.free(operation.id);
         }
+        let desired = &self.desired;
+        for request in self.requests.iter_mut().filter(|r| r.kind == Kind::Unsubscribe) {
+            for item in request.items.iter_mut().take(request.unsent) {
+                let wanted = desired.get(&item.filter);
+                // The server answered what came after it. Sent again, it would take away what the server granted since then.
+                if wanted.is_some_and(|wanted| matches!(wanted.standing, Standing::Granted(_))) {
+                    item.code.get_or_insert(ReasonCode::SUCCESS);
+                }
+            }
+        }
+        self.finish(cx);
         self.requests.retain_mut(|request| {
             request.unsent = 0;
             !request.internal
@@ -324,7 +336,11 @@ impl Subscriptions {
             return;
         }
         self.settle_known(cx, true);
-        for request in &mut self.requests {
+        for at in 0..self.requests.len() {
+            if self.is_held(at) {
+                continue;
+            }
+            let Some(request) = self.requests.get_mut(at) else { break };
             while request.unsent < request.items.len() {
                 if !send_next(
                     cx,
@@ -375,6 +391,36 @@ impl Subscriptions {
             });
         }
         self.requests.retain(|request| !request.items.is_empty());
+    }
+
+    /// Whether an UNSUBSCRIBE has to wait for the answers to earlier ones: a server that gives none would have more and more of
+    /// them to answer, and keep their packet ids, with a filter that comes and goes.
+    fn is_held(&self, at: usize) -> bool {
+        let Some(request) = self.requests.get(at).filter(|r| r.kind == Kind::Unsubscribe) else {
+            return false;
+        };
+        let unsent = request.items.iter().skip(request.unsent);
+        unsent.filter(|item| item.code.is_none()).any(|item| self.is_awaited(&item.filter))
+    }
+
+    /// Whether the server did not answer [`UNANSWERED`] times that the filter is unsubscribed.
+    fn is_awaited(&self, filter: &str) -> bool {
+        let sent = self.requests.iter().filter(|r| r.kind == Kind::Unsubscribe);
+        let sent = sent.flat_map(|r| r.items.iter().take(r.unsent));
+        sent.filter(|i| i.code.is_none() && i.filter == filter).nth(UNANSWERED - 1).is_some()
+    }
+
+    /// The filter is wanted again: what is held to unsubscribe it has nothing to do any more.
+    fn call_off(&mut self, filter: &str) {
+        if !self.requests.iter().any(|r| r.kind == Kind::Unsubscribe) || !self.is_awaited(filter) {
+            return;
+        }
+        for request in self.requests.iter_mut().filter(|r| r.kind == Kind::Unsubscribe) {
+            let unsent = request.items.iter_mut().skip(request.unsent);
+            for item in unsent.filter(|item| item.filter == filter) {
+                item.code.get_or_insert(ReasonCode::SUCCESS);
+            }
+        }
     }
 
     fn number(&mut self) -> u64 {
@@ -463,6 +509,9 @@ impl Subscriptions {
         }
     }
 }
+
+/// So many UNSUBSCRIBEs of one filter may be without an answer on a connection.
+const UNANSWERED: usize = 8;
 
 fn check(filter: &str) -> Result<(), SubscribeError> {
     validate_filter(filter)

@@ -636,6 +636,56 @@ fn an_unsubscribe_that_somebody_waits_for_is_sent_whatever_comes_after_it() {
 }
 
 #[test]
+fn an_unsubscribe_that_was_never_answered_takes_nothing_away_that_was_granted_since_then() {
+    let mut wire = Wire::online(config(V5), ok(V5));
+    wire.subscribe(&["a"], 0);
+    wire.receive("90 { 0001 00 01 }");
+    wire.sent();
+    wire.session.unsubscribe(&["a"], PropertiesRef::EMPTY, 6).unwrap();
+    wire.expect("a2 { 0002 00 <a> }");
+    wire.subscribe(&["a"], 0);
+    wire.expect("82 { 0003 00 <a> 01 }");
+    wire.receive("90 { 0003 00 01 }");
+    wire.reconnect(resumed(V5));
+    wire.expect("");
+    assert_eq!(wire.outcome(6), Some(Outcome::Unsubscribed(vec![ReasonCode::SUCCESS])));
+    // While that is not answered either, the order says what the server has at the end.
+    wire.session.unsubscribe(&["a"], PropertiesRef::EMPTY, 7).unwrap();
+    wire.subscribe(&["a"], 0);
+    wire.sent();
+    wire.reconnect(resumed(V5));
+    wire.expect("a2 { 0006 00 <a> } 82 { 0007 00 <a> 01 }");
+}
+
+/// As with a forwarder that is started and stopped again and again.
+#[test]
+fn a_server_that_answers_no_unsubscribe_has_few_of_them_to_answer() {
+    let mut wire = Wire::online(config(V5), ok(V5));
+    let (mut unsubscribed, mut first) = (0, Vec::new());
+    for token in 1..=30 {
+        wire.subscribe(&["a", "b"], 0);
+        let subscribe = wire.sent();
+        let id = subscribe.get(2..4).unwrap();
+        wire.receive(&format!("90 {{ {:02x}{:02x} 00 01 01 }}", id[0], id[1]));
+        wire.session.unsubscribe(&["a"], PropertiesRef::EMPTY, token).unwrap();
+        let unsubscribe = wire.sent();
+        unsubscribed += usize::from(!unsubscribe.is_empty());
+        first = if token == 1 { unsubscribe } else { first };
+    }
+    assert_eq!(unsubscribed, 8);
+    // Those that are held were called off by the next subscription; the last one is still held.
+    for token in 9..=29 {
+        assert_eq!(wire.outcome(token), Some(Outcome::Unsubscribed(vec![ReasonCode::SUCCESS])));
+    }
+    assert_eq!(wire.outcome(0), None);
+    wire.session.unsubscribe(&["b"], PropertiesRef::EMPTY, 0).unwrap();
+    assert!(!wire.sent().is_empty(), "another filter waits for nobody");
+    wire.receive(&format!("b0 {{ {:02x}{:02x} 00 00 }}", first[2], first[3]));
+    assert_eq!(wire.outcome(1), Some(Outcome::Unsubscribed(vec![ReasonCode::SUCCESS])));
+    assert_eq!(wire.sent().first(), Some(&0xa2), "there is room for the last one");
+}
+
+#[test]
 fn suback_with_the_wrong_number_of_codes_is_a_fault() {
     let mut wire = Wire::online(config(V5), ok(V5));
     wire.subscribe(&["a", "b"], 0);

@@ -1,9 +1,6 @@
 //! From the routes of the sources into the flows, and back to what waits.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Weak};
-use std::task::Poll;
+use std::sync::Arc;
 
 use mqttx_proto::QoS;
 use mqttx_proto::packet::Publish;
@@ -37,10 +34,7 @@ impl LotHandler for Inlet {
     }
 
     fn shrink(&self) {
-        let unwatched = self.engine.lock().shrink();
-        if unwatched {
-            self.engine.unwatched.notify_waiters();
-        }
+        self.engine.lock().shrink();
     }
 }
 
@@ -145,10 +139,10 @@ impl Inlet {
         if parked > 0 {
             session.park(parked);
         }
-        let watch = parked_qos0.then(|| inner.begin_watch()).flatten();
+        let look = parked_qos0 && inner.begin_watch();
         drop(inner);
-        if let Some(watch) = watch {
-            engine.watch_targets(watch);
+        if look {
+            engine.look_for_targets();
         }
         turn
     }
@@ -207,47 +201,20 @@ impl Inlet {
 }
 
 impl Engine {
-    /// QoS 0 waits for targets that are slow, and not for those that are away: once one leaves, what waits does not hold its
-    /// source back. The task goes on between bursts, so that a busy forwarder does not begin a new one again and again.
-    pub(super) fn watch_targets(&self, watch: u64) {
-        let Some(source) = self.sources.first() else { return };
-        let (me, unwatched) = (Weak::clone(&self.me), Arc::clone(&self.unwatched));
+    /// QoS 0 waits for targets that are slow, and not for those that are away: what waits does not hold its source back if one is, or
+    /// once one [leaves](crate::session::CompletionSink::left).
+    pub(super) fn look_for_targets(&self) {
         let required = self.targets.iter().zip(&self.options.targets);
-        let mut leaving: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = required
-            .filter(|(_, rule)| rule.required)
-            .map(|(target, _)| {
-                let session = target.session().clone();
-                Box::pin(async move { session.left().await }) as _
-            })
-            .collect();
-        source.services().runtime.clone().spawn(async move {
-            loop {
-                let mut unwatched = std::pin::pin!(unwatched.notified());
-                // From here on no notification is missed.
-                unwatched.as_mut().enable();
-                if me.upgrade().is_none_or(|engine| engine.lock().watch != watch) {
-                    return;
-                }
-                let left = std::future::poll_fn(|cx| {
-                    if leaving.iter_mut().any(|left| left.as_mut().poll(cx).is_ready()) {
-                        return Poll::Ready(true);
-                    }
-                    unwatched.as_mut().poll(cx).map(|()| false)
-                });
-                if left.await {
-                    if let Some(engine) = me.upgrade() {
-                        engine.release_qos0();
-                    }
-                    return;
-                }
-            }
-        });
+        let mut required = required.filter(|(_, rule)| rule.required);
+        if required.any(|(target, _)| !target.session().has_connection()) {
+            self.release_qos0();
+        }
     }
 
-    /// What waits with QoS 0 does not hold its source back any more, and nobody watches.
+    /// What waits with QoS 0 does not hold its source back any more.
     pub(super) fn release_qos0(&self) {
         let mut inner = self.lock();
-        inner.watch = 0;
+        inner.watching = false;
         let waiting = inner.flows.waiting_qos0();
         let parked: Vec<_> =
             waiting.map(|held| (held.source, std::mem::take(&mut held.parked))).collect();
@@ -259,7 +226,6 @@ impl Engine {
         for (source, bytes) in passing {
             self.passed(source, bytes);
         }
-        self.unwatched.notify_waiters();
     }
 }
 
@@ -307,16 +273,6 @@ impl Inner {
         if let Some(reason) = reason {
             self.report(reason, topic, scratch);
         }
-    }
-
-    /// QoS 0 holds its source back from now on: the number of the task that has to watch the targets, unless there is one.
-    pub(super) fn begin_watch(&mut self) -> Option<u64> {
-        if self.watch != 0 {
-            return None;
-        }
-        self.watches += 1;
-        self.watch = self.watches;
-        Some(self.watch)
     }
 }
 

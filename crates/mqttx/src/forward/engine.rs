@@ -53,8 +53,6 @@ pub(super) struct Engine {
     latency: Arc<Histogram>,
     /// Told when nothing is held any more.
     pub(super) idle: Notify,
-    /// Told when nobody needs to watch the targets any more.
-    pub(super) unwatched: Arc<Notify>,
     /// Told when everything that it took is with its targets, if somebody waits for that, and at its end.
     pub(super) quiet: Arc<Notify>,
 }
@@ -114,7 +112,6 @@ impl Engine {
                 inner: Mutex::new(Inner::new(flows, Arc::clone(&latency))),
                 latency,
                 idle: Notify::new(),
-                unwatched: Arc::default(),
                 quiet: Arc::default(),
                 options,
                 sources: ends.sources,
@@ -168,15 +165,15 @@ impl Engine {
             if full.is_none() {
                 inner.flows.next_lot(LOT, &mut scratch.sending);
             }
-            let watch = parked_qos0.then(|| inner.begin_watch()).flatten();
+            let look = parked_qos0 && inner.begin_watch();
             let timer = inner.flows.pace_timer();
             let quiet = inner.retiring && !inner.flows.is_waiting();
             drop(inner);
             if let Some(at) = timer {
                 self.wait_for_pace(at);
             }
-            if let Some(watch) = watch {
-                self.watch_targets(watch);
+            if look {
+                self.look_for_targets();
             }
             if quiet {
                 self.quiet.notify_waiters();
@@ -297,6 +294,15 @@ impl CompletionSink for Engine {
             self.pump_with(&mut scratch, None);
         }
         scratch.give_back();
+    }
+
+    fn left(&self, tag: usize) {
+        let number = Target::number(tag);
+        let required = self.options.targets.get(number).is_some_and(|rule| rule.required);
+        // What holds a source back for the dead letters, only they can have.
+        if required && self.target(number).is_some_and(|(_, target)| target.is_current(tag)) {
+            self.release_qos0();
+        }
     }
 }
 

@@ -91,6 +91,10 @@ impl Forwarder {
         match replace(inlets(engine), &old) {
             Ok(running) => {
                 routes.running = running;
+                // None is leaving any more.
+                if let Some(parting) = routes.parting.take() {
+                    parting.abort();
+                }
                 routes.retired.extend(old.into_iter().map(|(_, route)| route));
                 Ok(())
             }

@@ -30,10 +30,10 @@ impl Inlet {
         }
         let Some(hand) = Hand::new(&self.engine, 0, Some(lot)) else { return false };
         let Some(bytes) = self.look(&hand, lot, items, scratch) else { return false };
-        let Some((key, watched)) = self.open(lot, items, bytes) else { return false };
+        let Some(key) = self.open(lot, items, bytes) else { return false };
         let (sent, online) = self.hand_run(&hand, lot, items, key, scratch);
         let left = items.len() - sent;
-        if left > 0 || !online || !watched || !scratch.refused.is_empty() {
+        if left > 0 || !online || !scratch.refused.is_empty() {
             self.after_run(lot, items, key, (sent, online), scratch);
         }
         for item in items.drain(..sent) {
@@ -61,9 +61,10 @@ impl Inlet {
         let (mut bytes, mut before) = (0, ("", None));
         for item in items {
             let publish = lot.read.get(item.index)?;
-            let is_bare = publish.properties.is_empty();
+            let properties = publish.properties;
             if publish.qos.min(rule.qos) != QoS::AtMostOnce
-                || !is_bare && (trace::AVAILABLE || mark.ends(mark.read(publish.properties)))
+                || !properties.is_empty()
+                    && (trace::may_be_in(properties) || mark.ends(mark.read(properties)))
             {
                 return None;
             }
@@ -79,9 +80,8 @@ impl Inlet {
         Some(bytes)
     }
 
-    /// Takes the turn and opens the flow, if nothing is before these messages and there is room for them. Whether somebody watches
-    /// the target.
-    fn open(&self, lot: &Lot<'_>, items: &[LotItem], bytes: usize) -> Option<(FlowKey, bool)> {
+    /// Takes the turn and opens the flow, if nothing is before these messages and there is room for them.
+    fn open(&self, lot: &Lot<'_>, items: &[LotItem], bytes: usize) -> Option<FlowKey> {
         let source = self.engine.sources.get(self.source)?;
         let last = lot.read.get(items.last()?.index)?;
         let together = Together {
@@ -95,14 +95,13 @@ impl Inlet {
         if !inner.flows.begin() {
             return None;
         }
-        let key = inner.flows.open_run(&together);
-        if key.is_none() {
+        let Some(key) = inner.flows.open_run(&together) else {
             inner.flows.end_turn();
-        }
-        let watched = inner.watch != 0;
-        drop(inner);
-        source.pass(key.map_or(0, |_| together.passing * together.count));
-        Some((key?, watched))
+            return None;
+        };
+        // Under the lock: whoever finds the flow may say at once that nobody waits for it.
+        source.pass(together.passing * together.count);
+        Some(key)
     }
 
     /// Hands the messages over; how many, and whether the target has a connection.
@@ -121,16 +120,16 @@ impl Inlet {
         let mut sent = 0;
         for (item, place) in items.iter().zip(&*places) {
             let Some(publish) = lot.read.get(item.index) else { break };
-            let taken = match place {
-                Some(place)
-                    if hand.pass_plain(&publish, topics.get(*place), &mut handover, key) =>
-                {
+            // Whatever level it came with: here it has this one.
+            let qos = QoS::AtMostOnce;
+            let topic = place.map(|place| topics.get(place));
+            let taken = match topic {
+                Some(topic) if hand.pass_plain(&publish, (topic, qos), &mut handover, key) => {
                     Ok(())
                 }
-                Some(place) => {
+                Some(topic) => {
                     let further = hand.further(self.source, None, publish.topic);
                     let outgoing = Outgoing { arrived: publish.properties, waited, further };
-                    let topic = topics.get(*place);
                     hand.pass_on(&publish, topic, &outgoing, properties, &mut handover, key)
                 }
                 None => Err(NotTaken::Refused(ForwardDrop::Topic, None)),
@@ -160,22 +159,20 @@ impl Inlet {
             scratch.pass(left.source, left.passed);
         }
         let mut refused = std::mem::take(&mut scratch.refused);
+        let handed = |place: &usize| refused.iter().all(|(_, other)| other != place);
+        let last = (0..sent).rev().find(handed).and_then(|place| items.get(place));
+        if let Some(last) = last.and_then(|item| lot.read.get(item.index)) {
+            inner.flows.name_run(key, last.topic);
+        }
         for (reason, place) in refused.drain(..) {
             let publish = items.get(place).and_then(|item| lot.read.get(item.index));
             let named = publish.as_ref().map(|publish| publish.topic);
             inner.settle_run(key, 1, Some((reason, named)), scratch);
         }
         scratch.refused = refused;
-        // It waits for a target that is slow, and not for one that is away.
-        let mut watch = None;
-        if online {
-            watch = inner.flows.has_passing().then(|| inner.begin_watch()).flatten();
-        } else if let Some((source, bytes)) = inner.flows.let_run_pass(key) {
+        // It waits for a target that is slow, and not for one that is away. One that leaves later finds the flow, and says so.
+        if !online && let Some((source, bytes)) = inner.flows.let_run_pass(key) {
             scratch.pass(source, bytes);
-        }
-        drop(inner);
-        if let Some(watch) = watch {
-            self.engine.watch_targets(watch);
         }
     }
 }

@@ -201,11 +201,11 @@ impl<'e> Hand<'e> {
         })
     }
 
-    /// Hands over a message without properties that nothing is before; `false`: it is another one.
+    /// Hands over a message without properties that nothing is before, at the level `qos`; `false`: it is another one.
     pub(super) fn pass_plain(
         &self,
         publish: &Publish<'_>,
-        topic: &str,
+        (topic, qos): (&str, QoS),
         handover: &mut Handover<'_>,
         key: FlowKey,
     ) -> bool {
@@ -216,7 +216,7 @@ impl<'e> Hand<'e> {
             topic,
             properties,
             payload: publish.payload,
-            qos: self.rule.qos.apply(publish.qos),
+            qos,
             retain: self.rule.retain.apply(publish.retain),
             priority: Priority::LOWEST,
         };
@@ -237,11 +237,11 @@ impl<'e> Hand<'e> {
             return Err(NotTaken::Full);
         }
         let Some(publish) = sending.publish(self.lot) else { return Err(NotTaken::Full) };
+        let qos = self.rule.qos.apply(publish.qos);
         if sending.extra.is_none()
             && self.rule.required
-            && self.pass_plain(&publish, topic, handover, sending.key)
+            && self.pass_plain(&publish, (topic, qos), handover, sending.key)
         {
-            let qos = self.rule.qos.apply(publish.qos);
             return Ok((qos, qos));
         }
         let outgoing = Outgoing {
@@ -267,7 +267,7 @@ impl<'e> Hand<'e> {
         let mut draft = Draft {
             topic,
             payload,
-            qos: self.rule.qos.apply(publish.qos),
+            qos,
             retain: self.rule.retain.apply(publish.retain),
             properties,
             ttl: made.and_then(|made| made.ttl),

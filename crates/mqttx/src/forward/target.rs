@@ -182,6 +182,8 @@ impl Engine {
         inner.flows.counts.failovers += 1;
         drop(inner);
         target.introduce(before);
+        // It may have left before it knew to whom to say so.
+        self.look_for_targets();
         failover.changed(next);
         before.services().events.emit(
             None,

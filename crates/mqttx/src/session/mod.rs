@@ -295,9 +295,9 @@ impl Session {
         &self.shared.services
     }
 
-    /// Waits until there is no connection.
-    pub(crate) async fn left(&self) {
-        self.until(|state| (state.status != SessionStatus::Connected).then_some(())).await;
+    /// Whether the server accepted a connection that is not about to end.
+    pub(crate) fn has_connection(&self) -> bool {
+        self.shared.lock().core.limits().is_some()
     }
 
     /// With so many parked bytes the driver does not read.

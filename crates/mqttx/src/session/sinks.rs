@@ -13,6 +13,8 @@ use crate::error::Error;
 pub(crate) trait CompletionSink: Send + Sync {
     /// These messages are finished. `tag` is that of the registration.
     fn complete(&self, tag: usize, finished: &mut Finished<'_>);
+    /// The session's connection is over, or the session: what it has and did not send waits for another one.
+    fn left(&self, tag: usize);
 }
 
 /// Gets messages back that the store had and that the server does not take; called by the session's driver, outside the locks.
@@ -121,6 +123,12 @@ impl Sinks {
         sink.upgrade()
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<(Arc<dyn CompletionSink>, usize)> {
+        let all = self.list.iter().flat_map(|list| &list.registered);
+        all.filter_map(|known| Some((known.sink.upgrade()?, known.tag))).collect()
+    }
+
     fn find(&self, id: SinkId) -> Option<(Arc<dyn CompletionSink>, usize)> {
         let registered = &self.list.as_ref()?.registered;
         let at = registered.binary_search_by_key(&id.0, |known| known.id.0).ok()?;
@@ -169,6 +177,8 @@ mod tests {
     struct Recorder(Mutex<Vec<Told>>);
 
     impl CompletionSink for Recorder {
+        fn left(&self, _: usize) {}
+
         fn complete(&self, tag: usize, finished: &mut Finished<'_>) {
             let finished = finished.map(|finish| (finish.key, finish.count)).collect();
             self.0.lock().unwrap().push((tag, finished));
@@ -209,5 +219,17 @@ mod tests {
             sinks.tell(id.token(1), 1, Outcome::Written, &mut wakes);
         }
         assert!(wakes.is_empty());
+    }
+
+    #[test]
+    fn those_that_are_there_are_told_of_the_end_of_a_connection() {
+        let (recorder, mut sinks) = (Arc::new(Recorder::default()), Sinks::default());
+        assert!(sinks.all().is_empty());
+        let gone = register(&mut sinks, &recorder, 1);
+        register(&mut sinks, &recorder, 2);
+        register(&mut sinks, &Arc::new(Recorder::default()), 3);
+        sinks.remove(gone);
+        let tags: Vec<_> = sinks.all().into_iter().map(|(_, tag)| tag).collect();
+        assert_eq!(tags, [2], "the third one was dropped");
     }
 }

@@ -25,6 +25,10 @@ pub(crate) fn inject(_: PropertiesRef<'_>) -> Injected {
     Injected
 }
 
+pub(crate) fn may_be_in(_: PropertiesRef<'_>) -> bool {
+    false
+}
+
 impl Injected {
     #[expect(clippy::unused_self, reason = "the other build has something to give")]
     pub(crate) fn or<'a>(&'a self, own: PropertiesRef<'a>) -> PropertiesRef<'a> {

@@ -14,11 +14,13 @@ mod hop;
 mod w3c;
 
 #[cfg(not(feature = "otel"))]
-pub(crate) use absent::{AVAILABLE, Hop, Injected, Span, Surroundings, inject};
+pub(crate) use absent::{AVAILABLE, Hop, Injected, Span, Surroundings, inject, may_be_in};
 #[cfg(feature = "otel")]
 pub(crate) use current::{Injected, Surroundings, context, inject};
 #[cfg(feature = "otel")]
 pub(crate) use hop::{Hop, Span};
+#[cfg(feature = "otel")]
+pub(crate) use w3c::may_be_in;
 
 /// Whether this build knows of traces.
 #[cfg(feature = "otel")]

@@ -21,7 +21,7 @@ pub(super) enum Found {
 
 /// Looks for the context of a message; without one it allocates nothing.
 pub(super) fn read(properties: PropertiesRef<'_>) -> Found {
-    if !may_have(properties) {
+    if !may_be_in(properties) {
         return Found::Nothing;
     }
     let (mut parent, mut state) = (None, String::new());
@@ -47,8 +47,8 @@ pub(super) fn read(properties: PropertiesRef<'_>) -> Found {
     }
 }
 
-/// A quick look at the encoded properties: `false` is certain.
-fn may_have(properties: PropertiesRef<'_>) -> bool {
+/// A quick look at the encoded properties of a message, whether it belongs to a trace: `false` is certain.
+pub(crate) fn may_be_in(properties: PropertiesRef<'_>) -> bool {
     let bytes = properties.as_bytes();
     bytes.len() > TRACEPARENT.len() && memmem::find(bytes, TRACEPARENT.as_bytes()).is_some()
 }

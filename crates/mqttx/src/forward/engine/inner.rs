@@ -14,10 +14,8 @@ const SPARE: usize = 4096;
 
 pub(in crate::forward) struct Inner {
     pub(in crate::forward) flows: Flows,
-    /// The task that waits for a target to leave, since QoS 0 waits for the targets; 0: there is none.
-    pub(in crate::forward) watch: u64,
-    /// How many there were.
-    pub(in crate::forward) watches: u64,
+    /// QoS 0 that waits holds its source back: the targets had connections when that was looked at, and tell when one ends.
+    pub(in crate::forward) watching: bool,
     /// Somebody waits until nothing waits here.
     pub(in crate::forward) retiring: bool,
     pub(in crate::forward) reports: DropReports,
@@ -30,7 +28,7 @@ pub(in crate::forward) struct Inner {
 impl Inner {
     pub(super) fn new(flows: Flows, latency: Arc<Histogram>) -> Self {
         let (reports, spare) = (DropReports::default(), Vec::new());
-        Self { flows, watch: 0, watches: 0, retiring: false, reports, latency, spare }
+        Self { flows, watching: false, retiring: false, reports, latency, spare }
     }
 
     /// The messages that were being sent are with their targets, or wait again: those behind the first `sent`. Whether one of
@@ -135,17 +133,16 @@ impl Inner {
         }
     }
 
-    /// Nothing came for a while: gives memory back. Whether the task that watches the targets is to end, too.
-    pub(in crate::forward) fn shrink(&mut self) -> bool {
+    /// Nothing came for a while: gives memory back.
+    pub(in crate::forward) fn shrink(&mut self) {
         self.spare = Vec::new();
         self.flows.shrink();
-        let idle = self.watch != 0
-            && !self.flows.has_passing()
-            && !self.flows.waiting_qos0().any(|held| held.parked > 0);
-        if idle {
-            self.watch = 0;
-        }
-        idle
+    }
+
+    /// QoS 0 holds its source back from now on; `true`: somebody has to [look](super::Engine::look_for_targets) whether the targets are
+    /// there.
+    pub(in crate::forward) fn begin_watch(&mut self) -> bool {
+        !std::mem::replace(&mut self.watching, true)
     }
 
     /// Tells of a message that has no flow.
@@ -158,46 +155,5 @@ impl Inner {
         if let Some(count) = self.reports.add(reason, crate::session::now()) {
             scratch.told.push((reason, count, topic.to_owned()));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::forward::flows::{Admitted, Arrived, Phase};
-    use crate::forward::scratch::Sending;
-    use crate::router::{Due, LOT};
-    use mqttx_proto::QoS;
-
-    fn inner() -> Inner {
-        let mut flows = Flows::new(8, 64, 1);
-        flows.set_phase(Phase::Running);
-        Inner::new(flows, Arc::new(Histogram::of_latency()))
-    }
-
-    /// A message with QoS 0 that waits, and holds its source back.
-    fn wait(inner: &mut Inner) {
-        let arrived = Arrived { source: 0, qos: QoS::AtMostOnce, due: Due::Nothing, topic: "a" };
-        let Admitted::Wait(key) = inner.flows.admit(arrived, false) else { panic!("it waits") };
-        let new = Sending::new(key, Body::Read(0), 0, 0, QoS::AtMostOnce);
-        inner.flows.wait(Sending { started: false, parked: 10, ..new });
-    }
-
-    #[test]
-    fn the_targets_are_watched_by_one_task_until_nothing_waits_for_a_while() {
-        let mut inner = inner();
-        wait(&mut inner);
-        assert_eq!(inner.begin_watch(), Some(1));
-        wait(&mut inner);
-        assert_eq!(inner.begin_watch(), None, "one task is enough");
-        assert!(!inner.shrink(), "something holds its source back");
-        assert!(inner.flows.take_turn());
-        let mut sent = Vec::new();
-        inner.flows.next_lot(LOT, &mut sent);
-        assert_eq!((sent.len(), inner.watch), (2, 1), "it goes on between bursts");
-        assert!(inner.shrink());
-        assert!(!inner.shrink(), "told once");
-        wait(&mut inner);
-        assert_eq!(inner.begin_watch(), Some(2), "the old task sees that it is not the one");
     }
 }

@@ -77,6 +77,14 @@ impl Flows {
         Some(left)
     }
 
+    /// The last of its messages had this topic.
+    pub(in crate::forward) fn name_run(&mut self, key: FlowKey, topic: &str) {
+        let run = self.flows.get_mut(key as usize).filter(|flow| flow.live && flow.run.left > 0);
+        if let Some(flow) = run {
+            topic.clone_into(&mut flow.topic);
+        }
+    }
+
     fn take_of_run(&mut self, key: FlowKey, count: usize) -> Option<Left> {
         let flow =
             self.flows.get_mut(key as usize).filter(|flow| flow.live && flow.run.left > 0)?;
@@ -100,11 +108,6 @@ impl Flows {
         let bytes =
             runs.map(|flow| (flow.source, std::mem::take(&mut flow.run.passing) * flow.run.left));
         bytes.filter(|(_, bytes)| *bytes > 0).collect()
-    }
-
-    /// Whether a source waits for what is on its way.
-    pub(in crate::forward) fn has_passing(&self) -> bool {
-        self.flows.iter().any(|flow| flow.live && flow.run.left > 0 && flow.run.passing > 0)
     }
 
     /// Nobody waits for that run: the target has no connection, or the source is not to be kept.
@@ -142,9 +145,8 @@ mod tests {
         assert_eq!((flows.held(), flows.counts.received), (4, 4));
         let left = flows.settle_run(key, 2, None).unwrap();
         assert_eq!((left.source, left.passed, left.begun), (3, 20, None));
-        assert!(flows.has_passing());
         assert_eq!(flows.take_passing(), [(3, 20)]);
-        assert!(!flows.has_passing());
+        assert_eq!(flows.take_passing(), []);
         let left = flows.settle_run(key, 1, Some(ForwardDrop::ConnectionLost)).unwrap();
         assert_eq!((left.passed, left.begun), (0, None), "nobody waits for it any more");
         assert!(flows.settle_run(key, 1, None).unwrap().begun.is_some());

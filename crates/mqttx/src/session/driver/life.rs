@@ -247,14 +247,15 @@ impl Driver {
         let Phase::Open(mut link) = std::mem::replace(&mut self.phase, Phase::Resting) else {
             return;
         };
-        let wish = {
+        let (wish, sinks) = {
             let mut state = self.shared.lock();
             if link.traffic.written > 0 {
                 state.core.handle_written(now, link.traffic.written);
             }
             state.core.handle_disconnected();
-            state.wish.clone()
+            (state.wish.clone(), state.sinks.all())
         };
+        sinks.into_iter().for_each(|(sink, tag)| sink.left(tag));
         let lasted = link.online_since().map(|since| now.saturating_duration_since(since));
         let stable = lasted.is_some_and(|lasted| lasted >= self.options.reconnect.stable_after);
         let (failure, renewal) = link.auth.take().map_or((None, false), |auth| auth.end());

@@ -131,6 +131,14 @@ impl Link {
         self.closing.is_some()
     }
 
+    /// Whether nothing is read from now on. What did not arrive meanwhile is no silence of the peer.
+    pub(super) fn pause(&mut self, now: Instant, paused: bool) {
+        if self.paused && !paused {
+            self.last_read = now;
+        }
+        self.paused = paused;
+    }
+
     /// When something is over: a stalled write, silence, the last moments.
     pub(super) fn deadline(&self, options: &SessionOptions) -> Option<Instant> {
         if let Some(closing) = &self.closing {

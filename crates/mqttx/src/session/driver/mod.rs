@@ -229,7 +229,7 @@ impl Driver {
             let outstanding =
                 waits && (core.awaits_server() || core.outbox().messages > 0 || link.is_stalled());
             link.shedding = self.over && outstanding;
-            link.paused = waits && !outstanding || core.is_verifying();
+            link.pause(now, waits && !outstanding || core.is_verifying());
         }
     }
 
@@ -402,7 +402,7 @@ impl Future for Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         let mut wakes = Vec::new();
-        {
+        let sinks = {
             let mut state = self.shared.lock();
             state.closed = true;
             state.wish = Wish::Removed;
@@ -421,8 +421,10 @@ impl Drop for Driver {
             let state = &mut *state;
             state.storage.close(&state.sinks, &mut wakes);
             state.room.close(|waker| wakes.push(Wake::Task(waker)));
-        }
+            state.sinks.all()
+        };
         self.shared.fire(&mut wakes);
+        sinks.into_iter().for_each(|(sink, tag)| sink.left(tag));
         self.shared.router.close();
         self.shared.set_status(SessionStatus::Stopped);
     }
