@@ -143,7 +143,7 @@ fn receiving(qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
 fn receiving_payloads(payload: usize, qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
     let _alone = alone();
     let flood =
-        Flood { topic: "bench/topic".to_owned(), payload, qos, messages: ALL, window: 1000 };
+        Flood { topics: vec!["bench/topic".to_owned()], payload, qos, messages: ALL, window: 1000 };
     let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let runtime = runtime();
     let (_manager, session) = runtime.block_on(connect(&peer));
@@ -231,8 +231,13 @@ fn a_callback_that_drops_its_clones_costs_no_allocation() {
 /// Allocations of steady forwarding for [`MESSAGES`]: the least of nine parts of a flood.
 fn forwarding(qos: u8, window: usize) -> u64 {
     let _alone = alone();
-    let flood =
-        Flood { topic: "bench/topic".to_owned(), payload: 64, qos, messages: ALL, window: 1000 };
+    let flood = Flood {
+        topics: vec!["bench/topic".to_owned()],
+        payload: 64,
+        qos,
+        messages: ALL,
+        window: 1000,
+    };
     let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let runtime = runtime();
     runtime.block_on(async {
