@@ -58,7 +58,7 @@ impl Inlet {
         topics.clear();
         places.clear();
         let from = (self.source, self.filter);
-        let (mut bytes, mut before) = (0, ("", None));
+        let mut bytes = 0;
         for item in items {
             let publish = lot.read.get(item.index)?;
             let is_bare = publish.properties.is_empty();
@@ -68,12 +68,7 @@ impl Inlet {
                 return None;
             }
             let topic = publish.topic;
-            // The core gives messages of one topic that follow each other the same piece of the read for it.
-            if !std::ptr::eq(topic, before.0) {
-                let place = hand.render(topics, from, (topic, topic), lot.inbound.received_at);
-                before = (topic, place);
-            }
-            places.push(before.1);
+            places.push(hand.render(topics, from, (topic, topic), lot.inbound.received_at));
             bytes += topic.len() + publish.payload.len();
         }
         Some(bytes)

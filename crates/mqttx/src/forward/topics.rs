@@ -1,5 +1,6 @@
-//! The topics of a lot for one target: each is rendered once.
+//! The topics of a lot for one target.
 
+use std::ops::Range;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::endpoint::TargetRule;
@@ -8,19 +9,29 @@ use super::template::TopicContext;
 /// Rendered topics, in memory that is used again.
 #[derive(Default)]
 pub(super) struct Topics {
+    /// All of them, and those that are remembered as they came.
+    text: String,
     rendered: Vec<Rendered>,
-    used: usize,
+    /// Where the message before lies that has the rendered topic which was asked for last.
+    last: Option<(Origin, Topic)>,
     /// Places in `rendered`, plus one, by a hash of the topic that came.
     memo: Vec<u8>,
 }
 
-#[derive(Default)]
 struct Rendered {
-    /// What came, and through which filter of which source.
-    arrived: String,
+    /// What came, if it is remembered, and through which filter of which source.
+    arrived: Range<usize>,
     from: (usize, usize),
-    topic: String,
+    topic: Range<usize>,
     valid: bool,
+}
+
+/// A topic by where it lies, and how it came. The core gives messages of one topic in a row the same piece of the read for it.
+#[derive(PartialEq, Eq)]
+struct Origin {
+    from: (usize, usize),
+    address: usize,
+    len: usize,
 }
 
 /// A rendered topic; `None`: it is not a topic name.
@@ -28,8 +39,8 @@ pub(super) type Topic = Option<u8>;
 
 const SLOTS: usize = 64;
 
-/// Longer strings are not kept from lot to lot.
-const KEEP: usize = 4096;
+/// More text is not kept from lot to lot.
+const KEEP: usize = 32 * 1024;
 
 /// What the topics of a lot have in common.
 pub(super) struct Cast<'a> {
@@ -42,16 +53,16 @@ pub(super) struct Cast<'a> {
 impl Topics {
     /// Another lot, or another target.
     pub(super) fn clear(&mut self) {
-        for old in self.rendered.iter_mut().take(std::mem::take(&mut self.used)) {
-            old.arrived.shrink_to(KEEP);
-            old.topic.shrink_to(KEEP);
-        }
+        self.text.clear();
+        self.text.shrink_to(KEEP);
+        self.rendered.clear();
+        self.last = None;
         self.memo.clear();
     }
 
     /// The topic for a message that came through `from`: source and filter. A transform may have changed the topic that
     /// it `arrived` with: what it is called now is the second one. At most [`LOT`](crate::router::LOT) between two
-    /// calls of [`clear`](Self::clear).
+    /// calls of [`clear`](Self::clear), and what arrived stays where it is until then.
     pub(super) fn render(
         &mut self,
         cast: &Cast<'_>,
@@ -60,47 +71,81 @@ impl Topics {
         (arrived, called): (&str, &str),
         received_at: Instant,
     ) -> Topic {
+        if cast.uses_time || !std::ptr::eq(arrived, called) {
+            return self.add(cast, from, session, (arrived, called), received_at);
+        }
+        let origin = Origin { from, address: arrived.as_ptr().addr(), len: arrived.len() };
+        if let Some((last, topic)) = &self.last
+            && *last == origin
+        {
+            return *topic;
+        }
+        // To render is as cheap as to ask whether that was done. To look for a topic in a map is not.
+        let topic = match cast.rule.map.is_empty() {
+            true => self.add(cast, from, session, (arrived, arrived), received_at),
+            false => self.remember(cast, from, session, arrived, received_at),
+        };
+        self.last = Some((origin, topic));
+        topic
+    }
+
+    /// Renders a topic once for each filter that it came through.
+    fn remember(
+        &mut self,
+        cast: &Cast<'_>,
+        from: (usize, usize),
+        session: &str,
+        arrived: &str,
+        received_at: Instant,
+    ) -> Topic {
         let slot = slot_of(arrived.as_bytes());
-        let is_changed = !std::ptr::eq(arrived, called);
-        if !cast.uses_time
-            && !is_changed
-            && let Some(place) = self.memo.get(slot).copied().and_then(|at| at.checked_sub(1))
+        if let Some(place) = self.memo.get(slot).copied().and_then(|at| at.checked_sub(1))
             && let Some(known) = self.rendered.get(usize::from(place))
             && known.from == from
-            && known.arrived == arrived
+            && self.text.get(known.arrived.clone()) == Some(arrived)
         {
             return known.valid.then_some(place);
         }
-        if self.used == self.rendered.len() {
-            self.rendered.push(Rendered::default());
-        }
-        let place = u8::try_from(self.used).ok()?;
-        let new = self.rendered.get_mut(self.used)?;
-        self.used += 1;
-        new.arrived.clear();
-        new.arrived.push_str(arrived);
-        new.from = from;
+        let place = u8::try_from(self.rendered.len()).ok()?;
+        let topic = self.add(cast, from, session, (arrived, arrived), received_at);
+        let start = self.text.len();
+        self.text.push_str(arrived);
+        self.rendered.last_mut()?.arrived = start..self.text.len();
+        self.memo.resize(SLOTS, 0);
+        *self.memo.get_mut(slot)? = place + 1;
+        topic
+    }
+
+    fn add(
+        &mut self,
+        cast: &Cast<'_>,
+        from: (usize, usize),
+        session: &str,
+        (arrived, called): (&str, &str),
+        received_at: Instant,
+    ) -> Topic {
+        let place = u8::try_from(self.rendered.len()).ok()?;
         let cx = TopicContext {
             topic: arrived,
             forwarder: cast.forwarder,
             session,
             received_unix_ms: if cast.uses_time { unix_ms(cast.now, received_at) } else { 0 },
         };
-        new.valid = match cast.rule.map.find(called) {
+        let (start, text) = (self.text.len(), &mut self.text);
+        let valid = match cast.rule.map.find(called) {
             // The captures of a map are those of the topic that it found.
-            Some(mapped) => mapped.render(&TopicContext { topic: called, ..cx }, &mut new.topic),
-            None => cast.rule.fallback(from).render_called(&cx, called, &mut new.topic),
+            Some(mapped) => mapped.append(&TopicContext { topic: called, ..cx }, called, text),
+            None => cast.rule.fallback(from).append(&cx, called, text),
         }
         .is_ok();
-        self.memo.resize(SLOTS, 0);
-        if let Some(memo) = self.memo.get_mut(slot).filter(|_| !is_changed) {
-            *memo = place + 1;
-        }
-        new.valid.then_some(place)
+        let topic = start..self.text.len();
+        self.rendered.push(Rendered { arrived: 0..0, from, topic, valid });
+        valid.then_some(place)
     }
 
     pub(super) fn get(&self, topic: u8) -> &str {
-        self.rendered.get(usize::from(topic)).map_or("", |rendered| &rendered.topic)
+        let rendered = self.rendered.get(usize::from(topic));
+        rendered.and_then(|rendered| self.text.get(rendered.topic.clone())).unwrap_or_default()
     }
 }
 
@@ -129,6 +174,7 @@ mod tests {
             .source("src", "+/b")
             .target("dst")
             .topic("x/{1}")
+            .map_topic("m/+", "y/{1}")
             .build()
             .unwrap();
         let now = Instant::now();
@@ -144,10 +190,33 @@ mod tests {
             assert_eq!(render(0, "a/b").0, first.0);
             assert_eq!(render(1, "a/b").1.as_deref(), Some("x/a"));
             assert_eq!(render(0, "a/c").1.as_deref(), Some("x/c"));
-            assert_eq!(topics.used, 3);
+            let mapped = render(0, "m/d");
+            assert_eq!(mapped.1.as_deref(), Some("y/d"));
+            // Not the same piece of the read.
+            assert_eq!(render(0, &String::from("m/d")), mapped);
+            assert_eq!(topics.rendered.len(), 4);
             topics.clear();
         }
-        assert_eq!(topics.rendered.len(), 3, "their memory is used again");
+        let kept = (topics.text.capacity(), topics.rendered.capacity());
+        assert!(topics.text.is_empty() && kept >= (20, 4), "their memory is used again");
+    }
+
+    #[test]
+    fn without_a_map_only_the_topic_before_is_not_rendered_again() {
+        let options = ForwarderBuilder::new("fw").source("src", "a/+").target("dst").topic("x/{1}");
+        let options = options.build().unwrap();
+        let now = Instant::now();
+        let cast = Cast { rule: &options.targets[0], uses_time: false, forwarder: "fw", now };
+        let mut topics = Topics::default();
+        let read = "a/1a/2a/1";
+        let mut render = |from, at: usize| {
+            let topic = &read[at..at + 3];
+            let place = topics.render(&cast, (0, from), "src", (topic, topic), now).unwrap();
+            (place, topics.get(place).to_owned())
+        };
+        let rendered = [(0, 0), (0, 0), (0, 3), (1, 3), (0, 6)].map(|(from, at)| render(from, at));
+        let expected = [(0, "x/1"), (0, "x/1"), (1, "x/2"), (2, "a/2"), (3, "x/1")];
+        assert_eq!(rendered, expected.map(|(place, topic)| (place, topic.to_owned())));
     }
 
     #[test]
@@ -185,6 +254,6 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(topics.render(&cast, (0, 0), "s", ("a", "a"), now), None);
         }
-        assert_eq!(topics.used, 1);
+        assert_eq!(topics.rendered.len(), 1);
     }
 }
