@@ -144,11 +144,16 @@ impl<T: Clone> FilterTree<T> {
     /// level does not match a topic that starts with `$` `[MQTT-4.7.2-1]`. Returns which topics match the same filters for sure.
     pub fn matches(&self, topic: &str, out: &mut Vec<T>) -> Likeness {
         let Some(root) = self.node(ROOT) else { return Likeness::whole(topic) };
-        let (mut levels, wildcards) = (Levels::of(topic), !topic.starts_with('$'));
-        if wildcards {
+        let mut levels = Levels::of(topic);
+        if topic.starts_with('$') {
+            let level = levels.at(0, Some(0), Some(&self.names));
+            if let Some(next) = level.and_then(|level| self.child(ROOT, level.number)) {
+                self.collect(next, 1, level.and_then(|level| level.next()), &mut levels, out);
+            }
+        } else {
             root.rest.append_to(out);
+            self.descend((ROOT, root), 0, Some(0), &mut levels, out);
         }
-        self.descend((ROOT, root), (0, Some(0)), wildcards, &mut levels, out);
         levels.likeness()
     }
 
@@ -167,31 +172,30 @@ impl<T: Clone> FilterTree<T> {
         if from.is_none() {
             node.here.append_to(out);
         } else {
-            self.descend((at, node), (depth, from), true, levels, out);
+            self.descend((at, node), depth, from, levels, out);
         }
     }
 
     fn descend(
         &self,
         (at, node): (u32, &Node<T>),
-        (depth, from): (usize, Option<usize>),
-        wildcards: bool,
+        depth: usize,
+        from: Option<usize>,
         levels: &mut Levels<'_>,
         out: &mut Vec<T>,
     ) {
-        let has_plus = node.plus != NONE && wildcards;
-        // What nobody looks at is not a part of the likeness. That a topic does not begin with `$` is.
-        if node.named == 0 && !has_plus && wildcards {
+        // What nobody looks at is not a part of the likeness.
+        if node.named == 0 && node.plus == NONE {
             return;
         }
-        let Some(level) = levels.at(depth, from) else { return };
-        if node.named > 0 || !wildcards {
-            let number = levels.number(depth, &level, &self.names);
-            if let Some(next) = self.child(at, number) {
-                self.collect(next, depth + 1, level.next(), levels, out);
-            }
+        let names = (node.named > 0).then_some(&self.names);
+        let Some(level) = levels.at(depth, from, names) else { return };
+        if names.is_some()
+            && let Some(next) = self.child(at, level.number)
+        {
+            self.collect(next, depth + 1, level.next(), levels, out);
         }
-        if has_plus {
+        if node.plus != NONE {
             self.collect(node.plus, depth + 1, level.next(), levels, out);
         }
     }

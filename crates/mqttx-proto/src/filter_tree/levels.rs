@@ -19,19 +19,17 @@ pub(super) struct Levels<'t> {
 
 #[derive(Clone, Copy)]
 pub(super) struct Level {
-    from: u32,
-    end: u32,
-    /// Once somebody asked: the number of its name, if a filter has it.
-    number: Option<Option<u32>>,
-    /// It is not the last one.
-    goes_on: bool,
+    /// The number of its name, if that counted and a filter has it.
+    pub(super) number: Option<u32>,
+    /// Where the next one begins, unless this is the last.
+    next: Option<u32>,
 }
 
 impl Level {
     /// Where the next one begins, unless this is the last.
     #[inline]
     pub(super) fn next(&self) -> Option<usize> {
-        self.goes_on.then_some(self.end as usize + 1)
+        self.next.map(|next| next as usize)
     }
 }
 
@@ -40,40 +38,30 @@ impl<'t> Levels<'t> {
         Self { topic, known: [None; KEPT], depth: 0, named: 0 }
     }
 
-    /// The level at this depth, which begins there.
+    /// The level at this depth, which begins there; with `names` its name counts.
     #[inline]
-    pub(super) fn at(&mut self, depth: usize, from: Option<usize>) -> Option<Level> {
-        if let Some(Some(known)) = self.known.get(depth) {
+    pub(super) fn at(
+        &mut self,
+        depth: usize,
+        from: Option<usize>,
+        names: Option<&Names>,
+    ) -> Option<Level> {
+        if let Some(Some(known)) = self.known.get(depth)
+            && (names.is_none() || self.named >> depth & 1 == 1)
+        {
             return Some(*known);
         }
         let from = from?;
         let (name, rest) = split_level(self.topic.get(from..)?);
-        let end = (from + name.len()) as u32;
-        let level = Level { from: from as u32, end, number: None, goes_on: rest.is_some() };
+        let next = rest.map(|_| (from + name.len() + 1) as u32);
+        let number = names.and_then(|names| names.number(name));
+        let level = Level { number, next };
         if let Some(place) = self.known.get_mut(depth) {
             *place = Some(level);
+            self.named |= u8::from(names.is_some()) << depth;
         }
         self.depth = self.depth.max(depth + 1);
         Some(level)
-    }
-
-    /// The number of the name of that level, at this depth.
-    #[inline]
-    pub(super) fn number(&mut self, depth: usize, level: &Level, names: &Names) -> Option<u32> {
-        if let Some(number) = level.number {
-            return number;
-        }
-        self.count_name(depth);
-        let name = self.topic.get(level.from as usize..level.end as usize)?;
-        let number = names.number(name);
-        if let Some(Some(known)) = self.known.get_mut(depth) {
-            known.number = Some(number);
-        }
-        number
-    }
-
-    fn count_name(&mut self, depth: usize) {
-        self.named |= 1_u8.checked_shl(depth as u32).unwrap_or(0);
     }
 
     pub(super) fn likeness(&self) -> Likeness {
@@ -81,14 +69,10 @@ impl<'t> Levels<'t> {
             return Likeness::whole(self.topic);
         }
         let run = (self.named.trailing_ones() as usize).min(self.depth);
-        let level = |depth: usize| self.known.get(depth.wrapping_sub(1)).copied().flatten();
-        Likeness {
-            prefix: level(run).map_or(0, |level| level.end + u32::from(level.goes_on)),
-            run: run as u8,
-            depth: self.depth as u8,
-            named: self.named,
-            goes_on: level(self.depth).is_some_and(|level| level.goes_on),
-        }
+        let next = |depth: usize| self.known.get(depth.wrapping_sub(1)).copied().flatten()?.next;
+        let prefix = if run == 0 { 0 } else { next(run).unwrap_or(self.topic.len() as u32) };
+        let (depth, goes_on) = (self.depth as u8, next(self.depth).is_some());
+        Likeness { prefix, run: run as u8, depth, named: self.named, goes_on }
     }
 }
 
@@ -133,9 +117,9 @@ impl Likeness {
             if wanted == "#" {
                 break;
             }
-            let Some(level) = levels.at(depth, from) else { break };
-            if wanted != "+" {
-                levels.count_name(depth);
+            let Some(level) = levels.at(depth, from, None) else { break };
+            if wanted != "+" && depth < KEPT {
+                levels.named |= 1 << depth;
             }
             from = level.next();
         }

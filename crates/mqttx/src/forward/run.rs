@@ -57,7 +57,7 @@ impl Inlet {
         let Scratch { topics, places, .. } = scratch;
         topics.clear();
         places.clear();
-        let from = (self.source, self.filter);
+        let cast = hand.cast((self.source, self.filter))?;
         let mut bytes = 0;
         for item in items {
             let publish = lot.read.get(item.index)?;
@@ -68,7 +68,7 @@ impl Inlet {
                 return None;
             }
             let topic = publish.topic;
-            places.push(hand.render(topics, from, (topic, topic), lot.inbound.received_at));
+            places.push(topics.render(&cast, (topic, topic), lot.inbound.received_at));
             bytes += topic.len() + publish.payload.len();
         }
         Some(bytes)

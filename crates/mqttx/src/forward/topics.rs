@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::endpoint::TargetRule;
-use super::template::TopicContext;
+use super::template::{BoundTemplate, TopicContext};
+use super::topic_map::TopicMap;
 
 /// Rendered topics, in memory that is used again.
 #[derive(Default)]
@@ -14,22 +14,30 @@ pub(super) struct Topics {
     rendered: Vec<Rendered>,
     /// Where the message before lies that has the rendered topic which was asked for last.
     last: Option<(Origin, Topic)>,
-    /// Places in `rendered`, plus one, by a hash of the topic that came.
-    memo: Vec<u8>,
+    /// What is remembered, by a hash of the topic that came.
+    memo: Vec<Option<Known>>,
 }
 
 struct Rendered {
-    /// What came, if it is remembered, and through which filter of which source.
-    arrived: Range<usize>,
-    from: (usize, usize),
     topic: Range<usize>,
     valid: bool,
 }
 
+#[derive(Clone)]
+struct Known {
+    arrived: Range<usize>,
+    from: Inflow,
+    /// In `rendered`.
+    place: u8,
+}
+
+/// The source that a message came from, and the filter.
+pub(super) type Inflow = (usize, usize);
+
 /// A topic by where it lies, and how it came. The core gives messages of one topic in a row the same piece of the read for it.
 #[derive(PartialEq, Eq)]
 struct Origin {
-    from: (usize, usize),
+    from: Inflow,
     address: usize,
     len: usize,
 }
@@ -42,9 +50,13 @@ const SLOTS: usize = 64;
 /// More text is not kept from lot to lot.
 const KEEP: usize = 32 * 1024;
 
-/// What the topics of a lot have in common.
+/// What the topics of a lot have in common that came through one filter.
 pub(super) struct Cast<'a> {
-    pub(super) rule: &'a TargetRule,
+    pub(super) from: Inflow,
+    pub(super) session: &'a str,
+    pub(super) map: &'a TopicMap,
+    /// For topics that the map does not have.
+    pub(super) fallback: &'a BoundTemplate,
     pub(super) uses_time: bool,
     pub(super) forwarder: &'a str,
     pub(super) now: Instant,
@@ -60,67 +72,58 @@ impl Topics {
         self.memo.clear();
     }
 
-    /// The topic for a message that came through `from`: source and filter. A transform may have changed the topic that
-    /// it `arrived` with: what it is called now is the second one. At most [`LOT`](crate::router::LOT) between two
-    /// calls of [`clear`](Self::clear), and what arrived stays where it is until then.
+    /// The topic for a message. A transform may have changed the topic that it `arrived` with: what it is called now is the second
+    /// one. At most [`LOT`](crate::router::LOT) between two calls of [`clear`](Self::clear), and what arrived stays where it is
+    /// until then.
     pub(super) fn render(
         &mut self,
         cast: &Cast<'_>,
-        from: (usize, usize),
-        session: &str,
         (arrived, called): (&str, &str),
         received_at: Instant,
     ) -> Topic {
         if cast.uses_time || !std::ptr::eq(arrived, called) {
-            return self.add(cast, from, session, (arrived, called), received_at);
+            return self.add(cast, (arrived, called), received_at);
         }
-        let origin = Origin { from, address: arrived.as_ptr().addr(), len: arrived.len() };
+        let (address, len) = (arrived.as_ptr().addr(), arrived.len());
+        let origin = Origin { from: cast.from, address, len };
         if let Some((last, topic)) = &self.last
             && *last == origin
         {
             return *topic;
         }
         // To render is as cheap as to ask whether that was done. To look for a topic in a map is not.
-        let topic = match cast.rule.map.is_empty() {
-            true => self.add(cast, from, session, (arrived, arrived), received_at),
-            false => self.remember(cast, from, session, arrived, received_at),
+        let topic = match cast.map.is_empty() {
+            true => self.add(cast, (arrived, arrived), received_at),
+            false => self.remember(cast, arrived, received_at),
         };
         self.last = Some((origin, topic));
         topic
     }
 
     /// Renders a topic once for each filter that it came through.
-    fn remember(
-        &mut self,
-        cast: &Cast<'_>,
-        from: (usize, usize),
-        session: &str,
-        arrived: &str,
-        received_at: Instant,
-    ) -> Topic {
+    fn remember(&mut self, cast: &Cast<'_>, arrived: &str, received_at: Instant) -> Topic {
         let slot = slot_of(arrived.as_bytes());
-        if let Some(place) = self.memo.get(slot).copied().and_then(|at| at.checked_sub(1))
-            && let Some(known) = self.rendered.get(usize::from(place))
-            && known.from == from
+        if let Some(Some(known)) = self.memo.get(slot)
+            && known.from == cast.from
             && self.text.get(known.arrived.clone()) == Some(arrived)
         {
-            return known.valid.then_some(place);
+            let is_valid = self.rendered.get(usize::from(known.place))?.valid;
+            return is_valid.then_some(known.place);
         }
         let place = u8::try_from(self.rendered.len()).ok()?;
-        let topic = self.add(cast, from, session, (arrived, arrived), received_at);
+        let topic = self.add(cast, (arrived, arrived), received_at);
         let start = self.text.len();
         self.text.push_str(arrived);
-        self.rendered.last_mut()?.arrived = start..self.text.len();
-        self.memo.resize(SLOTS, 0);
-        *self.memo.get_mut(slot)? = place + 1;
+        self.memo.resize(SLOTS, None);
+        let (arrived, from) = (start..self.text.len(), cast.from);
+        *self.memo.get_mut(slot)? = Some(Known { arrived, from, place });
         topic
     }
 
+    #[inline]
     fn add(
         &mut self,
         cast: &Cast<'_>,
-        from: (usize, usize),
-        session: &str,
         (arrived, called): (&str, &str),
         received_at: Instant,
     ) -> Topic {
@@ -128,18 +131,17 @@ impl Topics {
         let cx = TopicContext {
             topic: arrived,
             forwarder: cast.forwarder,
-            session,
+            session: cast.session,
             received_unix_ms: if cast.uses_time { unix_ms(cast.now, received_at) } else { 0 },
         };
         let (start, text) = (self.text.len(), &mut self.text);
-        let valid = match cast.rule.map.find(called) {
+        let valid = match cast.map.find(called) {
             // The captures of a map are those of the topic that it found.
             Some(mapped) => mapped.append(&TopicContext { topic: called, ..cx }, called, text),
-            None => cast.rule.fallback(from).append(&cx, called, text),
+            None => cast.fallback.append(&cx, called, text),
         }
         .is_ok();
-        let topic = start..self.text.len();
-        self.rendered.push(Rendered { arrived: 0..0, from, topic, valid });
+        self.rendered.push(Rendered { topic: start..self.text.len(), valid });
         valid.then_some(place)
     }
 
@@ -165,7 +167,13 @@ fn slot_of(topic: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::ForwarderBuilder;
+    use crate::forward::{ForwarderBuilder, ForwarderOptions};
+
+    fn cast(options: &ForwarderOptions, filter: usize, now: Instant) -> Cast<'_> {
+        let (rule, from) = (&options.targets[0], (0, filter));
+        let (map, fallback) = (&rule.map, rule.fallback(from));
+        Cast { from, session: "src", map, fallback, uses_time: false, forwarder: "fw", now }
+    }
 
     #[test]
     fn a_topic_is_rendered_once_for_each_filter_it_came_through() {
@@ -178,11 +186,10 @@ mod tests {
             .build()
             .unwrap();
         let now = Instant::now();
-        let cast = Cast { rule: &options.targets[0], uses_time: false, forwarder: "fw", now };
         let mut topics = Topics::default();
         for _ in 0..2 {
             let mut render = |filter, topic: &str| {
-                let place = topics.render(&cast, (0, filter), "src", (topic, topic), now);
+                let place = topics.render(&cast(&options, filter, now), (topic, topic), now);
                 (place, place.map(|place| topics.get(place).to_owned()))
             };
             let first = render(0, "a/b");
@@ -206,12 +213,11 @@ mod tests {
         let options = ForwarderBuilder::new("fw").source("src", "a/+").target("dst").topic("x/{1}");
         let options = options.build().unwrap();
         let now = Instant::now();
-        let cast = Cast { rule: &options.targets[0], uses_time: false, forwarder: "fw", now };
         let mut topics = Topics::default();
         let read = "a/1a/2a/1";
         let mut render = |from, at: usize| {
             let topic = &read[at..at + 3];
-            let place = topics.render(&cast, (0, from), "src", (topic, topic), now).unwrap();
+            let place = topics.render(&cast(&options, from, now), (topic, topic), now).unwrap();
             (place, topics.get(place).to_owned())
         };
         let rendered = [(0, 0), (0, 0), (0, 3), (1, 3), (0, 6)].map(|(from, at)| render(from, at));
@@ -229,10 +235,9 @@ mod tests {
             .build()
             .unwrap();
         let now = Instant::now();
-        let cast = Cast { rule: &options.targets[0], uses_time: false, forwarder: "fw", now };
         let mut topics = Topics::default();
         let mut render = |called: &str| {
-            let place = topics.render(&cast, (0, 0), "s", ("a/1", called), now).unwrap();
+            let place = topics.render(&cast(&options, 0, now), ("a/1", called), now).unwrap();
             topics.get(place).to_owned()
         };
         assert_eq!(render("b/2"), "x/1/b/2");
@@ -249,10 +254,9 @@ mod tests {
             .build()
             .unwrap();
         let now = Instant::now();
-        let cast = Cast { rule: &options.targets[0], uses_time: false, forwarder: "fw", now };
         let mut topics = Topics::default();
         for _ in 0..2 {
-            assert_eq!(topics.render(&cast, (0, 0), "s", ("a", "a"), now), None);
+            assert_eq!(topics.render(&cast(&options, 0, now), ("a", "a"), now), None);
         }
         assert_eq!(topics.rendered.len(), 1);
     }
