@@ -11,6 +11,9 @@ pub(crate) const WINDOW: u16 = 1000;
 /// The topic that is published to and flooded: the length that sensors use.
 pub(crate) const TOPIC: &str = "bench/plant/line/7/temperature";
 
+/// What matches every topic of the workloads.
+const ALL_TOPICS: &str = "bench/#";
+
 /// Sessions that connect from one local address.
 const SESSIONS_OF_AN_ADDRESS: usize = 20_000;
 
@@ -26,6 +29,8 @@ pub(crate) struct Case {
     pub(crate) sessions: usize,
     /// Tasks that publish on each session.
     pub(crate) tasks: usize,
+    /// Topics of the messages, which take turns.
+    pub(crate) topics: usize,
     /// Filters with a handler on the session.
     pub(crate) filters: usize,
     /// Unacknowledged messages on each session.
@@ -71,6 +76,12 @@ pub(crate) enum Noise {
     Adding,
 }
 
+/// Has no divisor in common with the numbers of topics.
+const STRIDE: usize = 38_197;
+
+/// Topics where they differ from message to message.
+const TOPICS: usize = 1000;
+
 /// The distance between messages whose latency is measured.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// At what distance sessions are added meanwhile.
@@ -86,6 +97,7 @@ impl Case {
             payload: 64,
             sessions: 1,
             tasks: 1,
+            topics: 1,
             filters: 1,
             window: WINDOW,
             tls: false,
@@ -108,6 +120,10 @@ impl Case {
 
     fn tasks(self, tasks: usize) -> Self {
         Self { tasks, ..self }
+    }
+
+    fn topics(self, topics: usize) -> Self {
+        Self { topics, ..self }
     }
 
     fn filters(self, filters: usize) -> Self {
@@ -146,11 +162,31 @@ impl Case {
         if self.local { 64 } else { self.sessions as u64 + 64 }
     }
 
+    /// The topics of the messages, in their order. All are of one length; neighbours differ in their middle only.
+    pub(crate) fn topic_names(&self) -> Vec<String> {
+        if self.topics == 1 {
+            return vec![TOPIC.to_owned()];
+        }
+        // Each number once, far from the one before.
+        let number = |n: usize| n * STRIDE % self.topics;
+        (0..self.topics).map(|n| format!("bench/plant/{:06}/temperature", number(n))).collect()
+    }
+
+    /// The filter with which a flood is asked for.
+    pub(crate) fn filter(&self) -> &'static str {
+        if self.topics == 1 { TOPIC } else { ALL_TOPICS }
+    }
+
+    /// Whether each topic of the flood has a filter of its own.
+    pub(crate) fn has_exact_filters(&self) -> bool {
+        self.topics > 1 && self.filters == self.topics
+    }
+
     /// How the test peer behaves for so many messages.
     pub(crate) fn peer(&self, messages: u64) -> LoadOptions {
         let flood = match self.work {
             Work::Receive | Work::Forward => Some(Flood {
-                topic: TOPIC.to_owned(),
+                topics: self.topic_names(),
                 payload: self.payload,
                 qos: self.qos,
                 messages: messages / self.sessions as u64,
@@ -208,6 +244,7 @@ pub(crate) fn all() -> Vec<Case> {
         let title = format!("receive QoS {qos}, 64 B");
         cases.push(Case::new(Work::Receive, name, title).qos(qos));
     }
+    cases.extend(many_topics());
     let (name, title) =
         ("sessions-100-q1", "100 sessions publish QoS 1 together, 100 in flight each");
     let case = Case::new(Work::Publish, name.to_owned(), title.to_owned());
@@ -263,6 +300,27 @@ pub(crate) fn all() -> Vec<Case> {
     cases.push(Case::new(Work::Metrics, name.to_owned(), title.to_owned()));
     let (name, title) = ("lifecycles", "a forwarder started and stopped, sessions offline");
     cases.push(Case::new(Work::Lifecycles, name.to_owned(), title.to_owned()));
+    cases
+}
+
+/// What was measured with one topic, with topics that differ from message to message.
+fn many_topics() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (work, verb, size) in [
+        (Work::Publish, "publish", "-64"),
+        (Work::Receive, "receive", "-64"),
+        (Work::Forward, "forward", ""),
+    ] {
+        for qos in 0..2 {
+            let name = format!("{verb}-q{qos}{size}-topics");
+            let title = format!("{verb} QoS {qos}, {TOPICS} topics in turn, 64 B");
+            cases.push(Case::new(work, name, title).qos(qos).topics(TOPICS));
+        }
+    }
+    let topics = 100_000;
+    let title = format!("receive QoS 0, {topics} topics in turn, each with a filter, 64 B");
+    let case = Case::new(Work::Receive, format!("topics-{topics}-q0"), title);
+    cases.push(case.topics(topics).filters(topics));
     cases
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use paho_mqtt::{AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, Message};
 
 use crate::child::Task;
-use crate::workload::{TOPIC, Work};
+use crate::workload::Work;
 
 pub(super) fn run(task: Task) -> Result<(), String> {
     let task = Arc::new(task);
@@ -73,9 +73,10 @@ fn publish(task: &Arc<Task>, clients: Vec<AsyncClient>) -> paho_mqtt::Result<()>
 
 fn publish_on(task: &Task, client: &AsyncClient, messages: u64) -> paho_mqtt::Result<()> {
     let window = usize::from(task.case.window);
-    let message = Message::new(TOPIC, task.payload().to_vec(), i32::from(task.case.qos));
+    let new = |topic| Message::new(topic, task.payload().to_vec(), i32::from(task.case.qos));
+    let prepared: Vec<_> = task.case.topic_names().into_iter().map(new).collect();
     let mut flight = VecDeque::with_capacity(window);
-    for _ in 0..messages {
+    for message in prepared.iter().cycle().take(messages as usize) {
         if flight.len() == window
             && let Some(oldest) = flight.pop_front()
         {
@@ -88,7 +89,7 @@ fn publish_on(task: &Task, client: &AsyncClient, messages: u64) -> paho_mqtt::Re
 
 fn receive(task: &Task, clients: &[AsyncClient]) -> paho_mqtt::Result<()> {
     for client in clients {
-        client.subscribe(TOPIC, i32::from(task.case.qos)).wait()?;
+        client.subscribe(task.case.filter(), i32::from(task.case.qos)).wait()?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 type Run = fn(usize);
 
 /// Every scenario under the name that its count is recorded with.
-const SCENARIOS: [(&str, Run); 23] = [
+const SCENARIOS: [(&str, Run); 24] = [
     ("encode-publish", codec::encode_publish),
     ("encode-publish-properties", codec::encode_publish_with_properties),
     ("encode-puback", codec::encode_puback),
@@ -43,6 +43,7 @@ const SCENARIOS: [(&str, Run); 23] = [
     ("publish-qos1-stored", session::publish_qos1_stored),
     ("publish-qos2-stored", session::publish_qos2_stored),
     ("receive-qos0", session::receive_qos0),
+    ("receive-qos0-topics", session::receive_qos0_topics),
     ("receive-qos1", session::receive_qos1),
     ("receive-qos2", session::receive_qos2),
     ("receive-qos2-stored", session::receive_qos2_stored),

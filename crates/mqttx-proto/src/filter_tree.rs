@@ -1,9 +1,14 @@
 //! Topic filters as a tree of levels: finds all values whose filter matches a topic.
 
+mod levels;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::topic::{split_level, split_shared};
+use levels::Levels;
+
+pub use levels::Likeness;
 
 /// Topic filters with a value each; a filter may have several.
 ///
@@ -136,19 +141,20 @@ impl<T> FilterTree<T> {
 
 impl<T: Clone> FilterTree<T> {
     /// Appends the values of all filters that match the topic name. A wildcard at the first
-    /// level does not match a topic that starts with `$` `[MQTT-4.7.2-1]`.
-    pub fn matches(&self, topic: &str, out: &mut Vec<T>) {
-        let Some(root) = self.node(ROOT) else { return };
+    /// level does not match a topic that starts with `$` `[MQTT-4.7.2-1]`. Returns which topics match the same filters for sure.
+    pub fn matches(&self, topic: &str, out: &mut Vec<T>) -> Likeness {
+        let Some(root) = self.node(ROOT) else { return Likeness::whole(topic) };
         let mut levels = Levels::of(topic);
         if topic.starts_with('$') {
-            let level = levels.at(0, Some(0), &self.names);
-            if let Some(next) = level.and_then(|level| self.child(ROOT, level.name)) {
-                self.collect(next, 1, level.and_then(|level| level.next), &mut levels, out);
+            let level = levels.at(0, Some(0), Some(&self.names));
+            if let Some(next) = level.and_then(|level| self.child(ROOT, level.number)) {
+                self.collect(next, 1, level.and_then(|level| level.next()), &mut levels, out);
             }
         } else {
             root.rest.append_to(out);
             self.descend((ROOT, root), 0, Some(0), &mut levels, out);
         }
+        levels.likeness()
     }
 
     /// The node is so deep; `from`: where the level below it begins, `None` after the last one.
@@ -165,7 +171,7 @@ impl<T: Clone> FilterTree<T> {
         node.rest.append_to(out);
         if from.is_none() {
             node.here.append_to(out);
-        } else if node.named > 0 || node.plus != NONE {
+        } else {
             self.descend((at, node), depth, from, levels, out);
         }
     }
@@ -178,53 +184,20 @@ impl<T: Clone> FilterTree<T> {
         levels: &mut Levels<'_>,
         out: &mut Vec<T>,
     ) {
-        let Some(level) = levels.at(depth, from, &self.names) else { return };
-        if node.named > 0
-            && let Some(next) = self.child(at, level.name)
+        // What nobody looks at is not a part of the likeness.
+        if node.named == 0 && node.plus == NONE {
+            return;
+        }
+        let names = (node.named > 0).then_some(&self.names);
+        let Some(level) = levels.at(depth, from, names) else { return };
+        if names.is_some()
+            && let Some(next) = self.child(at, level.number)
         {
-            self.collect(next, depth + 1, level.next, levels, out);
+            self.collect(next, depth + 1, level.next(), levels, out);
         }
         if node.plus != NONE {
-            self.collect(node.plus, depth + 1, level.next, levels, out);
+            self.collect(node.plus, depth + 1, level.next(), levels, out);
         }
-    }
-}
-
-/// Levels of a topic that are kept; deeper ones are looked at again by each branch.
-const KEPT: usize = 8;
-
-/// The levels of a topic, as far as a branch came: others come by the same ones.
-struct Levels<'t> {
-    topic: &'t str,
-    known: [Option<Level>; KEPT],
-}
-
-#[derive(Clone, Copy)]
-struct Level {
-    /// The number of its name, if a filter has it.
-    name: Option<u32>,
-    /// Where the next one begins, unless this is the last.
-    next: Option<usize>,
-}
-
-impl<'t> Levels<'t> {
-    fn of(topic: &'t str) -> Self {
-        Self { topic, known: [None; KEPT] }
-    }
-
-    /// The level at this depth, which begins there.
-    fn at(&mut self, depth: usize, from: Option<usize>, names: &Names) -> Option<Level> {
-        if let Some(Some(known)) = self.known.get(depth) {
-            return Some(*known);
-        }
-        let from = from?;
-        let (name, rest) = split_level(self.topic.get(from..)?);
-        let next = rest.map(|_| from + name.len() + 1);
-        let level = Level { name: names.number(name), next };
-        if let Some(place) = self.known.get_mut(depth) {
-            *place = Some(level);
-        }
-        Some(level)
     }
 }
 

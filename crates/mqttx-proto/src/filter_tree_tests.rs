@@ -101,6 +101,36 @@ fn values_of_one_filter_are_kept_apart() {
     assert_eq!(out, [1, 3]);
 }
 
+#[test]
+fn topics_are_alike_where_nobody_looked() {
+    let long = "1/2/3/4/5/6/7/8/9";
+    for (filters, topic, alike, others) in [
+        (&["#"][..], "a/b", &["a", "c/d/e", ""][..], &["$SYS/a"][..]),
+        (&["a/#"], "a/b", &["a/c", "a/", "a/c/d"], &["a", "ab", "b/b", "$a/b"]),
+        (&["a/#"], "a", &[], &["a/b", "ab"]),
+        (&["+/b"], "a/b", &["c/b", "/b"], &["a/c", "a/b/c", "a", "$SYS/b"]),
+        (&["a/+/c/+/e"], "a/1/c/2/e", &["a/9/c/8/e", "a//c//e"], &["a/1/c/2", "a/1/d/2/e"]),
+        (&["a/+"], "a/b", &["a/c", "a/"], &["a/b/c", "a", "b/b"]),
+        // Something else matches one of them.
+        (&["a/#", "a/b/c"], "a/b/c", &[], &["a/b/d", "a/b", "a/d/c"]),
+        (&["a/#", "a/b/c"], "a/x/c", &["a/x/d"], &["a/b/c", "a/y/c", "a/x"]),
+        (&["$SYS/#"], "$SYS/a", &["$SYS/b/c"], &["$SYS", "a/b"]),
+        // Nothing matches it.
+        (&["a/b"], "x/y", &["x/z", "x/z/a"], &["x", "y/y"]),
+        (&["+/+/+/+/+/+/+/+/#"], long, &["9/2/3/4/5/6/7/8/9/10"], &["1/2/3/4/5/6/7/8", "1"]),
+        (&["+/+/+/+/+/+/+/+/+"], long, &[], &["9/2/3/4/5/6/7/8/9", "1/2"]),
+    ] {
+        let found = tree(filters).matches(topic, &mut Vec::new());
+        assert!(found.covers(topic, topic), "{filters:?} {topic}");
+        for other in alike {
+            assert!(found.covers(topic, other), "{filters:?} {topic} {other}: {found:?}");
+        }
+        for other in others {
+            assert!(!found.covers(topic, other), "{filters:?} {topic} {other}: {found:?}");
+        }
+    }
+}
+
 fn levels(wildcards: bool) -> impl Strategy<Value = String> {
     let level = if wildcards { "a|b|ab|\\+||\\$x" } else { "a|b|ab||\\$x" };
     prop::collection::vec(level, 1..5).prop_map(|levels| levels.join("/"))
@@ -156,8 +186,22 @@ proptest! {
         prop_assert_eq!(values, kept.len());
         for topic in topics.iter().filter(|t| !t.is_empty()) {
             let mut found = Vec::new();
-            tree.matches(topic, &mut found);
+            let alike = tree.matches(topic, &mut found);
             found.sort_unstable();
+            prop_assert!(alike.covers(topic, topic), "{} {:?}", topic, alike);
+            for other in topics.iter().filter(|other| alike.covers(topic, other)) {
+                let mut same = Vec::new();
+                tree.matches(other, &mut same);
+                same.sort_unstable();
+                prop_assert_eq!(&same, &found, "{} {:?} {}", topic, alike, other);
+            }
+            for (_, filter) in kept.iter().filter(|(_, filter)| naive(filter, topic)) {
+                let alike = Likeness::through(filter, topic);
+                prop_assert!(alike.covers(topic, topic), "{} {} {:?}", filter, topic, alike);
+                for other in topics.iter().filter(|other| alike.covers(topic, other)) {
+                    prop_assert!(naive(filter, other), "{} {} {}", filter, topic, other);
+                }
+            }
             let mut expected: Vec<usize> =
                 kept.iter().filter(|(_, f)| naive(f, topic)).map(|(value, _)| *value).collect();
             expected.sort_unstable();

@@ -14,7 +14,7 @@ pub mod wire;
 mod write_queue;
 
 pub use error::{DecodeError, EncodeError, PropertyError, TopicError};
-pub use filter_tree::FilterTree;
+pub use filter_tree::{FilterTree, Likeness};
 pub use hidden::Hidden;
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Frame, FrameStatus, Packet, PacketType, Publish,

@@ -15,6 +15,29 @@ pub(crate) fn contains_any<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> boo
     bytes.iter().any(|byte| wanted.contains(byte))
 }
 
+/// What follows the prefix. In its place, since it is short, and what differs does so near its end.
+#[inline(always)]
+pub(crate) fn strip_prefix<'a>(bytes: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let (front, rest) = bytes.split_at_checked(prefix.len())?;
+    same(front, prefix).then_some(rest)
+}
+
+/// Whether two pieces of the same length are equal.
+#[inline(always)]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    if let (Some(a), Some(b)) = (one.last_chunk::<16>(), other.last_chunk::<16>()) {
+        let (ones, others) = (one.as_chunks::<16>().0, other.as_chunks::<16>().0);
+        return a == b && ones.iter().zip(others).all(|(a, b)| a == b);
+    }
+    if let (Some(a), Some(b)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        return a == b && one.first_chunk::<8>() == other.first_chunk();
+    }
+    if let (Some(a), Some(b)) = (one.last_chunk::<4>(), other.last_chunk::<4>()) {
+        return a == b && one.first_chunk::<4>() == other.first_chunk();
+    }
+    one.iter().zip(other).all(|(a, b)| a == b)
+}
+
 /// Where the byte is first.
 #[inline]
 pub(crate) fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
@@ -55,6 +78,21 @@ const EVERY: u64 = u64::from_le_bytes([1; 8]);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_one_if_every_byte_of_it_is() {
+        let bytes: Vec<u8> = (0..60).collect();
+        for len in 0..=60 {
+            let prefix = &bytes[..len];
+            assert_eq!(strip_prefix(&bytes, prefix), Some(&bytes[len..]));
+            for at in 0..len {
+                let mut other = prefix.to_vec();
+                other[at] ^= 0x80;
+                assert_eq!(strip_prefix(&bytes, &other), None, "{len} {at}");
+            }
+        }
+        assert_eq!(strip_prefix(&bytes[..3], &bytes[..4]), None);
+    }
 
     #[test]
     fn every_byte_is_found_at_every_place_and_no_other() {

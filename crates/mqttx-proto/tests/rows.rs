@@ -127,11 +127,14 @@ fn input(version: Version, numbers: &mut Numbers) -> Vec<u8> {
         for n in 0..numbers.below(12) {
             let most = [1, 40, 200, 17_000, 20_100][numbers.below(5)];
             let id = 1 + numbers.below(30) as u16;
+            // Most rows have one topic, others a few.
+            let topic = [first.topic, first.topic, "a/c", "", "d/\u{e9}t\u{e9}/e"]
+                [if numbers.below(4) == 0 { numbers.below(5) } else { 0 }];
             let unnamed = n > 0 && properties == aliased.as_ref() && numbers.below(2) == 0;
             let publish = Publish {
                 payload: &payload[..numbers.below(most)],
                 packet_id: PacketId::new(id).filter(|_| qos > QoS::AtMostOnce),
-                topic: if unnamed { "" } else { first.topic },
+                topic: if unnamed { "" } else { topic },
                 ..first
             };
             packet.clear();

@@ -7,9 +7,9 @@ fn main() {
     let arguments: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let flood = match arguments[..] {
         [count, payload, qos] => {
-            let (topic, window) = ("load".to_owned(), u16::MAX);
+            let (topics, window) = (vec!["load".to_owned()], u16::MAX);
             let (payload, qos) = (payload as usize, qos as u8);
-            Some(Flood { topic, payload, qos, messages: count, window })
+            Some(Flood { topics, payload, qos, messages: count, window })
         }
         _ => None,
     };

@@ -34,8 +34,8 @@ pub struct LoadOptions {
 /// PUBLISH packets to send to a subscriber.
 #[derive(Debug, Clone)]
 pub struct Flood {
-    /// The topic of all of them.
-    pub topic: String,
+    /// Their topics, one after the other and over again; at least one.
+    pub topics: Vec<String>,
     /// Bytes of payload; from 8 on it starts with the message's number, counted from 0, in eight
     /// bytes, most significant first.
     pub payload: usize,
@@ -76,11 +76,12 @@ impl LoadPeer {
     /// Listens on a free loopback port.
     ///
     /// # Panics
-    /// When there is no port or no thread left, or a flood has a QoS above 2 or a window of 0.
+    /// When there is no port or no thread left, or a flood has a QoS above 2, a window of 0, or no topic.
     #[must_use]
     pub fn start(options: LoadOptions) -> Self {
         if let Some(flood) = &options.flood {
-            assert!(flood.qos <= 2 && flood.window > 0, "an impossible flood: {flood:?}");
+            let possible = flood.qos <= 2 && flood.window > 0 && !flood.topics.is_empty();
+            assert!(possible, "an impossible flood: {flood:?}");
         }
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = oneshot::channel();

@@ -23,7 +23,7 @@ async fn expect(stream: &mut TcpStream, script: &str) {
 }
 
 fn flood(qos: u8, messages: u64, window: u16) -> LoadOptions {
-    let flood = Flood { topic: "t".to_owned(), payload: 8, qos, messages, window };
+    let flood = Flood { topics: vec!["t".to_owned()], payload: 8, qos, messages, window };
     LoadOptions { flood: Some(flood), ..LoadOptions::default() }
 }
 
@@ -49,6 +49,19 @@ async fn version_5_gets_properties_and_the_receive_maximum() {
     let mut stream = connect(&peer, CONNECT_5, "20 { 00 00 { 21 00 07 } }").await;
     stream.write_all(&hex("82 { 00 01 { 0b 05 } <a> 2d } a2 { 00 02 {} <a> <b> }")).await.unwrap();
     expect(&mut stream, "90 { 00 01 {} 01 } b0 { 00 02 {} 00 00 }").await;
+}
+
+#[tokio::test]
+async fn the_topics_of_a_flood_take_turns() {
+    let topics = ["a", "b/longer", "c"].map(str::to_owned).to_vec();
+    let flood = Flood { topics, payload: 8, qos: 1, messages: 4, window: 4 };
+    let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
+    let mut stream = connect(&peer, CONNECT_311, "20 { 00 00 }").await;
+    stream.write_all(&hex("82 { 00 01 <#> 01 }")).await.unwrap();
+    let zeros = "00 00 00 00 00 00 00";
+    let message = |topic, n| format!("32 {{ <{topic}> 00 0{} {zeros} 0{n} }} ", n + 1);
+    let messages = [("a", 0), ("b/longer", 1), ("c", 2), ("a", 3)].map(|(t, n)| message(t, n));
+    expect(&mut stream, &format!("90 {{ 00 01 01 }} {}", messages.concat())).await;
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ fn median(mut taken: Vec<Taken>) -> Option<Taken> {
 /// A peer with TLS in front of it, and a client with one thread.
 fn measure<F: Future<Output = Taken>>(work: Work, run: impl FnOnce(Site) -> F) -> Taken {
     let flood = work.receives.then(|| Flood {
-        topic: TOPIC.to_owned(),
+        topics: vec![TOPIC.to_owned()],
         payload: work.payload,
         qos: work.qos,
         messages: work.messages,

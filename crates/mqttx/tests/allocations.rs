@@ -137,6 +137,11 @@ impl Meter {
     }
 }
 
+/// The topics of a flood: two messages of each in a row, then another one.
+fn topics() -> Vec<String> {
+    (0..200).map(|number| format!("bench/topic/{}", number / 2)).collect()
+}
+
 /// Allocations of steady receiving for [`MESSAGES`], with the route that `start` starts: the least of ten windows. In the others
 /// the machine may have had more to do than this, so that a backlog grew to a length that it did not have before.
 fn receiving(qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
@@ -146,8 +151,7 @@ fn receiving(qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
 /// [`receiving`], with payloads of that size.
 fn receiving_payloads(payload: usize, qos: u8, start: impl Fn(RouteBuilder, Arc<Meter>)) -> u64 {
     let _alone = alone();
-    let flood =
-        Flood { topic: "bench/topic".to_owned(), payload, qos, messages: ALL, window: 1000 };
+    let flood = Flood { topics: topics(), payload, qos, messages: ALL, window: 1000 };
     let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let runtime = runtime();
     let (_manager, session) = runtime.block_on(connect(&peer));
@@ -235,8 +239,7 @@ fn a_callback_that_drops_its_clones_costs_no_allocation() {
 /// Allocations of steady forwarding for [`MESSAGES`]: the least of nine parts of a flood.
 fn forwarding(qos: u8, window: usize) -> u64 {
     let _alone = alone();
-    let flood =
-        Flood { topic: "bench/topic".to_owned(), payload: 64, qos, messages: ALL, window: 1000 };
+    let flood = Flood { topics: topics(), payload: 64, qos, messages: ALL, window: 1000 };
     let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let runtime = runtime();
     runtime.block_on(async {

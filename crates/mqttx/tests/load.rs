@@ -145,8 +145,8 @@ async fn connections_start_at_the_rate_of_the_manager() {
 async fn a_flood_over_many_turns_is_acknowledged_to_the_last_message() {
     const MESSAGES: u64 = 60_000;
     for qos in [1, 2] {
-        let (topic, window) = ("load".to_owned(), 20_000);
-        let flood = Flood { topic, payload: 16, qos, messages: MESSAGES, window };
+        let (topics, window) = (vec!["load".to_owned()], 20_000);
+        let flood = Flood { topics, payload: 16, qos, messages: MESSAGES, window };
         let peer = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
         let manager = SessionManager::new();
         let options = SessionOptions::quick_connect("s", peer.url())
@@ -166,7 +166,7 @@ async fn a_flood_over_many_turns_is_acknowledged_to_the_last_message() {
 async fn flooded(
     messages: u64,
 ) -> (LoadPeer, LoadPeer, SessionManager, mqttx::ForwarderManager, mqttx::Forwarder) {
-    let flood = Flood { topic: "bench/a".into(), payload: 64, qos: 0, messages, window: 1 };
+    let flood = Flood { topics: vec!["bench/a".into()], payload: 64, qos: 0, messages, window: 1 };
     let source = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let target = LoadPeer::start(LoadOptions::default());
     let manager = SessionManager::new();

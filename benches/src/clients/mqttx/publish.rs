@@ -37,11 +37,16 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<(), Error> {
 
 /// Nobody waits for the acknowledgement of a message: the session does, for all.
 async fn submitted(task: &Task, session: &Session, messages: u64) -> Result<(), Error> {
-    let message = Publish::new(TOPIC, task.payload()).qos(qos(task));
-    for _ in 0..messages {
-        session.submit(&message).await?;
+    for message in prepared(task).iter().cycle().take(messages as usize) {
+        session.submit(message).await?;
     }
     session.flush(LONG).await
+}
+
+/// A message for each topic.
+fn prepared(task: &Task) -> Vec<Publish> {
+    let topics = task.case.topic_names().into_iter();
+    topics.map(|topic| Publish::new(topic, task.payload()).qos(qos(task))).collect()
 }
 
 /// Many messages become durable together: the outbox, not the disk, holds the publisher back.
@@ -56,9 +61,8 @@ async fn begun(task: &Task, session: &Session, messages: u64) -> Result<(), Erro
 /// The application waits for each acknowledgement, a window of messages behind.
 async fn awaited(task: &Task, session: &Session, messages: u64) -> Result<(), Error> {
     let window = usize::from(task.case.window);
-    let message = Publish::new(TOPIC, task.payload()).qos(qos(task));
     let mut flight = VecDeque::with_capacity(window);
-    for _ in 0..messages {
+    for message in prepared(task).iter().cycle().take(messages as usize) {
         if flight.len() == window
             && let Some(oldest) = flight.pop_front()
         {

@@ -67,8 +67,8 @@ async fn publish<A: Api>(task: &Rc<Task>) -> Result<(), String> {
 }
 
 async fn at_most_once<A: Api>(sink: A::Sink, left: Rc<Left>, messages: u64) {
-    let (topic, payload) = (ByteString::from_static(TOPIC), left.payload());
-    for _ in 0..messages {
+    let (topics, payload) = (left.topics(), left.payload());
+    for topic in topics.iter().cycle().take(messages as usize) {
         A::at_most_once(&sink, topic.clone(), payload.clone()).await;
         left.one_less();
     }
@@ -76,8 +76,8 @@ async fn at_most_once<A: Api>(sink: A::Sink, left: Rc<Left>, messages: u64) {
 
 /// Its fastest way: a callback for the acknowledgements instead of a future for each.
 async fn at_least_once<A: Api>(sink: A::Sink, left: Rc<Left>, messages: u64) {
-    let (topic, payload) = (ByteString::from_static(TOPIC), left.payload());
-    for _ in 0..messages {
+    let (topics, payload) = (left.topics(), left.payload());
+    for topic in topics.iter().cycle().take(messages as usize) {
         A::ready(&sink).await;
         A::at_least_once_no_block(&sink, topic.clone(), payload.clone());
     }
@@ -107,7 +107,7 @@ async fn receive<A: Api>(task: &Rc<Task>) -> Result<(), String> {
     for client in clients {
         let (sink, left) = (A::sink(&client), Rc::clone(&left));
         ntex::rt::spawn(A::start(client, async move |_| left.one_less()));
-        A::subscribe(&sink, TOPIC, task.case.qos).await?;
+        A::subscribe(&sink, task.case.filter(), task.case.qos).await?;
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ async fn forward<A: Api>(task: &Rc<Task>) -> Result<(), String> {
             _ => A::at_least_once(&to, topic, message.payload).await,
         }
     }));
-    A::subscribe(&from, TOPIC, qos).await?;
+    A::subscribe(&from, task.case.filter(), qos).await?;
     task.done();
     Ok(())
 }
@@ -180,6 +180,10 @@ impl Left {
 
     fn payload(&self) -> Bytes {
         Bytes::copy_from_slice(&self.task.payload())
+    }
+
+    fn topics(&self) -> Vec<ByteString> {
+        self.task.case.topic_names().into_iter().map(ByteString::from).collect()
     }
 
     fn one_less(&self) {

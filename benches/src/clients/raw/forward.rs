@@ -7,13 +7,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{BLOCK, connect, subscribe};
 use crate::child::Task;
-use crate::workload::TOPIC;
 
 pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     let mut source = connect(task, 0).await?;
     let target = connect(task, 1).await?;
     task.released().await;
-    subscribe(&mut source, TOPIC, task.case.qos).await?;
+    subscribe(&mut source, task.case.filter(), task.case.qos).await?;
     let (source_in, source_out) = source.into_split();
     let (target_in, target_out) = target.into_split();
     tokio::spawn(pump(source_in, target_out));

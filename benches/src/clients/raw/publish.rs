@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 
 use super::{BLOCK, connect, publish_packet};
 use crate::child::Task;
-use crate::workload::TOPIC;
 
 pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     let mut connections = Vec::new();
@@ -45,11 +44,14 @@ struct Publisher {
 impl Publisher {
     fn new(task: &Task, stream: TcpStream, messages: u64) -> Self {
         let case = &task.case;
-        let packet = publish_packet(TOPIC, case.payload, case.qos, 1).len();
+        let topics = case.topic_names();
+        let packet = publish_packet(&topics[0], case.payload, case.qos, 1).len();
         // A packet id is free again before its packet is written again.
         let packets = (BLOCK / packet).max(usize::from(case.window)).min(65_535);
         let ring: Vec<u8> = (0..packets)
-            .flat_map(|n| publish_packet(TOPIC, case.payload, case.qos, n as u16 + 1))
+            .flat_map(|n| {
+                publish_packet(&topics[n % topics.len()], case.payload, case.qos, n as u16 + 1)
+            })
             .collect();
         Self {
             stream,

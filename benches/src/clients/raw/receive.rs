@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 
 use super::{BLOCK, connect, subscribe};
 use crate::child::Task;
-use crate::workload::TOPIC;
 
 pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     let mut connections = Vec::new();
@@ -19,7 +18,7 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     let each = task.messages / task.case.sessions as u64;
     let running: Vec<_> = connections
         .into_iter()
-        .map(|stream| tokio::spawn(receive(stream, task.case.qos, each)))
+        .map(|stream| tokio::spawn(receive(stream, task.case.filter(), task.case.qos, each)))
         .collect();
     for one in running {
         one.await.expect("no panic")?;
@@ -27,8 +26,8 @@ pub(super) async fn run(task: &Arc<Task>) -> Result<()> {
     Ok(())
 }
 
-async fn receive(mut stream: TcpStream, qos: u8, messages: u64) -> Result<()> {
-    subscribe(&mut stream, TOPIC, qos).await?;
+async fn receive(mut stream: TcpStream, filter: &str, qos: u8, messages: u64) -> Result<()> {
+    subscribe(&mut stream, filter, qos).await?;
     let mut input = vec![0; BLOCK];
     let (mut kept, mut finished) = (0, 0);
     let mut answers = Vec::new();

@@ -83,8 +83,9 @@ async fn publish<A: Api>(task: &Arc<Task>) -> Result<(), String> {
             let (task, client) = (Arc::clone(task), client.clone());
             tokio::spawn(async move {
                 let payload = task.payload();
-                for _ in 0..task.share(part, parts) {
-                    let publish = A::publish(&client, TOPIC, &payload, task.case.qos);
+                let topics = task.case.topic_names();
+                for topic in topics.iter().cycle().take(task.share(part, parts) as usize) {
+                    let publish = A::publish(&client, topic, &payload, task.case.qos);
                     publish.await.expect("an event loop");
                 }
                 // The event loop ends when its last client is gone.
@@ -105,8 +106,9 @@ async fn receive<A: Api>(task: &Arc<Task>) -> Result<(), String> {
     let left = Left::new(task, task.messages);
     for (client, mut events) in sessions {
         let (left, qos) = (Arc::clone(&left), task.case.qos);
+        let filter = task.case.filter();
         tokio::spawn(async move {
-            A::subscribe(&client, TOPIC, qos).await.expect("an event loop");
+            A::subscribe(&client, filter, qos).await.expect("an event loop");
             loop {
                 if let Heard::Message(_) = A::poll(&mut events).await.expect("a connection") {
                     left.one_less();
@@ -128,9 +130,9 @@ async fn forward<A: Api>(task: &Arc<Task>) -> Result<(), String> {
     };
     task.released().await;
     tokio::spawn(async move { while A::poll(&mut target_events).await.is_ok() {} });
-    let qos = task.case.qos;
+    let (qos, filter) = (task.case.qos, task.case.filter());
     tokio::spawn(async move {
-        A::subscribe(&source, TOPIC, qos).await.expect("an event loop");
+        A::subscribe(&source, filter, qos).await.expect("an event loop");
         loop {
             if let Heard::Message(message) =
                 A::poll(&mut source_events).await.expect("a connection")

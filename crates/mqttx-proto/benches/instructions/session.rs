@@ -65,19 +65,25 @@ pub(crate) fn publish_qos2_stored(times: usize) {
 }
 
 pub(crate) fn receive_qos0(times: usize) {
-    receive(Config::new(Version::V5), QoS::AtMostOnce, times);
+    receive(Config::new(Version::V5), QoS::AtMostOnce, &[TOPIC], times);
+}
+
+pub(crate) fn receive_qos0_topics(times: usize) {
+    let topics: Vec<_> = (0..TURN).map(|number| format!("{TOPIC}/{number:04}")).collect();
+    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+    receive(Config::new(Version::V5), QoS::AtMostOnce, &topics, times);
 }
 
 pub(crate) fn receive_qos1(times: usize) {
-    receive(Config::new(Version::V5), QoS::AtLeastOnce, times);
+    receive(Config::new(Version::V5), QoS::AtLeastOnce, &[TOPIC], times);
 }
 
 pub(crate) fn receive_qos2(times: usize) {
-    receive(Config::new(Version::V5), QoS::ExactlyOnce, times);
+    receive(Config::new(Version::V5), QoS::ExactlyOnce, &[TOPIC], times);
 }
 
 pub(crate) fn receive_qos2_stored(times: usize) {
-    receive(stored(), QoS::ExactlyOnce, times);
+    receive(stored(), QoS::ExactlyOnce, &[TOPIC], times);
 }
 
 fn publish(config: Config, qos: QoS, answers: &[PacketType], times: usize) {
@@ -137,16 +143,17 @@ fn publish_in(config: Config, qos: QoS, flow: &Flow<'_>, times: usize) {
     assert_eq!(turns.session.outbox().messages, flow.ahead);
 }
 
-fn receive(config: Config, qos: QoS, times: usize) {
+/// The topics take turns.
+fn receive(config: Config, qos: QoS, topics: &[&str], times: usize) {
     let mut turns = Turns::connect(config);
     let version = Version::V5;
     let mut messages = Vec::new();
-    for number in 1..=TURN as u16 {
+    for (number, &topic) in (1..=TURN as u16).zip(topics.iter().cycle()) {
         let publish = Publish {
             dup: false,
             qos,
             retain: false,
-            topic: TOPIC,
+            topic,
             packet_id: PacketId::new(number).filter(|_| qos != QoS::AtMostOnce),
             properties: PropertiesRef::EMPTY,
             payload: &PAYLOAD,

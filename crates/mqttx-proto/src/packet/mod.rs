@@ -22,7 +22,7 @@ pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub use frame::{Frame, FrameStatus, frame};
 pub use ping::{PINGREQ, PINGRESP};
-pub(crate) use publish::{Head, Known, Plain};
+pub(crate) use publish::{Head, Known, Plain, check_topic};
 pub use publish::{Publish, PublishLayout, encode_publish};
 pub use suback::SubAck;
 pub use subscribe::{

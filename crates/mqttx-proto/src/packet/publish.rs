@@ -375,7 +375,7 @@ fn read_topic<'a>(reader: &mut Reader<'a>, checked: &'a str) -> Result<&'a str, 
 
 /// Takes bytes as a topic name, which may be empty.
 #[inline]
-pub(super) fn check_topic(bytes: &[u8]) -> Result<&str, DecodeError> {
+pub(crate) fn check_topic(bytes: &[u8]) -> Result<&str, DecodeError> {
     let topic = str::from_utf8(bytes).map_err(|_| ILL_FORMED)?;
     if contains_any(bytes, [0, b'+', b'#']) {
         return Err(if bytes.contains(&0) { NUL } else { WILDCARD });

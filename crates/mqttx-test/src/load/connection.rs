@@ -234,22 +234,60 @@ impl State {
 
 /// A flood on its way.
 struct Running {
-    /// The packet, patched for each message.
-    packet: Vec<u8>,
-    packet_id_at: Option<usize>,
-    number_at: Option<usize>,
+    /// A packet for each topic.
+    packets: Vec<Template>,
+    /// The topic of the next message.
+    next: usize,
     messages: u64,
     window: u64,
     sent: u64,
     in_flight: u64,
 }
 
+/// A packet, patched for each message.
+struct Template {
+    bytes: Vec<u8>,
+    packet_id_at: Option<usize>,
+    number_at: Option<usize>,
+}
+
 impl Running {
     fn new(flood: &Flood, v5: bool, receive_maximum: u16) -> Self {
+        let packets = flood.topics.iter().map(|topic| Template::new(flood, topic, v5)).collect();
+        let window = u64::from(flood.window.min(receive_maximum));
+        Self { packets, next: 0, messages: flood.messages, window, sent: 0, in_flight: 0 }
+    }
+
+    fn refill(&mut self, output: &mut Vec<u8>) {
+        while self.sent < self.messages && output.len() < WRITE {
+            let packet = &mut self.packets[self.next];
+            if let Some(at) = packet.packet_id_at {
+                if self.in_flight == self.window {
+                    return;
+                }
+                self.in_flight += 1;
+                let id = u16::try_from(self.sent % u64::from(u16::MAX) + 1).expect("two bytes");
+                packet.bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
+            }
+            if let Some(at) = packet.number_at {
+                packet.bytes[at..at + 8].copy_from_slice(&self.sent.to_be_bytes());
+            }
+            output.extend_from_slice(&packet.bytes);
+            self.sent += 1;
+            self.next += 1;
+            if self.next == self.packets.len() {
+                self.next = 0;
+            }
+        }
+    }
+}
+
+impl Template {
+    fn new(flood: &Flood, topic: &str, v5: bool) -> Self {
         let mut body = Vec::new();
-        let topic = u16::try_from(flood.topic.len()).expect("a topic of 65535 bytes at most");
-        body.extend(topic.to_be_bytes());
-        body.extend(flood.topic.as_bytes());
+        let topic_len = u16::try_from(topic.len()).expect("a topic of 65535 bytes at most");
+        body.extend(topic_len.to_be_bytes());
+        body.extend(topic.as_bytes());
         let packet_id_at = (flood.qos > 0).then_some(body.len());
         if flood.qos > 0 {
             body.extend([0, 0]);
@@ -259,37 +297,14 @@ impl Running {
         }
         let number_at = (flood.payload >= 8).then_some(body.len());
         body.resize(body.len() + flood.payload, b'x');
-        let mut packet = vec![0x30 | flood.qos << 1];
-        wire::append_varint(&mut packet, body.len());
-        let header = packet.len();
-        packet.extend(body);
-        let window = flood.window.min(receive_maximum);
+        let mut bytes = vec![0x30 | flood.qos << 1];
+        wire::append_varint(&mut bytes, body.len());
+        let header = bytes.len();
+        bytes.extend(body);
         Self {
-            packet,
+            bytes,
             packet_id_at: packet_id_at.map(|at| at + header),
             number_at: number_at.map(|at| at + header),
-            messages: flood.messages,
-            window: u64::from(window),
-            sent: 0,
-            in_flight: 0,
-        }
-    }
-
-    fn refill(&mut self, output: &mut Vec<u8>) {
-        while self.sent < self.messages && output.len() < WRITE {
-            if let Some(at) = self.packet_id_at {
-                if self.in_flight == self.window {
-                    return;
-                }
-                self.in_flight += 1;
-                let id = u16::try_from(self.sent % u64::from(u16::MAX) + 1).expect("two bytes");
-                self.packet[at..at + 2].copy_from_slice(&id.to_be_bytes());
-            }
-            if let Some(at) = self.number_at {
-                self.packet[at..at + 8].copy_from_slice(&self.sent.to_be_bytes());
-            }
-            output.extend_from_slice(&self.packet);
-            self.sent += 1;
         }
     }
 }

@@ -57,8 +57,8 @@ impl Inlet {
         let Scratch { topics, places, .. } = scratch;
         topics.clear();
         places.clear();
-        let from = (self.source, self.filter);
-        let (mut bytes, mut before) = (0, ("", None));
+        let cast = hand.cast((self.source, self.filter))?;
+        let mut bytes = 0;
         for item in items {
             let publish = lot.read.get(item.index)?;
             let properties = publish.properties;
@@ -69,12 +69,7 @@ impl Inlet {
                 return None;
             }
             let topic = publish.topic;
-            // The core gives messages of one topic that follow each other the same piece of the read for it.
-            if !std::ptr::eq(topic, before.0) {
-                let place = hand.render(topics, from, (topic, topic), lot.inbound.received_at);
-                before = (topic, place);
-            }
-            places.push(before.1);
+            places.push(topics.render(&cast, (topic, topic), lot.inbound.received_at));
             bytes += topic.len() + publish.payload.len();
         }
         Some(bytes)

@@ -16,7 +16,7 @@ use super::reason::ForwardDrop;
 use super::scratch::{Body, Extra, Scratch, Sending};
 use super::target::Target;
 use super::template::TopicContext;
-use super::topics::{Cast, Topic, Topics};
+use super::topics::{Cast, Inflow, Topic, Topics};
 use crate::error::{Error, ErrorKind};
 use crate::router::Lot;
 use crate::session::{Draft, Handover, SinkId};
@@ -86,10 +86,11 @@ impl<'e> Hand<'e> {
     fn over(&self, scratch: &mut Scratch, until: usize) -> Option<usize> {
         // All topics first: nothing is rendered under the session's lock.
         scratch.topics.clear();
+        let mut cast = None;
         for sending in scratch.sending.iter_mut().take(until) {
             sending.topic = None;
             if sending.is_for(self.n, self.letters) {
-                sending.topic = self.topic(sending, &mut scratch.topics);
+                sending.topic = self.topic(sending, &mut cast, &mut scratch.topics);
                 scratch.metadata_left_out += u64::from(!self.merge(sending));
             }
         }
@@ -132,30 +133,34 @@ impl<'e> Hand<'e> {
         sent
     }
 
-    fn topic(&self, sending: &Sending, topics: &mut Topics) -> Topic {
+    /// The topic for this target; `cast` is that of the message before, perhaps.
+    fn topic<'a>(
+        &'a self,
+        sending: &Sending,
+        cast: &mut Option<Cast<'a>>,
+        topics: &mut Topics,
+    ) -> Topic {
+        let from = (sending.source, sending.filter);
+        if cast.as_ref().is_none_or(|cast| cast.from != from) {
+            *cast = self.cast(from);
+        }
         let arrived = sending.body.publish(self.lot)?.topic;
         let now_called = sending.publish(self.lot)?.topic;
-        let from = (sending.source, sending.filter);
         let received_at = received_at(sending, self.lot, self.now);
-        self.render(topics, from, (arrived, now_called), received_at)
+        topics.render(cast.as_ref()?, (arrived, now_called), received_at)
     }
 
-    /// The topic for this target, as [`Topics::render`] tells.
-    pub(super) fn render(
-        &self,
-        topics: &mut Topics,
-        from: (usize, usize),
-        topic: (&str, &str),
-        received_at: Instant,
-    ) -> Topic {
-        let cast = Cast {
-            rule: self.rule,
+    /// How topics are rendered for this target that came through a filter of a source.
+    pub(super) fn cast(&self, from: Inflow) -> Option<Cast<'_>> {
+        Some(Cast {
+            from,
+            session: self.engine.sources.get(from.0)?.name(),
+            map: &self.rule.map,
+            fallback: self.rule.fallback(from),
             uses_time: self.target.uses_time,
             forwarder: &self.engine.options.name,
             now: self.now,
-        };
-        let session = self.engine.sources.get(from.0)?.name();
-        topics.render(&cast, from, session, topic, received_at)
+        })
     }
 
     /// Puts the metadata into the payload for a target without properties; `false`: it has no place there.

@@ -183,18 +183,19 @@ impl BoundTemplate {
         cx: &TopicContext<'_>,
         out: &mut String,
     ) -> Result<(), RenderError> {
-        self.render_called(cx, cx.topic, out)
+        out.clear();
+        self.append(cx, cx.topic, out)
     }
 
-    /// [`render`](Self::render) for a message whose topic was changed: captures are those of the topic that it came
-    /// with, `{topic}` is what it is called now.
-    pub(super) fn render_called(
+    /// Appends the rendered topic of a message whose topic was changed, perhaps: captures are those of the topic that it came
+    /// with, `{topic}` is what it is called now. After an error a part of it may be there.
+    pub(super) fn append(
         &self,
         cx: &TopicContext<'_>,
         called: &str,
         out: &mut String,
     ) -> Result<(), RenderError> {
-        out.clear();
+        let start = out.len();
         let mut names = !std::ptr::eq(cx.topic, called);
         for part in &self.parts {
             match part {
@@ -225,10 +226,11 @@ impl BoundTemplate {
             }
         }
         // Levels of a received topic name and the checked text of the template hold no wildcard; names may.
-        if names && let Some(c) = out.chars().find(|c| matches!(c, '+' | '#' | '\0')) {
+        let rendered = out.get(start..).unwrap_or_default();
+        if names && let Some(c) = rendered.chars().find(|c| matches!(c, '+' | '#' | '\0')) {
             return Err(RenderError::Forbidden(c));
         }
-        match out.len() {
+        match rendered.len() {
             0 => Err(RenderError::Empty),
             n if n > usize::from(u16::MAX) => Err(RenderError::TooLong(n)),
             _ => Ok(()),
@@ -355,14 +357,10 @@ pub(super) fn without_share(filter: &str) -> &str {
 
 /// The part of `topic` after its first `n` levels; empty when there is none.
 pub(super) fn levels_from(topic: &str, n: u16) -> &str {
-    let mut rest = topic;
-    for _ in 0..n {
-        match rest.split_once('/') {
-            Some((_, after)) => rest = after,
-            None => return "",
-        }
-    }
-    rest
+    let Some(before) = n.checked_sub(1) else { return topic };
+    let mut slashes = topic.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+    let slash = slashes.nth(before.into()).map(|(at, _)| at);
+    slash.and_then(|at| topic.get(at + 1..)).unwrap_or_default()
 }
 
 pub(super) fn plus_level(filter: &str, n: u16) -> Option<u16> {

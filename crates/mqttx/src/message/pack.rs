@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
-use mqttx_proto::{PacketId, QoS};
+use mqttx_proto::{Inbound, PacketId, QoS};
 
 use super::body::{Block, CLASSES, Content, Ends, Meta, SMALL, class_of};
 use crate::router::{Origin, Row};
@@ -21,31 +21,31 @@ pub(crate) struct Pack {
 /// What is known of a message. It is as small as it can be: there is one for each that waits.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Where its topic begins, with the properties behind it. Messages of a row share that.
-    head: u16,
+    /// Where its topic begins. Messages of one topic in a row share that.
+    topic: u16,
+    /// Where its properties begin. Messages of a row share these.
+    properties: u16,
     /// Where its payload begins; [`ELSEWHERE`]: not in the pack.
     payload: u16,
     topic_len: u16,
     properties_len: u16,
     payload_len: u16,
     packet_id: Option<PacketId>,
-    qos: QoS,
-    retain: bool,
-    dup: bool,
+    /// As in the first byte of a PUBLISH, section 3.3.1.
+    flags: u8,
 }
 
 const ELSEWHERE: u16 = u16::MAX;
 
 const NOTHING: Entry = Entry {
-    head: 0,
+    topic: 0,
+    properties: 0,
     payload: 0,
     topic_len: 0,
     properties_len: 0,
     payload_len: 0,
     packet_id: None,
-    qos: QoS::AtMostOnce,
-    retain: false,
-    dup: false,
+    flags: 0,
 };
 
 /// Bytes that may lie between two payloads of a row without being copied by themselves, besides the topic.
@@ -76,12 +76,14 @@ impl Pack {
             self.bytes.extend_from_slice(publish.payload);
         }
         let payload = if fits { (head + head_len) as u16 } else { ELSEWHERE };
-        self.entries.push(Entry { payload, ..Entry::of(publish, head) });
+        let (topic, properties) = (head as u16, (head + topic.len()) as u16);
+        self.entries.push(Entry { topic, properties, payload, ..Entry::of(publish) });
         fits
     }
 
-    /// Copies messages from the front of a row, at most `most`, and up to `bytes` where that is more than one: topic and
-    /// properties once, and the payloads with what lies between them in one go. Returns how many, and the bytes of their payloads.
+    /// Copies messages from the front of a row, at most `most`, and up to `bytes` where that is more than one: the first topic and the
+    /// properties, and the payloads with what lies between them in one go, where other topics are. Returns how many, and the bytes of
+    /// topics, properties and payloads.
     pub(crate) fn extend(
         &mut self,
         row: &Row<'_>,
@@ -90,20 +92,25 @@ impl Pack {
         received_at: Instant,
     ) -> (usize, usize) {
         let nothing = (0, 0);
-        let (topic, properties) = (row.topic.as_bytes(), row.properties.as_bytes());
-        let head_len = topic.len() + properties.len();
-        let gap = GAP + head_len;
-        let Some(first) = row.messages.first() else { return nothing };
-        let start = row.place_of(first);
-        let (mut count, mut end, mut payloads) = (0, start, 0);
+        let properties = row.properties.as_bytes();
+        let Some(first) = row.messages.first().map(Inbound::publish) else { return nothing };
+        let topic = first.topic.as_bytes();
+        let start = row.place_of(first.payload);
+        let (mut count, mut end, mut size, mut before) = (0, start, 0, topic);
         for message in row.messages.iter().take(most) {
-            let (place, len) = (row.place_of(message), message.publish().payload.len());
-            let until = place.wrapping_add(len);
-            let far = place.wrapping_sub(end) > gap || (count > 0 && until - start > bytes);
-            if far || head_len + len > SMALL {
+            let Publish { topic, payload, .. } = message.publish();
+            let topic = topic.as_bytes();
+            let head_len = topic.len() + properties.len();
+            let place = row.place_of(payload);
+            let until = place.wrapping_add(payload.len());
+            let is_near = place.wrapping_sub(end) <= GAP + head_len
+                && (std::ptr::eq(topic, before) || row.place_of(topic).wrapping_sub(end) <= GAP);
+            let is_much = count > 0 && until - start > bytes;
+            if !is_near || is_much || head_len + payload.len() > SMALL {
                 break;
             }
-            (count, end, payloads) = (count + 1, until, payloads + len);
+            (count, end, before) = (count + 1, until, topic);
+            size += head_len + payload.len();
         }
         let (Some(packets), Some(messages)) =
             (row.input.get(start..end), row.messages.get(..count))
@@ -111,6 +118,7 @@ impl Pack {
             return nothing;
         };
         let head = self.bytes.len();
+        let head_len = topic.len() + properties.len();
         if head + head_len + packets.len() >= ELSEWHERE.into() {
             return nothing;
         }
@@ -120,11 +128,18 @@ impl Pack {
         self.bytes.extend_from_slice(properties);
         self.bytes.extend_from_slice(packets);
         let to_pack = (head + head_len).wrapping_sub(start);
+        let (mut topic_at, mut before) = (head as u16, topic);
+        let properties = (head + topic.len()) as u16;
         self.entries.extend(messages.iter().map(|message| {
-            let payload = row.place_of(message).wrapping_add(to_pack) as u16;
-            Entry { payload, ..Entry::of(&message.publish(), head) }
+            let publish = message.publish();
+            if !std::ptr::eq(publish.topic.as_bytes(), before) {
+                before = publish.topic.as_bytes();
+                topic_at = row.place_of(before).wrapping_add(to_pack) as u16;
+            }
+            let payload = row.place_of(publish.payload).wrapping_add(to_pack) as u16;
+            Entry { topic: topic_at, properties, payload, ..Entry::of(&publish) }
         }));
-        (count, payloads)
+        (count, size)
     }
 
     /// The message with that place; `None`: it is not in the pack.
@@ -137,7 +152,8 @@ impl Pack {
         Packed {
             meta: entry.meta(received_at),
             ends: entry.ends(),
-            head: self.part(entry.head, entry.topic_len + entry.properties_len),
+            topic: self.part(entry.topic, entry.topic_len),
+            properties: self.part(entry.properties, entry.properties_len),
             payload: self.part(entry.payload, entry.payload_len),
         }
     }
@@ -189,23 +205,23 @@ impl Pack {
 }
 
 impl Entry {
-    /// All but where its payload is.
-    fn of(publish: &Publish<'_>, head: usize) -> Self {
+    /// All but where its parts are.
+    fn of(publish: &Publish<'_>) -> Self {
+        let Publish { qos, retain, dup, packet_id, .. } = *publish;
         Self {
-            head: head as u16,
             topic_len: publish.topic.len() as u16,
             properties_len: publish.properties.as_bytes().len() as u16,
             payload_len: publish.payload.len() as u16,
-            packet_id: publish.packet_id,
-            qos: publish.qos,
-            retain: publish.retain,
-            dup: publish.dup,
+            packet_id,
+            flags: u8::from(dup) << 3 | (qos as u8) << 1 | u8::from(retain),
             ..NOTHING
         }
     }
 
     fn meta(&self, received_at: Instant) -> Meta {
-        let Self { qos, retain, dup, packet_id, .. } = *self;
+        let Self { flags, packet_id, .. } = *self;
+        let qos = QoS::from_u8(flags >> 1 & 0b11).unwrap_or_default();
+        let (dup, retain) = (flags >> 3 & 1 == 1, flags & 1 == 1);
         Meta { qos, retain, dup, packet_id, received_at }
     }
 
@@ -220,15 +236,15 @@ impl Entry {
 pub(crate) struct Packed<'a> {
     meta: Meta,
     ends: Ends,
-    /// Topic and properties.
-    head: &'a [u8],
+    topic: &'a [u8],
+    properties: &'a [u8],
     payload: &'a [u8],
 }
 
 impl Packed<'_> {
     /// The class of memory that it needs.
     pub(crate) fn class(&self) -> usize {
-        class_of(self.head.len() + self.payload.len()).unwrap_or(CLASSES)
+        class_of(self.ends.payload as usize).unwrap_or(CLASSES)
     }
 }
 
@@ -242,13 +258,18 @@ impl Content for Packed<'_> {
     }
 
     fn write(&self, room: &mut [u8]) {
-        let (head, payload) = room.split_at_mut(self.head.len());
-        head.copy_from_slice(self.head);
+        let (topic, rest) = room.split_at_mut(self.topic.len());
+        topic.copy_from_slice(self.topic);
+        let (properties, payload) = rest.split_at_mut(self.properties.len());
+        // To copy nothing is a call, too.
+        if !properties.is_empty() {
+            properties.copy_from_slice(self.properties);
+        }
         payload.copy_from_slice(self.payload);
     }
 
     fn to_boxed(&self) -> Box<[u8]> {
-        [self.head, self.payload].concat().into_boxed_slice()
+        [self.topic, self.properties, self.payload].concat().into_boxed_slice()
     }
 }
 
@@ -340,11 +361,11 @@ impl Lent {
     }
 
     pub(super) fn topic(&self) -> &[u8] {
-        self.pack.part(self.entry.head, self.entry.topic_len)
+        self.pack.part(self.entry.topic, self.entry.topic_len)
     }
 
     pub(super) fn properties(&self) -> &[u8] {
-        self.pack.part(self.entry.head + self.entry.topic_len, self.entry.properties_len)
+        self.pack.part(self.entry.properties, self.entry.properties_len)
     }
 
     pub(super) fn payload(&self) -> &[u8] {

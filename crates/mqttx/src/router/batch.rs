@@ -73,11 +73,11 @@ impl Batch {
         source: &Arc<dyn MessageSource>,
     ) -> usize {
         let room = (most.saturating_sub(self.count), BYTES.saturating_sub(self.pack.len()));
-        let (taken, payloads) = self.pack.extend(row, room.0, room.1, common.received_at);
+        let (taken, size) = self.pack.extend(row, room.0, room.1, common.received_at);
         let Some(messages) = row.messages.get(..taken).filter(|_| taken > 0) else { return 0 };
         let qos = messages.first().map_or(QoS::AtMostOnce, |first| first.publish().qos);
         self.begin(qos, common, source);
-        self.size += taken * (row.topic.len() + row.properties.as_bytes().len()) + payloads;
+        self.size += size;
         for (index, message) in messages.iter().enumerate() {
             if let Some(ticket) = message.ticket {
                 self.dues.resize_with(self.count + index, Due::default);

@@ -6,6 +6,7 @@ use mqttx_proto::Inbound;
 use mqttx_proto::packet::Publish;
 
 use super::done::Due;
+use super::row::Row;
 use super::{Arrival, InboundMeta, MessageSource, Origin, Target};
 use crate::message::Message;
 
@@ -113,6 +114,18 @@ impl Lots {
             }
             place.items.push(LotItem { index, due });
         }
+    }
+
+    /// The same for messages behind the one that was kept last, of the same route; how many.
+    pub(super) fn push_row(&mut self, target: &Arc<Target>, row: &Row<'_>) -> usize {
+        let (at, first) = (self.place_of(target), self.index + 1);
+        // A route without a place gets its messages one by one.
+        let Some(place) = self.places.get_mut(at).filter(|_| at < self.used) else { return 0 };
+        place.items.extend((first..).zip(row.messages).map(|(index, message)| LotItem {
+            index,
+            due: message.ticket.map_or(Due::Nothing, Due::One),
+        }));
+        row.messages.len()
     }
 
     /// The place of a route; without one, the next that is free.

@@ -55,7 +55,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
-use mqttx_proto::{AckTicket, FilterTree, SubscribeOptions};
+use mqttx_proto::{AckTicket, FilterTree, Likeness, SubscribeOptions};
 use tokio::runtime::Handle;
 
 use crate::error::Error;
@@ -215,18 +215,18 @@ impl Router {
         let arrival = Arrival { publish, inbound, source, whole: OnceCell::new() };
         let place = memo.place(self.stamp(), publish, run);
         if let Some(place) = &place
-            && let Some(known) = memo.get(place, publish.topic)
+            && let Some((known, alike)) = memo.get(place, publish.topic)
         {
-            run.was_at(place, publish, known);
+            run.was_at(place, publish, known, alike);
             return arrival.deliver(known, outbox);
         }
         run.breaks();
         self.traffic.store(LATELY, Ordering::Relaxed);
-        self.find(publish, entries);
+        let alike = self.find(publish, entries);
         let outcome = arrival.deliver(entries, outbox);
         if let Some(place) = place.filter(|_| !entries.is_empty()) {
-            run.was_at(&place, publish, entries);
-            memo.put(&place, publish.topic, entries);
+            run.was_at(&place, publish, entries, alike);
+            memo.put(&place, publish.topic, entries, alike);
         }
         // The table lock is not held here: this may drop the last handle of a stopped route.
         entries.clear();
@@ -283,9 +283,10 @@ impl Router {
         }
     }
 
-    fn find(&self, publish: &Publish<'_>, out: &mut Vec<Entry>) {
+    /// Finds the entries of a message, and which other topics have the same, if the subscription identifier is the same.
+    fn find(&self, publish: &Publish<'_>, out: &mut Vec<Entry>) -> Likeness {
         let table = self.read();
-        let Some(table) = table.as_deref() else { return };
+        let Some(table) = table.as_deref() else { return Likeness::whole(publish.topic) };
         if publish.properties.is_empty() {
             return table.filters.matches(publish.topic, out);
         }
@@ -301,14 +302,19 @@ impl Router {
                     out.push(entry.clone());
                 }
             }
-        } else {
-            table.filters.matches(publish.topic, out);
-            let bound = out.iter().any(|e| carries(publish, e.subscription));
-            out.retain(|e| e.subscription == 0 || !bound || carries(publish, e.subscription));
+            if let [first, more @ ..] = &out[..] {
+                let filter = first.target.filter();
+                let one = more.iter().all(|entry| entry.target.filter() == filter);
+                return match one {
+                    true => Likeness::through(filter, publish.topic),
+                    false => Likeness::whole(publish.topic),
+                };
+            }
         }
-        if out.is_empty() {
-            table.filters.matches(publish.topic, out);
-        }
+        let alike = table.filters.matches(publish.topic, out);
+        let bound = out.iter().any(|e| carries(publish, e.subscription));
+        out.retain(|e| e.subscription == 0 || !bound || carries(publish, e.subscription));
+        alike
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<Box<Table>>> {

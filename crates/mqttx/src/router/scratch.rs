@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mqttx_proto::packet::Publish;
-use mqttx_proto::{Inbound, PropertiesRef};
+use mqttx_proto::{Inbound, Likeness, PropertiesRef};
 
 use super::batch::{Batch, Spares};
 use super::done::Due;
@@ -68,12 +68,13 @@ pub(super) struct Memo {
     used: Vec<u8>,
 }
 
-#[derive(Default)]
 struct Slot {
     topic: Vec<u8>,
     /// The subscription identifier that came with it, or 0.
     subscription: u32,
     entries: Vec<Entry>,
+    /// The topics that have the same ones.
+    alike: Likeness,
 }
 
 /// Topics that are remembered, at most.
@@ -104,8 +105,8 @@ impl Memo {
             }
         }
         if let Some(last) = &run.last
-            && std::ptr::eq(last.topic, publish.topic)
             && last.subscription == subscription
+            && last.is_like(publish.topic)
         {
             return Some(Place { index: last.index, subscription, is_last: true });
         }
@@ -113,19 +114,19 @@ impl Memo {
             return None;
         }
         if self.slots.is_empty() {
-            self.slots.resize_with(SLOTS, Slot::default);
+            self.slots.resize_with(SLOTS, Slot::empty);
         }
         let index = index_of(publish.topic.as_bytes());
         Some(Place { index, subscription, is_last: false })
     }
 
     /// The routes, if the place has this topic.
-    pub(super) fn get(&self, place: &Place, topic: &str) -> Option<&[Entry]> {
+    pub(super) fn get(&self, place: &Place, topic: &str) -> Option<(&[Entry], Likeness)> {
         let slot = self.slots.get(usize::from(place.index))?;
         let known = !slot.entries.is_empty()
             && (place.is_last
                 || slot.subscription == place.subscription && slot.topic == topic.as_bytes());
-        known.then_some(&slot.entries)
+        known.then_some((&slot.entries, slot.alike))
     }
 
     /// The one route of the message dispatched last.
@@ -137,14 +138,20 @@ impl Memo {
         }
     }
 
-    pub(super) fn put(&mut self, place: &Place, topic: &str, entries: &mut Vec<Entry>) {
+    pub(super) fn put(
+        &mut self,
+        place: &Place,
+        topic: &str,
+        entries: &mut Vec<Entry>,
+        alike: Likeness,
+    ) {
         let Some(slot) = self.slots.get_mut(usize::from(place.index)) else { return };
         if slot.entries.is_empty() {
             self.used.push(place.index);
         }
         slot.topic.clear();
         slot.topic.extend_from_slice(topic.as_bytes());
-        slot.subscription = place.subscription;
+        (slot.subscription, slot.alike) = (place.subscription, alike);
         std::mem::swap(&mut slot.entries, entries);
     }
 
@@ -157,24 +164,35 @@ impl Memo {
     }
 }
 
+impl Slot {
+    fn empty() -> Self {
+        let alike = Likeness::whole("");
+        Self { topic: Vec::new(), subscription: 0, entries: Vec::new(), alike }
+    }
+}
+
 /// Where a topic is remembered, if it is.
 pub(super) struct Place {
     index: u8,
     subscription: u32,
-    /// The message before was of the same topic: it is remembered, and there.
+    /// The message before was of this topic, or of one that is like it: it is remembered, and there.
     is_last: bool,
 }
 
-/// Messages that follow each other in one read. The core gives those of one topic the same piece of the read for it: that
-/// needs no look at its bytes.
+/// Messages that follow each other in one read, and have the same routes.
 #[derive(Default)]
 pub(crate) struct Run<'a> {
+    /// What was read.
+    input: &'a [u8],
     /// Topic and place of the message before, if that is remembered.
     last: Option<Last<'a>>,
 }
 
 struct Last<'a> {
+    /// The topic whose routes were looked for.
     topic: &'a str,
+    /// The topics that have the same ones.
+    alike: Likeness,
     subscription: u32,
     index: u8,
     properties: PropertiesRef<'a>,
@@ -183,36 +201,58 @@ struct Last<'a> {
 }
 
 impl<'a> Run<'a> {
+    pub(crate) fn of(input: &'a [u8]) -> Self {
+        Self { input, last: None }
+    }
+
     /// The message has its routes from there, or the place has them from it.
-    pub(super) fn was_at(&mut self, place: &Place, publish: &Publish<'a>, routes: &[Entry]) {
+    pub(super) fn was_at(
+        &mut self,
+        place: &Place,
+        publish: &Publish<'a>,
+        routes: &[Entry],
+        alike: Likeness,
+    ) {
         let (topic, properties) = (publish.topic, publish.properties);
         match &mut self.last {
             Some(last) if place.is_last => last.properties = properties,
             last => {
                 let Place { index, subscription, .. } = *place;
                 let together = matches!(routes, [only] if only.target.takes_rows());
-                *last = Some(Last { topic, subscription, index, properties, together });
+                *last = Some(Last { topic, alike, subscription, index, properties, together });
             }
         }
     }
 
-    /// The messages at the front of `next` that are as the last one, if there is one and its route takes messages together.
-    pub(super) fn row(&self, input: &'a [u8], next: &'a [Inbound<'a>]) -> Option<Row<'a>> {
+    /// The messages at the front of `next` that have the routes of the last one, and its properties, if there is one and its route
+    /// takes messages together.
+    pub(super) fn row(&self, next: &'a [Inbound<'a>]) -> Option<Row<'a>> {
         let last = self.last.as_ref().filter(|last| last.together)?;
-        let (topic, properties) = (last.topic, last.properties);
-        let is_same = |message: &&Inbound<'_>| {
+        let properties = last.properties;
+        let mut before = last.topic;
+        let is_same = |message: &&'a Inbound<'a>| {
             let publish = message.publish();
-            std::ptr::eq(publish.topic, topic)
+            let topic = publish.topic;
+            let is_like = std::ptr::eq(topic, before) || last.is_like(topic);
+            before = topic;
+            is_like
                 && (std::ptr::eq(publish.properties.as_bytes(), properties.as_bytes())
                     || publish.properties.is_empty() && properties.is_empty())
         };
         let messages = next.get(..next.iter().take_while(is_same).count())?;
-        (!messages.is_empty()).then_some(Row { input, topic, properties, messages })
+        (!messages.is_empty()).then_some(Row { input: self.input, properties, messages })
     }
 
     /// The message is remembered nowhere.
     pub(super) fn breaks(&mut self) {
         self.last = None;
+    }
+}
+
+impl Last<'_> {
+    /// The core gives messages of one topic in a row the same piece of the read for it: that needs no look at its bytes.
+    fn is_like(&self, topic: &str) -> bool {
+        std::ptr::eq(self.topic, topic) || self.alike.covers(self.topic, topic)
     }
 }
 
@@ -270,11 +310,18 @@ impl Outbox {
         common: &InboundMeta,
         source: &Arc<dyn MessageSource>,
     ) -> usize {
-        let index = self.place_for(target, common, source);
-        let Some(lot) = self.lots.get_mut(index) else { return 0 };
-        let taken = lot.batch.push_row(row, target.most_together(), common, source);
-        self.hand_over_full(index, target, source);
-        taken
+        let mut rest = *row;
+        while !rest.messages.is_empty() {
+            let index = self.place_for(target, common, source);
+            let Some(lot) = self.lots.get_mut(index) else { break };
+            let taken = lot.batch.push_row(&rest, target.most_together(), common, source);
+            self.hand_over_full(index, target, source);
+            if taken == 0 {
+                break;
+            }
+            rest.messages = rest.messages.get(taken..).unwrap_or_default();
+        }
+        row.messages.len() - rest.messages.len()
     }
 
     /// The lot of a route, with room for a message that came with others.

@@ -13,6 +13,7 @@ use super::batch::Batch;
 use super::consumer::Consumer;
 use super::done::{Owed, Slot, Unacked};
 use super::lot::{Lot, LotItem};
+use super::row::Row;
 use super::rules::Rules;
 use super::scratch::Outbox;
 use super::subscription::{Pushed, Queue};
@@ -172,10 +173,14 @@ impl Target {
         matches!(self.consumer, Consumer::Polled)
     }
 
-    /// Whether messages that came in a row may come to it together, without being looked at one by one.
+    /// Whether messages that came in a row may come to it together. What a queue may drop is looked at one by one.
     pub(super) fn takes_rows(&self) -> bool {
-        matches!(self.consumer, Consumer::Blocking { .. } | Consumer::Polled)
-            && self.options.overflow == Overflow::Block
+        match self.consumer {
+            Consumer::Inline(_) | Consumer::Lot(_) => true,
+            Consumer::Blocking { .. } | Consumer::Polled => {
+                self.options.overflow == Overflow::Block
+            }
+        }
     }
 
     /// How many messages may come together.
@@ -193,11 +198,11 @@ impl Target {
     ) -> bool {
         match &self.consumer {
             Consumer::Inline(handler) => {
-                self.count_on_driver(&self.counts.received);
+                self.count_on_driver(&self.counts.received, 1);
                 self.call_inline(handler, arrival, owed)
             }
             Consumer::Lot(handler) => {
-                self.count_on_driver(&self.counts.received);
+                self.count_on_driver(&self.counts.received, 1);
                 if !self.open.load(Acquire) {
                     return true;
                 }
@@ -213,13 +218,23 @@ impl Target {
         }
     }
 
-    /// Counts one more where the driver does. That of a route of one session is the only one to do so: no other count is lost.
-    fn count_on_driver(&self, counter: &AtomicU64) {
+    /// Adds to a count where the driver does. That of a route of one session is the only one to do so: no other count is lost.
+    fn count_on_driver(&self, counter: &AtomicU64, more: u64) {
         if self.session.is_some() {
-            counter.store(counter.load(Relaxed) + 1, Relaxed);
+            counter.store(counter.load(Relaxed) + more, Relaxed);
         } else {
-            counter.fetch_add(1, Relaxed);
+            counter.fetch_add(more, Relaxed);
         }
+    }
+
+    /// Adds a row to the lot that the message before is in; how many.
+    pub(super) fn collect_row(self: &Arc<Self>, row: &Row<'_>, outbox: &mut Outbox) -> usize {
+        let taken = match self.open.load(Acquire) {
+            true => outbox.by_lot.push_row(self, row),
+            false => 0,
+        };
+        self.count_on_driver(&self.counts.received, taken as u64);
+        taken
     }
 
     /// Takes what was collected for it.

@@ -390,7 +390,8 @@ async fn whoever_waits_for_a_targets_room_does_not_keep_a_forwarder_that_ended()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_under_load_lose_nothing_and_send_nothing_twice() {
     const MESSAGES: u64 = 20_000;
-    let flood = Flood { topic: "a/x".into(), payload: 16, qos: 1, messages: MESSAGES, window: 200 };
+    let flood =
+        Flood { topics: vec!["a/x".into()], payload: 16, qos: 1, messages: MESSAGES, window: 200 };
     let source = LoadPeer::start(LoadOptions { flood: Some(flood), ..LoadOptions::default() });
     let target = LoadPeer::start(LoadOptions::default());
     let sessions = SessionManager::new();

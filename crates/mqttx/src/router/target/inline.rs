@@ -1,22 +1,52 @@
 //! Handlers that run where the message is read.
 
+use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 
-use mqttx_proto::QoS;
+use mqttx_proto::{AckTicket, QoS};
 
 use super::{Phase, Target};
 use crate::message::MessageRef;
-use crate::router::Arrival;
 use crate::router::consumer::InlineHandler;
 use crate::router::done::{Acker, Owed};
+use crate::router::row::Row;
+use crate::router::{Arrival, InboundMeta, MessageSource};
 use crate::trace::Surroundings;
 
 /// The route was stopped while the message was on its way.
 struct Closed;
 
 impl Target {
+    /// Calls an inline handler with the messages of a row, as long as the routes are what they were; how many.
+    pub(in crate::router) fn call_row(
+        self: &Arc<Self>,
+        handler: &InlineHandler,
+        row: &Row<'_>,
+        common: &InboundMeta,
+        source: &Arc<dyn MessageSource>,
+        is_current: impl Fn() -> bool,
+        done: &mut Vec<AckTicket>,
+    ) -> usize {
+        let mut called = 0;
+        for message in row.messages {
+            if !is_current() {
+                break;
+            }
+            let (publish, ticket) = (message.publish(), message.ticket);
+            let inbound = InboundMeta { ticket, ..*common };
+            let whole = OnceCell::new();
+            let arrival = Arrival { publish: &publish, inbound: &inbound, source, whole };
+            self.count_on_driver(&self.counts.received, 1);
+            if self.call_inline(handler, &arrival, ticket.map_or(Owed::Nothing, Owed::One)) {
+                done.extend(ticket);
+            }
+            called += 1;
+        }
+        called
+    }
+
     pub(super) fn call_inline(
         self: &Arc<Self>,
         handler: &InlineHandler,
@@ -56,7 +86,7 @@ impl Target {
                 return;
             }
         }
-        self.count_on_driver(&self.done.handled);
+        self.count_on_driver(&self.done.handled, 1);
     }
 
     /// A manual route holds what needs an acknowledgement before its handler sees it.

@@ -6,10 +6,10 @@ use super::*;
 
 /// Keeps what it gets: payloads, one list for each call, and what is due for them.
 #[derive(Clone, Default)]
-struct Keeper(Arc<Kept>);
+pub(super) struct Keeper(Arc<Kept>);
 
 #[derive(Default)]
-struct Kept {
+pub(super) struct Kept {
     lots: Mutex<Vec<Vec<String>>>,
     due: Mutex<Vec<Due>>,
     shrunk: AtomicUsize,
@@ -30,16 +30,16 @@ impl LotHandler for Keeper {
 }
 
 impl Keeper {
-    fn lots(&self) -> Vec<Vec<String>> {
+    pub(super) fn lots(&self) -> Vec<Vec<String>> {
         self.0.lots.lock().unwrap().clone()
     }
 
     /// Is done with everything: what is to be acknowledged now.
-    fn settle(&self) -> Vec<AckTicket> {
+    pub(super) fn settle(&self) -> Vec<AckTicket> {
         self.0.due.lock().unwrap().drain(..).filter_map(Due::settle).collect()
     }
 
-    fn route(&self, bench: &Bench, filter: &str) -> Route {
+    pub(super) fn route(&self, bench: &Bench, filter: &str) -> Route {
         bench.route(filter).by_lot(self.clone()).unwrap()
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn read_all(
     assert_eq!(inbound.len(), publishes.len());
     let (received_at, shed) = (bench.read_at, bench.shed);
     let meta = |ticket| InboundMeta { ticket, received_at, flow_controlled: true, shed };
-    let (mut outcomes, mut run) = (Vec::new(), Run::default());
+    let (mut outcomes, mut run, mut done) = (Vec::new(), Run::of(&bytes), Vec::new());
     for (chunk, read) in inbound.chunks(LOT).enumerate() {
         let mut index = 0;
         while let Some(item) = read.get(index) {
@@ -94,9 +94,12 @@ pub(super) fn read_all(
             outcomes.push((outcome, item.ticket));
             index += 1;
             let next = read.get(index..).filter(|_| !shed).unwrap_or_default();
-            index += router.dispatch_row(&bytes, next, &meta, source, scratch, &run);
+            index += router.dispatch_row(next, &meta, source, scratch, &run, &mut done);
             let row = inbound.get(outcomes.len()..chunk * LOT + index).unwrap();
-            outcomes.extend(row.iter().map(|item| (Dispatched::Pending, item.ticket)));
+            outcomes.extend(row.iter().map(|item| {
+                let is_done = item.ticket.is_some_and(|ticket| done.contains(&ticket));
+                (if is_done { Dispatched::DoneNow } else { Dispatched::Pending }, item.ticket)
+            }));
         }
         bench.scratch.hand_over(Read::Many(read), &meta(None), &bench.as_source);
     }

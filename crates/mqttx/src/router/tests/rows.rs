@@ -1,6 +1,6 @@
-//! Messages of one topic in a row: they go to their route together, and are what they would be one by one.
+//! Messages for one route in a row: they go there together, and are what they would be one by one.
 
-use super::lots::read_all;
+use super::lots::{read, read_all};
 use super::*;
 
 /// What a route's consumer saw of a message.
@@ -23,7 +23,8 @@ fn plain(topic: &'static str, payload: &'static [u8], qos: QoS) -> Publish<'stat
     Publish { dup: false, qos, retain: false, topic, packet_id: None, properties, payload }
 }
 
-/// Rows of all lengths, and everything that ends one: other topics, properties, levels, and payloads that are too large.
+/// Rows of all lengths, of one topic and of several, and everything that ends one: other routes, properties, levels, and payloads that
+/// are too large.
 fn mixed<'a>(properties: &'a Properties, bytes: &'a [u8]) -> Vec<Publish<'a>> {
     let mut state = 7_u32;
     let mut below = |limit: u32| {
@@ -43,10 +44,16 @@ fn mixed<'a>(properties: &'a Properties, bytes: &'a [u8]) -> Vec<Publish<'a>> {
             properties: if carries { properties.as_ref() } else { PropertiesRef::EMPTY },
             payload: &[],
         };
+        let others = below(2) == 0;
         let most = [1, 30, 300, 1100][below(4) as usize];
         for _ in 0..below(90) {
             let payload = &bytes[..below(most) as usize];
-            publishes.push(Publish { payload, ..first });
+            let topic = if others {
+                ["a/1", "a/other/topic", "a/b"][below(3) as usize]
+            } else {
+                first.topic
+            };
+            publishes.push(Publish { topic, payload, ..first });
         }
     }
     publishes
@@ -125,10 +132,68 @@ async fn a_callback_sees_the_messages_of_rows_as_they_came() {
 }
 
 #[test]
+fn an_inline_handler_sees_the_messages_of_rows_as_they_came() {
+    let mut bench = Bench::new();
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&all);
+    let route = bench
+        .route("a/#")
+        .inline(move |message| kept.lock().unwrap().push(seen(&message.to_message())))
+        .unwrap();
+    let (properties, bytes) = (properties(), [7; 1100]);
+    let publishes = mixed(&properties, &bytes);
+    let outcomes = read_all(&mut bench, &publishes);
+    assert!(*all.lock().unwrap() == expected(&publishes), "lost, or not what it was");
+    let owed = outcomes.iter().filter(|(_, ticket)| ticket.is_some());
+    assert!(owed.into_iter().all(|(outcome, _)| *outcome == Dispatched::DoneNow));
+    let stats = route.stats();
+    assert_eq!((stats.received, stats.handled), (publishes.len() as u64, publishes.len() as u64));
+}
+
+#[test]
+fn a_route_that_is_added_within_a_row_gets_what_follows() {
+    let mut bench = Bench::new();
+    let added = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&added);
+    let late = bench.route("a/+");
+    let late = Mutex::new(Some(late));
+    let first = bench
+        .route("#")
+        .inline(move |message| {
+            if message.payload() == b"3"
+                && let Some(late) = late.lock().unwrap().take()
+            {
+                *kept.lock().unwrap() = Some(late.listen().unwrap());
+            }
+        })
+        .unwrap();
+    let one = QoS::AtLeastOnce;
+    read(
+        &mut bench,
+        &[("a/1", one), ("a/2", one), ("a/1", one), ("a/3", one), ("a/4", one), ("a/4", one)],
+    );
+    assert_eq!(first.stats().handled, 6);
+    let mut stream = added.lock().unwrap().take().unwrap();
+    assert_eq!(waiting(&mut stream), ["4", "5"]);
+}
+
+#[test]
+fn a_lot_has_the_messages_of_rows_in_their_order() {
+    let (mut bench, keeper) = (Bench::new(), super::lots::Keeper::default());
+    let _route = keeper.route(&bench, "a/#");
+    let (one, none) = (QoS::AtLeastOnce, QoS::AtMostOnce);
+    let topics = [("a/1", one), ("a/2", one), ("b", one), ("a/2", none), ("a/3", none)];
+    let outcomes = read(&mut bench, &topics);
+    assert_eq!(keeper.lots(), [["0", "1", "3", "4"]]);
+    let tickets: Vec<_> = outcomes.iter().filter_map(|(_, ticket)| *ticket).collect();
+    assert_eq!(keeper.settle(), tickets[..2]);
+}
+
+#[test]
 fn only_the_first_of_a_row_is_looked_at_by_itself() {
     let mut bench = Bench::new();
     let mut stream = bench.route("t").listen().unwrap();
-    let _inline = bench.route("inline").inline(|_| ()).unwrap();
+    let inline = bench.route("inline").inline(|_| ()).unwrap();
     let (mut bytes, mut inbound) = (Vec::new(), Vec::new());
     for topic in ["t"; 50].iter().chain(&["inline"; 50]) {
         plain(topic, b"x", QoS::AtMostOnce).encode(Version::V5, &mut bytes).unwrap();
@@ -136,15 +201,16 @@ fn only_the_first_of_a_row_is_looked_at_by_itself() {
     bench.core.handle_input(Instant::now(), &bytes, &mut inbound);
     let received_at = bench.read_at;
     let meta = InboundMeta { ticket: None, received_at, flow_controlled: true, shed: false };
-    let (router, source, mut run) = (&bench.host.router, &bench.as_source, Run::default());
-    for (first, handed) in [(0, 49), (50, 0)] {
-        let scratch = &mut bench.scratch;
+    let (router, source, mut run) = (&bench.host.router, &bench.as_source, Run::of(&bytes));
+    for first in [0, 50] {
+        let (scratch, mut done) = (&mut bench.scratch, Vec::new());
         router.dispatch(&inbound[first].publish(), &meta, source, scratch, &mut run);
         let next = &inbound[first + 1..];
-        assert_eq!(router.dispatch_row(&bytes, next, &meta, source, scratch, &run), handed);
+        assert_eq!(router.dispatch_row(next, &meta, source, scratch, &run, &mut done), 49);
     }
     bench.read_ends();
     assert_eq!(waiting(&mut stream).len(), 50);
+    assert_eq!(inline.stats().handled, 50);
 }
 
 #[test]
@@ -213,10 +279,10 @@ fn what_is_between_two_messages_of_a_row_is_not_copied_if_it_is_much() {
     assert_eq!(inbound.len(), 3);
     let received_at = bench.read_at;
     let meta = InboundMeta { ticket: None, received_at, flow_controlled: true, shed: false };
-    let (router, source, mut run) = (&bench.host.router, &bench.as_source, Run::default());
-    let scratch = &mut bench.scratch;
+    let (router, source, mut run) = (&bench.host.router, &bench.as_source, Run::of(&bytes));
+    let (scratch, mut done) = (&mut bench.scratch, Vec::new());
     router.dispatch(&inbound[0].publish(), &meta, source, scratch, &mut run);
-    let handed = router.dispatch_row(&bytes, &inbound[1..], &meta, source, scratch, &run);
+    let handed = router.dispatch_row(&inbound[1..], &meta, source, scratch, &run, &mut done);
     assert_eq!(handed, 2, "in two pieces");
     bench.read_ends();
     let room = stream.route().target().state().queue.largest();

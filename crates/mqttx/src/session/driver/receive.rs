@@ -137,7 +137,7 @@ impl Driver {
         // A server that keeps the session keeps what we cannot.
         let refusing = refusing || (shed && self.options.is_persistent());
         self.count_received(inbound);
-        let mut run = Run::default();
+        let mut run = Run::of(input);
         let common = self.meta(now, None, shed);
         for read in inbound.chunks(LOT) {
             let mut index = 0;
@@ -158,7 +158,8 @@ impl Driver {
                 {
                     let (router, scratch) = (&self.shared.router, &mut desk.router);
                     let source = &self.source;
-                    index += router.dispatch_row(input, next, &common, source, scratch, &run);
+                    let done = &mut desk.done;
+                    index += router.dispatch_row(next, &common, source, scratch, &run, done);
                 }
             }
             desk.router.hand_over(Read::Many(read), &common, &self.source);
