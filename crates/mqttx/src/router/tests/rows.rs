@@ -319,12 +319,13 @@ fn a_route_that_comes_in_the_middle_of_a_row_gets_the_rest() {
     bench.core.handle_input(Instant::now(), &bytes, &mut inbound);
     let received_at = bench.read_at;
     let meta = InboundMeta { ticket: None, received_at, flow_controlled: true, shed: false };
-    let mut run = Run::default();
+    let (mut run, mut done) = (Run::default(), Vec::new());
     let (router, source, scratch) = (&bench.host.router, &bench.as_source, &mut bench.scratch);
     router.dispatch(&inbound[0].publish(), &meta, source, scratch, &mut run);
     let mut after =
         RouteBuilder::new(Arc::clone(&bench.host) as Arc<dyn RouteHost>, "#").listen().unwrap();
-    assert_eq!(router.dispatch_row(&bytes, &inbound[1..], &meta, source, scratch, &run), 0);
+    let handed = router.dispatch_row(&inbound[1..], &meta, source, scratch, &run, &mut done);
+    assert_eq!(handed, 0);
     for message in &inbound[1..] {
         router.dispatch(&message.publish(), &meta, source, scratch, &mut run);
     }
