@@ -12,7 +12,7 @@ use mqttx::proto::packet::Publish;
 use mqttx::proto::{PacketId, Properties, Property};
 use mqttx::{
     EventKind, Filter, ForwardDrop, ForwarderBuilder, ForwarderManager, ForwarderSource,
-    ForwarderTarget, QoS, RetainRule, SessionManager, SessionOptions, Version,
+    ForwarderTarget, Performance, QoS, RetainRule, SessionManager, SessionOptions, Version,
 };
 use tokio::time::sleep;
 
@@ -48,6 +48,8 @@ struct Story {
     qos: QoS,
     target_qos: Option<QoS>,
     retain: RetainRule,
+    /// What the target's session accepts.
+    largest: usize,
     filters: &'static [&'static str],
     topic: &'static str,
     /// What the source sends, and after how many milliseconds.
@@ -71,6 +73,10 @@ fn compare(seed: u64) {
         let [a, b] = [pair.0, pair.1].map(|bytes| String::from_utf8_lossy(bytes));
         assert_eq!(pair.0, pair.1, "seed {seed}, number {n}: {a:.200} instead of {b:.200}");
     }
+    // Payloads end with dots.
+    let dots = |packet: &Vec<u8>| packet.iter().rev().take_while(|byte| **byte == b'.').count();
+    let most = together.published.iter().map(dots).max().unwrap_or(0);
+    assert!(most <= story.largest, "seed {seed}: a payload with {most} bytes");
     assert_eq!(together.published.len(), one_by_one.published.len(), "seed {seed}");
     assert!(together.acknowledged == one_by_one.acknowledged, "seed {seed}");
     assert_eq!(together.counts, one_by_one.counts, "seed {seed}");
@@ -111,6 +117,7 @@ impl Story {
             qos: random.of(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
             target_qos: random.one_in(4).then_some(QoS::AtMostOnce),
             retain: random.of(&[RetainRule::Source, RetainRule::Fixed(true)]),
+            largest: random.of(&[40, 1 << 20, 1 << 20, 1 << 20]),
             filters,
             topic: if filters.len() == 1 { random.of(&rest) } else { "{topic}" },
             reads,
@@ -132,11 +139,13 @@ impl Story {
         let hosts = BTreeMap::from([("src", Arc::clone(&source)), ("dst", Arc::clone(&target))]);
         let net = Net(Arc::new(hosts));
         let sessions = SessionManager::builder().connect_rate(0).build();
+        let performance = Performance { max_message_size: self.largest, ..Performance::default() };
         for (name, version) in [("src", self.source), ("dst", self.target)] {
             let options = SessionOptions::quick_connect(name, format!("mqtt://{name}"))
                 .transport(net.clone())
                 .protocol(version)
-                .manual_connect(name == "dst" && self.late);
+                .manual_connect(name == "dst" && self.late)
+                .performance(performance);
             let options = match version {
                 Version::V5 => options.topic_alias_maximum(4),
                 Version::V311 => options,
