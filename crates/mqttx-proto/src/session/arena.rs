@@ -6,8 +6,8 @@ use std::ops::Range;
 
 const FIRST_CHUNK: usize = 1024;
 const LARGEST_CHUNK: usize = 64 * 1024;
-/// Empty chunks kept for reuse.
-const SPARE: usize = 2;
+/// Empty chunks kept for reuse: 2 MiB. A server acknowledges what is in flight in large lots, and then as much is published again.
+const SPARE: usize = 32;
 
 /// Where a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,10 @@ pub(crate) struct Arena {
     filling: Chunk,
     current: usize,
     chunks: Vec<Chunk>,
-    /// Chunks without memory or with nothing alive in them; never the current one.
+    /// Chunks with memory and nothing alive in it; never the current one.
     free: Vec<usize>,
+    /// Chunks without memory; never the current one.
+    vacant: Vec<usize>,
     next_size: usize,
 }
 
@@ -47,7 +49,14 @@ impl Arena {
     /// Empty, without an allocation.
     pub(crate) const fn new() -> Self {
         let filling = Chunk { bytes: Vec::new(), live: 0 };
-        Self { filling, current: 0, chunks: Vec::new(), free: Vec::new(), next_size: 0 }
+        Self {
+            filling,
+            current: 0,
+            chunks: Vec::new(),
+            free: Vec::new(),
+            vacant: Vec::new(),
+            next_size: 0,
+        }
     }
 
     /// Where to append at most `bound` bytes, and where they will start. [`end`](Self::end) remembers them; otherwise they are to
@@ -105,15 +114,24 @@ impl Arena {
             chunk.bytes.clear();
             if self.free.len() >= SPARE || chunk.bytes.capacity() > LARGEST_CHUNK {
                 chunk.bytes = Vec::new();
+                self.vacant.push(index);
+            } else {
+                self.free.push(index);
             }
-            self.free.push(index);
         }
     }
 
-    /// Gives the memory of an empty arena back.
+    /// Gives the memory back in which nothing is alive.
     pub(crate) fn shrink(&mut self) {
         if self.filling.live == 0 && self.chunks.iter().all(|c| c.live == 0) {
             *self = Self::new();
+            return;
+        }
+        for index in self.free.drain(..) {
+            if let Some(chunk) = self.chunks.get_mut(index) {
+                chunk.bytes = Vec::new();
+            }
+            self.vacant.push(index);
         }
     }
 
@@ -129,7 +147,7 @@ impl Arena {
         self.next_size = (self.next_size * 2).clamp(FIRST_CHUNK, LARGEST_CHUNK);
         let size = self.next_size.max(bound);
         let full = std::mem::take(&mut self.filling);
-        let next = self.free.pop();
+        let next = self.free.pop().or_else(|| self.vacant.pop());
         if let Some(place) = self.chunks.get_mut(self.current) {
             if full.live == 0 {
                 self.free.push(self.current);
@@ -195,6 +213,29 @@ mod tests {
             live.push_back(put(&mut arena, &[7; 80]));
         }
         assert_eq!(arena.capacity(), capacity);
+    }
+
+    #[test]
+    fn a_window_that_is_acknowledged_at_once_keeps_its_memory_until_it_is_quiet() {
+        let mut arena = Arena::new();
+        let fill = |arena: &mut Arena| -> Vec<Span> {
+            (0..1000).map(|_| put(arena, &[7; 1100])).collect()
+        };
+        fill(&mut arena).into_iter().for_each(|span| arena.remove(span));
+        let capacity = arena.capacity();
+        for _ in 0..10 {
+            let spans = fill(&mut arena);
+            assert_eq!(arena.capacity(), capacity);
+            spans.into_iter().for_each(|span| arena.remove(span));
+        }
+        assert_eq!(arena.capacity(), capacity);
+        let straggler = put(&mut arena, b"straggler");
+        arena.shrink();
+        assert!(arena.capacity() <= LARGEST_CHUNK, "{}", arena.capacity());
+        assert_eq!(arena.get(straggler), b"straggler");
+        fill(&mut arena).into_iter().for_each(|span| arena.remove(span));
+        assert!(arena.capacity() <= capacity, "{}", arena.capacity());
+        assert_eq!(arena.get(straggler), b"straggler");
     }
 
     #[test]

@@ -177,10 +177,10 @@ impl Outbox {
         }
     }
 
-    /// Gives the memory of an empty outbox back.
+    /// Gives the memory back in which no message is.
     pub(crate) fn shrink(&mut self) {
+        self.arena.shrink();
         if self.status.messages == 0 {
-            self.arena.shrink();
             self.flight = VecDeque::new();
             self.lanes.iter_mut().for_each(|lane| lane.entries = VecDeque::new());
             self.qos0 = VecDeque::new();
