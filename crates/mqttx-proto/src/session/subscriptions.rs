@@ -3,8 +3,10 @@
 //! A filter that was asked for stays *desired* until it is unsubscribed. When the server has no session, all of them are asked for
 //! again; when it kept the session, only those that it has not confirmed.
 
+mod again;
 mod restored;
 mod send;
+mod unanswered;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -255,16 +257,7 @@ impl Subscriptions {
         for operation in self.operations.drain(..) {
             cx.ids.free(operation.id);
         }
-        let desired = &self.desired;
-        for request in self.requests.iter_mut().filter(|r| r.kind == Kind::Unsubscribe) {
-            for item in request.items.iter_mut().take(request.unsent) {
-                let wanted = desired.get(&item.filter);
-                // The server answered what came after it. Sent again, it would take away what the server granted since then.
-                if wanted.is_some_and(|wanted| matches!(wanted.standing, Standing::Granted(_))) {
-                    item.code.get_or_insert(ReasonCode::SUCCESS);
-                }
-            }
-        }
+        self.forgive_unanswered();
         self.finish(cx);
         self.requests.retain_mut(|request| {
             request.unsent = 0;
@@ -393,36 +386,6 @@ impl Subscriptions {
         self.requests.retain(|request| !request.items.is_empty());
     }
 
-    /// Whether an UNSUBSCRIBE has to wait for the answers to earlier ones: a server that gives none would have more and more of
-    /// them to answer, and keep their packet ids, with a filter that comes and goes.
-    fn is_held(&self, at: usize) -> bool {
-        let Some(request) = self.requests.get(at).filter(|r| r.kind == Kind::Unsubscribe) else {
-            return false;
-        };
-        let unsent = request.items.iter().skip(request.unsent);
-        unsent.filter(|item| item.code.is_none()).any(|item| self.is_awaited(&item.filter))
-    }
-
-    /// Whether the server did not answer [`UNANSWERED`] times that the filter is unsubscribed.
-    fn is_awaited(&self, filter: &str) -> bool {
-        let sent = self.requests.iter().filter(|r| r.kind == Kind::Unsubscribe);
-        let sent = sent.flat_map(|r| r.items.iter().take(r.unsent));
-        sent.filter(|i| i.code.is_none() && i.filter == filter).nth(UNANSWERED - 1).is_some()
-    }
-
-    /// The filter is wanted again: what is held to unsubscribe it has nothing to do any more.
-    fn call_off(&mut self, filter: &str) {
-        if !self.requests.iter().any(|r| r.kind == Kind::Unsubscribe) || !self.is_awaited(filter) {
-            return;
-        }
-        for request in self.requests.iter_mut().filter(|r| r.kind == Kind::Unsubscribe) {
-            let unsent = request.items.iter_mut().skip(request.unsent);
-            for item in unsent.filter(|item| item.filter == filter) {
-                item.code.get_or_insert(ReasonCode::SUCCESS);
-            }
-        }
-    }
-
     fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
@@ -450,41 +413,6 @@ impl Subscriptions {
         });
     }
 
-    /// Our own requests for desired filters that no request of the application covers, in the order in which they came.
-    fn ask_again(&mut self) {
-        let covered: Vec<&str> = self
-            .requests
-            .iter()
-            .filter(|r| r.kind == Kind::Subscribe)
-            .flat_map(|r| r.items.iter().filter(|i| i.code.is_none()).map(|i| i.filter.as_str()))
-            .collect();
-        let mut missing: Vec<_> = self
-            .desired
-            .iter()
-            .filter(|(filter, d)| {
-                d.standing == Standing::Unconfirmed && !covered.contains(&filter.as_str())
-            })
-            .collect();
-        missing.sort_by_key(|(_, d)| d.order);
-        let mut groups: Vec<(Arc<Properties>, Vec<Item>)> = Vec::new();
-        for (filter, d) in missing {
-            let item = Item {
-                filter: filter.clone(),
-                options: d.options,
-                identifier: d.identifier,
-                known: None,
-                code: None,
-            };
-            match groups.last_mut() {
-                Some((properties, items)) if *properties == d.properties => items.push(item),
-                _ => groups.push((Arc::clone(&d.properties), vec![item])),
-            }
-        }
-        for (properties, items) in groups {
-            self.request(Kind::Subscribe, items, properties, NO_TOKEN, 0, true);
-        }
-    }
-
     /// Completes the requests that are answered in full, and says "ready" once nothing is left to ask.
     fn finish(&mut self, cx: &mut Context) {
         let waiting = &mut self.waiting;
@@ -509,9 +437,6 @@ impl Subscriptions {
         }
     }
 }
-
-/// So many UNSUBSCRIBEs of one filter may be without an answer on a connection.
-const UNANSWERED: usize = 8;
 
 fn check(filter: &str) -> Result<(), SubscribeError> {
     validate_filter(filter)
