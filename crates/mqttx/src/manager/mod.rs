@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::event::{EventBus, EventKind};
 use crate::metrics::ManagerCounters;
 use crate::options::{Kinds, SessionOptions};
-use crate::router::Target;
+use crate::router::{HandlerJobs, Target};
 use crate::session::{Alarms, ConnectGate, Services, Session, SessionStatus};
 use crate::transport::tls::TlsPool;
 
@@ -331,6 +331,7 @@ impl Inner {
             events: Arc::clone(&self.events),
             gate: ConnectGate::new(self.connect_rate.load(Ordering::Relaxed)),
             alarms: Alarms::new(&runtime),
+            jobs: HandlerJobs::new(runtime.clone()),
             kinds: Kinds::new(TlsPool::new(Arc::clone(&self.events), runtime.clone())),
             runtime,
             counters: Arc::clone(&self.counters),

@@ -8,7 +8,6 @@ use super::snapshot::Counted;
 use crate::error::Error;
 use crate::event::{Event, EventFilter, EventHandler, EventStream};
 use crate::metrics::{ManagerMetrics, SessionMetrics};
-use crate::router::RouteHost;
 use crate::session::Session;
 
 /// Events and metrics.
@@ -27,7 +26,7 @@ impl SessionManager {
     where
         F: Fn(&Event) + Send + Sync + 'static,
     {
-        let runtime = self.inner.runtime()?;
+        let runtime = self.inner.services()?.runtime.clone();
         Ok(self.inner.events.on_event(filter.into(), &runtime, handler))
     }
 
@@ -44,7 +43,7 @@ impl SessionManager {
         F: Fn(Arc<Event>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let runtime = self.inner.runtime()?;
+        let runtime = self.inner.services()?.runtime.clone();
         Ok(self.inner.events.on_event_async(filter.into(), &runtime, handler))
     }
 

@@ -3,13 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-
 use super::{Inner, SessionManager};
 use crate::error::Error;
 use crate::event::EventBus;
 use crate::message::Message;
-use crate::router::{MessageStream, Route, RouteBuilder, RouteHost, Target};
+use crate::router::{HandlerJobs, MessageStream, Route, RouteBuilder, RouteHost, Target};
 
 /// Routes over all sessions, those added later included.
 impl SessionManager {
@@ -104,7 +102,7 @@ impl RouteHost for Inner {
         &self.events
     }
 
-    fn runtime(&self) -> Result<Handle, Error> {
-        Ok(self.services()?.runtime.clone())
+    fn jobs(&self) -> Result<Arc<HandlerJobs>, Error> {
+        Ok(Arc::clone(&self.services()?.jobs))
     }
 }

@@ -8,10 +8,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqttx_proto::QoS;
-use tokio::runtime::Handle;
-
+use super::HandlerJobs;
 use super::done::Acker;
+use super::jobs::Job;
 use super::lot::LotHandler;
 use super::rules::Passed;
 use super::target::{Phase, State, Target};
@@ -19,6 +18,7 @@ use super::work::Work;
 use crate::event::{EventKind, EventName};
 use crate::message::{Message, MessageRef};
 use crate::trace::Surroundings;
+use mqttx_proto::QoS;
 
 pub(crate) type InlineHandler = dyn Fn(&MessageRef<'_>) + Send + Sync;
 pub(crate) type BlockingHandler = dyn Fn(&Message) + Send + Sync;
@@ -32,10 +32,16 @@ pub(crate) enum Consumer {
     Inline(Box<InlineHandler>),
     /// Called with the messages of a read together; nothing is queued.
     Lot(Box<dyn LotHandler>),
-    /// A job on the blocking pool, started when there is something to do.
-    Blocking { handler: Arc<BlockingHandler>, runtime: Handle },
+    /// A job on the blocking pool, added when there is something to do.
+    Blocking { handler: Arc<BlockingHandler>, jobs: Arc<HandlerJobs> },
     /// Whoever polls: the task of an async handler, or a stream.
     Polled,
+}
+
+impl Job for Arc<Target> {
+    fn run(self) {
+        self.run_blocking();
+    }
 }
 
 impl Target {
@@ -44,15 +50,14 @@ impl Target {
         if let Some(waker) = waker {
             waker.wake();
         }
-        if start && let Consumer::Blocking { runtime, .. } = &self.consumer {
-            let target = Arc::clone(self);
-            runtime.spawn_blocking(move || target.run_blocking());
+        if start && let Consumer::Blocking { jobs, .. } = &self.consumer {
+            jobs.add(Arc::clone(self));
         }
     }
 
     /// Handles messages until none is left or one fails; the one job of the route.
     fn run_blocking(self: Arc<Self>) {
-        let Consumer::Blocking { handler, runtime } = &self.consumer else { return };
+        let Consumer::Blocking { handler, jobs } = &self.consumer else { return };
         let mut work = self.state().work.take().unwrap_or_else(Work::lending);
         while self.take(&mut work, |state| state.running = false) {
             let Some(message) = work.message() else { return };
@@ -62,11 +67,11 @@ impl Target {
             };
             let Some(backoff) = self.finish(&mut work, result) else { continue };
             self.lay_down(work);
-            let (target, blocking) = (Arc::clone(&self), runtime.clone());
+            let (target, jobs) = (Arc::clone(&self), Arc::clone(jobs));
             // The wait costs a timer, not a thread of the pool.
-            runtime.spawn(async move {
+            jobs.runtime().clone().spawn(async move {
                 tokio::time::sleep(backoff).await;
-                blocking.spawn_blocking(move || target.run_blocking());
+                jobs.add(target);
             });
             return;
         }

@@ -26,6 +26,7 @@
 mod batch;
 mod consumer;
 mod done;
+mod jobs;
 mod lot;
 mod options;
 mod route;
@@ -48,6 +49,9 @@ pub(crate) use row::Row;
 pub(crate) use scratch::{Run, Scratch};
 pub(crate) use target::Target;
 
+/// Routes whose handlers may block, and have messages.
+pub(crate) type HandlerJobs = jobs::Jobs<Arc<Target>>;
+
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -56,7 +60,6 @@ use std::time::Instant;
 
 use mqttx_proto::packet::Publish;
 use mqttx_proto::{AckTicket, FilterTree, Likeness, SubscribeOptions};
-use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::event::EventBus;
@@ -106,7 +109,7 @@ pub(crate) trait RouteHost: Send + Sync {
     fn session_name(&self) -> Option<&Arc<str>>;
     fn events(&self) -> &Arc<EventBus>;
     /// Runs the handlers.
-    fn runtime(&self) -> Result<Handle, Error>;
+    fn jobs(&self) -> Result<Arc<HandlerJobs>, Error>;
 }
 
 /// What the driver knows of an arrived PUBLISH besides the packet.

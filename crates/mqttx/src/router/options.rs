@@ -156,8 +156,8 @@ impl RouteBuilder {
     where
         F: Fn(&Message) + Send + Sync + 'static,
     {
-        let runtime = self.host.runtime()?;
-        self.start(Consumer::Blocking { handler: Arc::new(handler), runtime })
+        let jobs = self.host.jobs()?;
+        self.start(Consumer::Blocking { handler: Arc::new(handler), jobs })
     }
 
     /// Calls `handler` with each message and awaits its future, one at a time and in order, in a
@@ -170,9 +170,9 @@ impl RouteBuilder {
         F: Fn(Message) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let runtime = self.host.runtime()?;
+        let jobs = self.host.jobs()?;
         let route = self.start(Consumer::Polled)?;
-        runtime.spawn(consumer::run_async(Arc::clone(route.target()), handler));
+        jobs.runtime().spawn(consumer::run_async(Arc::clone(route.target()), handler));
         Ok(route)
     }
 

@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::event::{EventBus, EventKind};
 use crate::metrics::ManagerCounters;
 use crate::options::{Asked, Kinds};
-use crate::router::{MessageSource, Origin, Router};
+use crate::router::{HandlerJobs, MessageSource, Origin, Router};
 use crate::transport::Endpoint;
 
 /// What may be on its way through other sessions, in bytes, before more is read. A read's worth stays in the processor's caches,
@@ -43,6 +43,8 @@ pub(crate) struct Services {
     pub(crate) events: Arc<EventBus>,
     pub(crate) gate: ConnectGate,
     pub(crate) alarms: Alarms<Shared>,
+    /// Routes whose handlers may block.
+    pub(crate) jobs: Arc<HandlerJobs>,
     pub(crate) runtime: Handle,
     pub(crate) kinds: Kinds,
     pub(crate) counters: Arc<ManagerCounters>,

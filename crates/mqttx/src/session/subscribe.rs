@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use mqttx_proto::{NO_TOKEN, Outcome, SubscribeError, Subscription};
 use mqttx_proto::{PropertiesRef, QoS, ReasonCode, SubscribeOptions, Version};
-use tokio::runtime::Handle;
 
 use super::Session;
 use super::delivery::Waiting;
@@ -15,7 +14,7 @@ use crate::error::Error;
 use crate::event::EventBus;
 use crate::message::Message;
 use crate::router::{
-    MessageStream, Prepared, Route, RouteBuilder, RouteHost, Target, subscribe_options,
+    HandlerJobs, MessageStream, Prepared, Route, RouteBuilder, RouteHost, Target, subscribe_options,
 };
 
 impl Session {
@@ -361,8 +360,8 @@ impl RouteHost for Shared {
         &self.services.events
     }
 
-    fn runtime(&self) -> Result<Handle, Error> {
-        Ok(self.services.runtime.clone())
+    fn jobs(&self) -> Result<Arc<HandlerJobs>, Error> {
+        Ok(Arc::clone(&self.services.jobs))
     }
 }
 

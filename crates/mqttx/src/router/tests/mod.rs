@@ -78,8 +78,8 @@ impl RouteHost for Host {
         &self.events
     }
 
-    fn runtime(&self) -> Result<Handle, Error> {
-        Ok(Handle::current())
+    fn jobs(&self) -> Result<Arc<HandlerJobs>, Error> {
+        Ok(HandlerJobs::new(Handle::current()))
     }
 }
 
