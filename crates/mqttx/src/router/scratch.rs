@@ -271,7 +271,9 @@ fn index_of(topic: &[u8]) -> u8 {
 #[derive(Default)]
 pub(super) struct Outbox {
     pub(super) by_lot: Lots,
-    lots: Vec<Lot>,
+    /// The routes that are collected for, close together since each message looks for its own; and what they get, at the same index.
+    routes: Vec<Option<Arc<Target>>>,
+    batches: Vec<Batch>,
     /// Memory for the next batches.
     pub(super) spares: Spares,
     /// What a route gave back.
@@ -280,25 +282,19 @@ pub(super) struct Outbox {
     lead: usize,
 }
 
-#[derive(Default)]
-struct Lot {
-    target: Option<Arc<Target>>,
-    batch: Batch,
-}
-
 /// What may go to tasks, in bytes, before they are to have a turn. A pause mostly moves the driver to another thread, which costs as
 /// much as some hundred messages; so much, some two thousand small ones, is still in the second level of the cache.
 const LEAD: usize = 512 * 1024;
 
 /// Routes that are collected for at a time.
-const LOTS: usize = 8;
+const ROUTES: usize = 64;
 
 impl Outbox {
     /// Keeps a message for its route until that gets its batch.
     pub(super) fn push(&mut self, target: &Arc<Target>, arrival: &Arrival<'_>, due: Due) {
         let index = self.place_for(target, arrival.inbound, arrival.source);
-        let Some(lot) = self.lots.get_mut(index) else { return };
-        lot.batch.push(arrival, due);
+        let Some(batch) = self.batches.get_mut(index) else { return };
+        batch.push(arrival, due);
         self.hand_over_full(index, target, arrival.source);
     }
 
@@ -313,8 +309,8 @@ impl Outbox {
         let mut rest = *row;
         while !rest.messages.is_empty() {
             let index = self.place_for(target, common, source);
-            let Some(lot) = self.lots.get_mut(index) else { break };
-            let taken = lot.batch.push_row(&rest, target.most_together(), common, source);
+            let Some(batch) = self.batches.get_mut(index) else { break };
+            let taken = batch.push_row(&rest, target.most_together(), common, source);
             self.hand_over_full(index, target, source);
             if taken == 0 {
                 break;
@@ -331,15 +327,16 @@ impl Outbox {
         inbound: &InboundMeta,
         source: &Arc<dyn MessageSource>,
     ) -> usize {
-        let is_its = |lot: &Lot| lot.target.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
-        let index = match self.lots.iter().position(is_its) {
+        let is_its =
+            |own: &Option<Arc<Target>>| own.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
+        let index = match self.routes.iter().position(is_its) {
             Some(index) => index,
             None => self.begin(target, source),
         };
-        if let Some(lot) = self.lots.get_mut(index)
-            && !lot.batch.is_of(inbound.received_at)
+        if let Some(batch) = self.batches.get_mut(index)
+            && !batch.is_of(inbound.received_at)
         {
-            let batch = self.spares.replace(&mut lot.batch);
+            let batch = self.spares.replace(batch);
             self.hand_over(target, batch, source, true);
         }
         index
@@ -351,10 +348,10 @@ impl Outbox {
         target: &Arc<Target>,
         source: &Arc<dyn MessageSource>,
     ) {
-        if let Some(lot) = self.lots.get_mut(index)
-            && lot.batch.is_full(target.most_together())
+        if let Some(batch) = self.batches.get_mut(index)
+            && batch.is_full(target.most_together())
         {
-            let batch = self.spares.replace(&mut lot.batch);
+            let batch = self.spares.replace(batch);
             self.hand_over(target, batch, source, true);
         }
     }
@@ -366,41 +363,50 @@ impl Outbox {
         batch
     }
 
-    /// A lot for another route.
+    /// A place for another route.
     fn begin(&mut self, target: &Arc<Target>, source: &Arc<dyn MessageSource>) -> usize {
-        let is_free = |lot: &Lot| lot.target.is_none();
-        if self.lots.len() == LOTS && !self.lots.iter().any(is_free) {
+        if self.routes.len() == ROUTES && self.routes.iter().all(Option::is_some) {
             self.flush(source);
         }
-        let index = self.lots.iter().position(is_free).unwrap_or_else(|| {
-            self.lots.push(Lot::default());
-            self.lots.len() - 1
+        let index = self.routes.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.routes.push(None);
+            self.batches.push(Batch::default());
+            self.routes.len() - 1
         });
-        if let Some(lot) = self.lots.get_mut(index) {
-            lot.target = Some(Arc::clone(target));
-            if lot.batch.room() == 0 {
-                lot.batch = self.spares.take();
+        if let (Some(route), Some(batch)) =
+            (self.routes.get_mut(index), self.batches.get_mut(index))
+        {
+            *route = Some(Arc::clone(target));
+            if batch.room() == 0 {
+                *batch = self.spares.take();
             }
         }
         index
     }
 
+    /// Between two reads, when nothing is collected.
     fn shrink(&mut self) {
         self.spares.shrink();
-        self.lots.retain(|lot| lot.target.is_some());
+        if self.routes.iter().all(Option::is_none) {
+            (self.routes, self.batches) = (Vec::new(), Vec::new());
+        }
     }
 
     fn flush(&mut self, source: &Arc<dyn MessageSource>) {
-        for index in 0..self.lots.len() {
-            let Some(lot) = self.lots.get_mut(index) else { return };
-            let Some(target) = lot.target.take() else { continue };
-            let mut batch = std::mem::take(&mut lot.batch);
+        for index in 0..self.routes.len() {
+            let (Some(route), Some(place)) =
+                (self.routes.get_mut(index), self.batches.get_mut(index))
+            else {
+                return;
+            };
+            let Some(target) = route.take() else { continue };
+            let mut batch = std::mem::take(place);
             if !batch.is_empty() && batch.is_wasteful() {
                 let slim = self.spares.slim_down(&mut batch);
-                lot.batch = std::mem::replace(&mut batch, slim);
+                *place = std::mem::replace(&mut batch, slim);
             }
             if batch.is_empty() {
-                lot.batch = batch;
+                *place = batch;
                 target.start();
             } else {
                 self.hand_over(&target, batch, source, false);
