@@ -206,7 +206,10 @@ mod tests {
         let all = Arc::new(Barrier::new(101));
         for _ in 0..100 {
             let all = Arc::clone(&all);
-            jobs.add(Box::new(move || drop(all.wait())) as Work);
+            let wait = move || {
+                all.wait();
+            };
+            jobs.add(Box::new(wait) as Work);
         }
         all.wait();
     }
