@@ -17,6 +17,10 @@ pub(crate) trait Blank: 'static {
 }
 
 impl<T> Lazy<T> {
+    pub(crate) const fn blank() -> Self {
+        Self(None)
+    }
+
     pub(crate) fn new(value: T) -> Self {
         Self(Some(Box::new(value)))
     }
@@ -34,7 +38,7 @@ impl<T> Lazy<T> {
 
 impl<T> Default for Lazy<T> {
     fn default() -> Self {
-        Self(None)
+        Self::blank()
     }
 }
 

@@ -368,6 +368,14 @@ impl Session {
         self.subscriptions.unsubscribe(&mut self.cx, filters, properties, token)
     }
 
+    /// Nobody waits for the answer to the subscribe or unsubscribe with this token any more: there will be no completion, and as
+    /// with [`NO_TOKEN`] a newer request for the filter takes its place, unless it was sent. What is desired stays as it is.
+    ///
+    /// `false`: there is no such request, or it has its answer, of which the completion tells.
+    pub fn abandon(&mut self, token: Token) -> bool {
+        self.subscriptions.used().is_some_and(|these| these.abandon(&mut self.cx, token))
+    }
+
     /// Every route is done with the message: its acknowledgement may leave. A ticket that is not valid any more has no effect.
     pub fn ack(&mut self, ticket: AckTicket) {
         if let Some(incoming) = self.incoming.used() {

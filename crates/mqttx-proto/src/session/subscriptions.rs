@@ -4,23 +4,26 @@
 //! again; when it kept the session, only those that it has not confirmed.
 
 mod again;
+mod pending;
+mod requests;
 mod restored;
 mod send;
 mod unanswered;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::{
-    DecodeError, PacketId, Properties, PropertiesRef, PropertyContext, ReasonCode, SubAck,
-    SubscribeOptions, validate_filter,
+    DecodeError, Properties, PropertiesRef, PropertyContext, ReasonCode, SubAck, SubscribeOptions,
+    validate_filter,
 };
 
 use super::Context;
 use super::event::{Event, NO_TOKEN, Outcome, SubscribeError, Token};
-use super::lazy::Blank;
+use super::lazy::{Blank, Lazy};
 use super::record::{Lsn, Record};
-use send::send_next;
+use requests::{Item, Kind, Request, Requests};
 
 /// One filter of a subscribe call.
 #[derive(Debug, Clone, Copy)]
@@ -54,52 +57,11 @@ struct Desired {
     restored: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Subscribe,
-    Unsubscribe,
-}
-
-#[derive(Debug)]
-struct Item {
-    filter: String,
-    options: SubscribeOptions,
-    identifier: Option<u32>,
-    /// What a server that still has our session granted: it need not be asked.
-    known: Option<ReasonCode>,
-    code: Option<ReasonCode>,
-}
-
-/// A call of the application, or our own subscribing again. It may take several packets.
-#[derive(Debug)]
-struct Request {
-    number: u64,
-    kind: Kind,
-    items: Vec<Item>,
-    properties: Arc<Properties>,
-    token: Token,
-    lsn: Lsn,
-    /// Ours: made anew at each connection.
-    internal: bool,
-    /// The first item that has not been sent on this connection.
-    unsent: usize,
-}
-
-/// One packet on its way: the items `from..to` of a request, without those that have a code.
-#[derive(Debug)]
-struct Operation {
-    number: u64,
-    id: PacketId,
-    request: u64,
-    from: usize,
-    to: usize,
-}
-
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     desired: BTreeMap<String, Desired>,
-    requests: VecDeque<Request>,
-    operations: Vec<Operation>,
+    /// There only while something was asked for and not answered.
+    asked: Lazy<Requests>,
     /// Completions that wait for their record.
     waiting: VecDeque<(Lsn, Token, Outcome)>,
     numbers: u64,
@@ -108,8 +70,7 @@ pub(crate) struct Subscriptions {
 impl Blank for Subscriptions {
     const BLANK: Self = Self {
         desired: BTreeMap::new(),
-        requests: VecDeque::new(),
-        operations: Vec::new(),
+        asked: Lazy::blank(),
         waiting: VecDeque::new(),
         numbers: 0,
     };
@@ -133,7 +94,7 @@ impl Subscriptions {
 
     /// Whether every request was answered.
     pub(crate) fn is_settled(&self) -> bool {
-        self.requests.is_empty()
+        self.asked.is_empty()
     }
 
     pub(crate) fn subscribe(
@@ -154,43 +115,11 @@ impl Subscriptions {
         }
         properties.check(PropertyContext::Subscribe).map_err(SubscribeError::Property)?;
         let properties = Arc::new(properties.to_owned());
-        let mut lsn = 0;
-        let mut items = Vec::with_capacity(subscriptions.len());
-        for &Subscription { filter, options, identifier } in subscriptions {
-            let known = self.take_inherited(filter, options, identifier, &properties);
-            if known.is_some() {
-                let filter = filter.to_owned();
-                items.push(Item { filter, options, identifier, known, code: None });
-                continue;
-            }
-            // Only what is desired can have been asked for.
-            if self.desired.contains_key(filter) {
-                self.supersede(filter, |kind| kind == Kind::Subscribe);
-            }
-            let order = self.number();
-            lsn = cx.journal.push(|| Record::Subscribe {
-                filter,
-                options,
-                identifier,
-                properties: properties.as_ref().as_ref(),
-            });
-            self.call_off(filter);
-            self.desired.insert(
-                filter.to_owned(),
-                Desired {
-                    order,
-                    options,
-                    identifier,
-                    properties: Arc::clone(&properties),
-                    standing: Standing::Unconfirmed,
-                    inherited: false,
-                    restored: false,
-                },
-            );
-            let filter = filter.to_owned();
-            items.push(Item { filter, options, identifier, known: None, code: None });
+        let request = Request::new(Kind::Subscribe, properties, token, subscriptions.len());
+        let request = self.begin(request);
+        for (place, subscription) in subscriptions.iter().enumerate() {
+            self.want(cx, request, place, subscription);
         }
-        self.request(Kind::Subscribe, items, properties, token, lsn, false);
         self.pump(cx);
         Ok(())
     }
@@ -209,21 +138,90 @@ impl Subscriptions {
             check(filter)?;
         }
         properties.check(PropertyContext::Unsubscribe).map_err(SubscribeError::Property)?;
-        let mut lsn = 0;
-        let mut items = Vec::with_capacity(filters.len());
-        for &filter in filters {
-            self.supersede(filter, |_| true);
-            if self.desired.remove(filter).is_some() {
-                lsn = cx.journal.push(|| Record::Unsubscribe { filter });
-            }
-            let options = SubscribeOptions::default();
-            let filter = filter.to_owned();
-            items.push(Item { filter, options, identifier: None, known: None, code: None });
-        }
         let properties = Arc::new(properties.to_owned());
-        self.request(Kind::Unsubscribe, items, properties, token, lsn, false);
+        let request = Request::new(Kind::Unsubscribe, properties, token, filters.len());
+        let request = self.begin(request);
+        for (place, filter) in filters.iter().enumerate() {
+            self.leave(cx, request, place, filter);
+        }
         self.pump(cx);
         Ok(())
+    }
+
+    fn begin(&mut self, request: Request) -> u64 {
+        let number = self.number();
+        self.asked.open(number, request);
+        number
+    }
+
+    /// A filter of a SUBSCRIBE becomes desired.
+    fn want(&mut self, cx: &mut Context, request: u64, place: usize, wanted: &Subscription<'_>) {
+        let Subscription { filter, options, identifier } = *wanted;
+        let Some(asked) = self.asked.all.get(&request) else { return };
+        let properties = Arc::clone(&asked.properties);
+        let known = self.take_inherited(filter, options, identifier, &properties);
+        if known.is_none() {
+            let order = self.number();
+            let lsn = cx.journal.push(|| Record::Subscribe {
+                filter,
+                options,
+                identifier,
+                properties: properties.as_ref().as_ref(),
+            });
+            self.asked.waits_for(request, lsn);
+            let standing = Standing::Unconfirmed;
+            let (inherited, restored) = (false, false);
+            let desired =
+                Desired { order, options, identifier, properties, standing, inherited, restored };
+            self.desired.insert(filter.to_owned(), desired);
+        }
+        let kind = Kind::Subscribe;
+        let (number, filter) = (self.number(), self.asked.shared(filter));
+        self.add(cx, Item { number, kind, filter, options, identifier, known, request, place });
+    }
+
+    /// A filter of an UNSUBSCRIBE is not desired any more.
+    fn leave(&mut self, cx: &mut Context, request: u64, place: usize, filter: &str) {
+        if self.desired.remove(filter).is_some() {
+            let lsn = cx.journal.push(|| Record::Unsubscribe { filter });
+            self.asked.waits_for(request, lsn);
+        }
+        let (kind, options) = (Kind::Unsubscribe, SubscribeOptions::default());
+        let (number, filter) = (self.number(), self.asked.shared(filter));
+        let (identifier, known) = (None, None);
+        self.add(cx, Item { number, kind, filter, options, identifier, known, request, place });
+    }
+
+    fn add(&mut self, cx: &mut Context, item: Item) {
+        for needless in self.asked.push(item).into_iter().flatten() {
+            self.withdraw(cx, needless);
+        }
+    }
+
+    /// An item that was not sent need not be any more.
+    fn withdraw(&mut self, cx: &mut Context, number: u64) {
+        if let Some(item) = self.asked.take_unsent(number) {
+            self.done(cx, &item, ReasonCode::SUCCESS);
+        }
+    }
+
+    /// An item has its answer. A request that has all of them is completed.
+    fn done(&mut self, cx: &mut Context, item: &Item, code: ReasonCode) {
+        let Some(request) = self.asked.close(item, code) else { return };
+        let (token, lsn) = (request.token, request.lsn);
+        if cx.journal.is_synced(lsn) {
+            cx.complete(token, request.into_outcome());
+        } else if token != NO_TOKEN {
+            self.waiting.push_back((lsn, token, request.into_outcome()));
+        }
+    }
+
+    /// Says "ready" once nothing is left to ask.
+    fn finish(&mut self, cx: &mut Context) {
+        if self.asked.is_empty() {
+            self.asked = Lazy::blank();
+            cx.subscribed();
+        }
     }
 
     /// CONNACK: ask for what the server does not have.
@@ -240,7 +238,7 @@ impl Subscriptions {
             self.on_session_lost();
         }
         self.settle_known(cx, session_kept);
-        self.ask_again();
+        self.ask_again(cx);
         self.pump(cx);
     }
 
@@ -252,19 +250,6 @@ impl Subscriptions {
         }
     }
 
-    /// The connection is gone: what was not answered is asked again, with new packet ids.
-    pub(crate) fn on_disconnected(&mut self, cx: &mut Context) {
-        for operation in self.operations.drain(..) {
-            cx.ids.free(operation.id);
-        }
-        self.forgive_unanswered();
-        self.finish(cx);
-        self.requests.retain_mut(|request| {
-            request.unsent = 0;
-            !request.internal
-        });
-    }
-
     /// SUBACK or UNSUBACK.
     pub(crate) fn on_suback(
         &mut self,
@@ -273,80 +258,41 @@ impl Subscriptions {
         ack: &SubAck<'_>,
         unsubscribed: bool,
     ) -> Result<(), DecodeError> {
-        let Some(index) = self.operations.iter().position(|o| o.number == number) else {
-            return Ok(());
-        };
-        let operation = self.operations.swap_remove(index);
-        cx.ids.free(operation.id);
-        let Some(request) = self.requests.iter_mut().find(|r| r.number == operation.request) else {
-            return Ok(());
-        };
-        let expected = match request.kind {
-            Kind::Subscribe => false,
-            Kind::Unsubscribe => true,
-        };
-        if expected != unsubscribed {
+        let Some(asked) = self.asked.used() else { return Ok(()) };
+        let Some(operation) = asked.operations.get(&number) else { return Ok(()) };
+        if (operation.kind == Kind::Unsubscribe) != unsubscribed {
             return Err(DecodeError::protocol("SUBACK and UNSUBACK do not fit their request"));
         }
-        let reason_string = ack.properties.reason_string();
-        let mut codes = ack.reasons();
-        let range = operation.from..operation.to;
-        for item in request.items.get_mut(range).unwrap_or_default() {
-            if item.code.is_some() {
-                continue;
-            }
-            // UNSUBACK of 3.1.1 carries no codes: it means success.
-            let code = match (codes.next(), unsubscribed && ack.codes.is_empty()) {
-                (Some(code), _) => code,
-                (None, true) => ReasonCode::SUCCESS,
-                (None, false) => {
-                    return Err(DecodeError::protocol(
-                        "fewer codes than filters in the acknowledgement",
-                    ));
-                }
-            };
-            item.code = Some(code);
-            match request.kind {
+        // UNSUBACK of 3.1.1 carries no codes: it means success.
+        let implied = unsubscribed && ack.codes.is_empty();
+        let wrong = match ack.codes.len().cmp(&operation.items.len()) {
+            Ordering::Less if !implied => Some("fewer codes than filters in the acknowledgement"),
+            Ordering::Greater => Some("more codes than filters in the acknowledgement"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(DecodeError::protocol(wrong));
+        }
+        let Some(operation) = asked.operations.remove(&number) else { return Ok(()) };
+        cx.ids.free(operation.id);
+        let codes = ack.reasons().chain(std::iter::repeat(ReasonCode::SUCCESS));
+        for (item, code) in operation.items.into_iter().zip(codes) {
+            match item.kind {
                 Kind::Subscribe => {
-                    settle(cx, &mut self.desired, &item.filter, code, reason_string);
+                    let newest = self.asked.is_newest(&item);
+                    let reason_string = ack.properties.reason_string();
+                    settle(cx, &mut self.desired, &item.filter, code, reason_string, newest);
                 }
                 Kind::Unsubscribe => {
-                    let filter = item.filter.clone();
+                    let filter = item.filter.as_ref().to_owned();
                     cx.events.push_back(Event::Unsubscribed { filter, reason: code });
                 }
             }
-        }
-        if codes.next().is_some() {
-            return Err(DecodeError::protocol("more codes than filters in the acknowledgement"));
+            self.asked.not_sent(&item);
+            self.done(cx, &item, code);
         }
         self.finish(cx);
         Ok(())
-    }
-
-    /// Sends what was asked for and not sent on this connection.
-    pub(crate) fn pump(&mut self, cx: &mut Context) {
-        if !cx.link.as_ref().is_some_and(|link| link.is_online()) {
-            return;
-        }
-        self.settle_known(cx, true);
-        for at in 0..self.requests.len() {
-            if self.is_held(at) {
-                continue;
-            }
-            let Some(request) = self.requests.get_mut(at) else { break };
-            while request.unsent < request.items.len() {
-                if !send_next(
-                    cx,
-                    &mut self.desired,
-                    request,
-                    &mut self.operations,
-                    &mut self.numbers,
-                ) {
-                    return;
-                }
-            }
-        }
-        self.finish(cx);
     }
 
     /// Records became durable: completions that waited for them are told.
@@ -362,7 +308,8 @@ impl Subscriptions {
     }
 
     pub(crate) fn close(&mut self, cx: &mut Context, outcome: &Outcome) {
-        for request in self.requests.drain(..) {
+        let asked = std::mem::replace(&mut self.asked, Lazy::blank()).into_used();
+        for request in asked.into_iter().flat_map(|asked| asked.all.into_values()) {
             cx.complete(request.token, outcome.clone());
         }
         for (_, token, _) in self.waiting.drain(..) {
@@ -370,71 +317,9 @@ impl Subscriptions {
         }
     }
 
-    /// What nobody waits for and was not sent, a newer request for the filter makes needless: asked twice, the server would
-    /// send retained messages twice, the first time with options that nobody wants any more. So without a connection no more
-    /// than one request of each kind waits for a filter, however often it comes and goes.
-    fn supersede(&mut self, filter: &str, which: impl Fn(Kind) -> bool) {
-        let needless = |r: &&mut Request| which(r.kind) && r.token == NO_TOKEN;
-        for request in self.requests.iter_mut().filter(needless) {
-            let mut index = 0;
-            let unsent = request.unsent;
-            request.items.retain(|item| {
-                index += 1;
-                index <= unsent || item.filter != filter
-            });
-        }
-        self.requests.retain(|request| !request.items.is_empty());
-    }
-
     fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
-    }
-
-    fn request(
-        &mut self,
-        kind: Kind,
-        items: Vec<Item>,
-        properties: Arc<Properties>,
-        token: Token,
-        lsn: Lsn,
-        internal: bool,
-    ) {
-        let number = self.number();
-        self.requests.push_back(Request {
-            number,
-            kind,
-            items,
-            properties,
-            token,
-            lsn,
-            internal,
-            unsent: 0,
-        });
-    }
-
-    /// Completes the requests that are answered in full, and says "ready" once nothing is left to ask.
-    fn finish(&mut self, cx: &mut Context) {
-        let waiting = &mut self.waiting;
-        self.requests.retain(|request| {
-            if request.items.iter().any(|item| item.code.is_none()) {
-                return true;
-            }
-            let codes = request.items.iter().filter_map(|item| item.code).collect();
-            let outcome = match request.kind {
-                Kind::Subscribe => Outcome::Subscribed(codes),
-                Kind::Unsubscribe => Outcome::Unsubscribed(codes),
-            };
-            if cx.journal.is_synced(request.lsn) {
-                cx.complete(request.token, outcome);
-            } else {
-                waiting.push_back((request.lsn, request.token, outcome));
-            }
-            false
-        });
-        if self.requests.is_empty() {
-            cx.subscribed();
-        }
     }
 }
 
@@ -443,15 +328,16 @@ fn check(filter: &str) -> Result<(), SubscribeError> {
         .map_err(|error| SubscribeError::Filter { filter: filter.to_owned(), error })
 }
 
-/// Notes what the server said of a filter.
+/// Tells what the server said of a filter, and notes it if nothing newer was asked for: what it says to that is what counts.
 fn settle(
     cx: &mut Context,
     desired: &mut BTreeMap<String, Desired>,
     filter: &str,
     code: ReasonCode,
     reason_string: Option<&str>,
+    newest: bool,
 ) {
-    if let Some(desired) = desired.get_mut(filter) {
+    if let Some(desired) = desired.get_mut(filter).filter(|_| newest) {
         desired.standing = if code.is_error() {
             Standing::Refused
         } else {

@@ -2,43 +2,44 @@
 
 use std::sync::Arc;
 
-use super::{Item, Kind, Standing, Subscriptions};
-use crate::Properties;
+use super::requests::{Item, Kind, Request};
+use super::{Standing, Subscriptions};
+use crate::session::Context;
 use crate::session::event::NO_TOKEN;
+use crate::{Properties, SubscribeOptions};
 
 impl Subscriptions {
     /// Our own requests for desired filters that no request of the application covers, in the order in which they came.
-    pub(super) fn ask_again(&mut self) {
-        let covered: Vec<&str> = self
-            .requests
-            .iter()
-            .filter(|r| r.kind == Kind::Subscribe)
-            .flat_map(|r| r.items.iter().filter(|i| i.code.is_none()).map(|i| i.filter.as_str()))
-            .collect();
+    pub(super) fn ask_again(&mut self, cx: &mut Context) {
         let mut missing: Vec<_> = self
             .desired
             .iter()
             .filter(|(filter, d)| {
-                d.standing == Standing::Unconfirmed && !covered.contains(&filter.as_str())
+                d.standing == Standing::Unconfirmed && !self.asked.subscribes(filter)
             })
             .collect();
         missing.sort_by_key(|(_, d)| d.order);
-        let mut groups: Vec<(Arc<Properties>, Vec<Item>)> = Vec::new();
+        let mut groups: Vec<(Arc<Properties>, Vec<Again>)> = Vec::new();
         for (filter, d) in missing {
-            let item = Item {
-                filter: filter.clone(),
-                options: d.options,
-                identifier: d.identifier,
-                known: None,
-                code: None,
-            };
+            let again = (Arc::from(filter.as_str()), d.options, d.identifier);
             match groups.last_mut() {
-                Some((properties, items)) if *properties == d.properties => items.push(item),
-                _ => groups.push((Arc::clone(&d.properties), vec![item])),
+                Some((properties, all)) if *properties == d.properties => all.push(again),
+                _ => groups.push((Arc::clone(&d.properties), vec![again])),
             }
         }
-        for (properties, items) in groups {
-            self.request(Kind::Subscribe, items, properties, NO_TOKEN, 0, true);
+        let (kind, known) = (Kind::Subscribe, None);
+        for (properties, all) in groups {
+            let request = Request::new(kind, properties, NO_TOKEN, all.len());
+            let request = self.begin(Request { internal: true, ..request });
+            for (place, (filter, options, identifier)) in all.into_iter().enumerate() {
+                let number = self.number();
+                let item =
+                    Item { number, kind, filter, options, identifier, known, request, place };
+                self.add(cx, item);
+            }
         }
     }
 }
+
+/// A filter, and how it is asked for.
+type Again = (Arc<str>, SubscribeOptions, Option<u32>);

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Desired, Item, Kind, Standing, Subscription, Subscriptions};
+use super::requests::{Item, Kind, Request};
+use super::{Desired, Standing, Subscription, Subscriptions};
 use crate::session::Context;
 use crate::session::event::{Event, NO_TOKEN, Outcome};
 use crate::session::record::Record;
@@ -44,9 +45,9 @@ impl Subscriptions {
         for (_, token, _) in asked.waiting {
             cx.complete(token, Outcome::Closed);
         }
+        let requests = asked.asked.into_used();
         let requested = |filter: &str| {
-            let mut items = asked.requests.iter().flat_map(|request| &request.items);
-            items.any(|item| item.filter == filter)
+            requests.as_ref().is_some_and(|asked| asked.filters.contains_key(filter))
         };
         let mut desired: Vec<_> =
             asked.desired.iter().filter(|(filter, _)| !requested(filter)).collect();
@@ -60,21 +61,20 @@ impl Subscriptions {
                 let _ = self.subscribe(cx, &wanted, properties, NO_TOKEN);
             }
         }
-        for request in &asked.requests {
-            let properties = request.properties.as_ref().as_ref();
-            let items = request.items.iter();
-            let again = match request.kind {
+        let Some(mut requests) = requests else { return };
+        let (mut before, mut request) = (0, 0);
+        for item in requests.ready.into_values() {
+            if item.request != before {
+                let Some(again) = requests.all.remove(&item.request) else { continue };
+                (before, request) = (item.request, self.begin(Request { lsn: 0, ..again }));
+            }
+            let Item { ref filter, options, identifier, place, .. } = item;
+            match item.kind {
                 Kind::Subscribe => {
-                    let wanted: Vec<_> = items.map(Item::subscription).collect();
-                    self.subscribe(cx, &wanted, properties, request.token)
+                    let wanted = Subscription { filter, options, identifier };
+                    self.want(cx, request, place, &wanted);
                 }
-                Kind::Unsubscribe => {
-                    let filters: Vec<_> = items.map(|item| item.filter.as_str()).collect();
-                    self.unsubscribe(cx, &filters, properties, request.token)
-                }
-            };
-            if again.is_err() {
-                cx.complete(request.token, Outcome::Closed);
+                Kind::Unsubscribe => self.leave(cx, request, place, filter),
             }
         }
     }
@@ -114,11 +114,15 @@ impl Subscriptions {
 
     /// Answers what a server that kept the session need not be asked; otherwise it is asked.
     pub(super) fn settle_known(&mut self, cx: &mut Context, session_kept: bool) {
-        for item in self.requests.iter_mut().flat_map(|request| &mut request.items) {
-            if let Some(code) = item.known.take().filter(|_| session_kept) {
-                item.code = Some(code);
-                let filter = item.filter.clone();
-                cx.events.push_back(Event::Subscribed { filter, granted: code });
+        let asked = self.asked.used();
+        let known = asked.map(|asked| std::mem::take(&mut asked.known)).unwrap_or_default();
+        for number in known {
+            let Some(item) = self.asked.ready.get_mut(&number) else { continue };
+            let Some(code) = item.known.take().filter(|_| session_kept) else { continue };
+            let filter = item.filter.as_ref().to_owned();
+            cx.events.push_back(Event::Subscribed { filter, granted: code });
+            if let Some(item) = self.asked.take_unsent(number) {
+                self.done(cx, &item, code);
             }
         }
     }
@@ -129,12 +133,5 @@ impl Desired {
         self.options == other.options
             && self.identifier == other.identifier
             && self.properties == other.properties
-    }
-}
-
-impl Item {
-    fn subscription(&self) -> Subscription<'_> {
-        let Self { ref filter, options, identifier, .. } = *self;
-        Subscription { filter, options, identifier }
     }
 }

@@ -1,53 +1,107 @@
-//! UNSUBSCRIBEs that the server does not answer.
+//! Requests that the server does not answer while the connection lasts, or their caller waits.
 
-use super::{Kind, Standing, Subscriptions};
+use super::requests::{Item, Kind};
+use super::{Standing, Subscriptions};
 use crate::ReasonCode;
-
-/// So many of one filter may be without an answer on a connection.
-const UNANSWERED: usize = 8;
+use crate::session::Context;
+use crate::session::event::{NO_TOKEN, Token};
 
 impl Subscriptions {
-    /// Whether an UNSUBSCRIBE has to wait for the answers to earlier ones: a server that gives none would have more and more of
-    /// them to answer, and keep their packet ids, with a filter that comes and goes.
-    pub(super) fn is_held(&self, at: usize) -> bool {
-        let Some(request) = self.requests.get(at).filter(|r| r.kind == Kind::Unsubscribe) else {
-            return false;
-        };
-        let unsent = request.items.iter().skip(request.unsent);
-        unsent.filter(|item| item.code.is_none()).any(|item| self.is_awaited(&item.filter))
-    }
-
-    /// Whether the server did not answer [`UNANSWERED`] times that the filter is unsubscribed.
-    fn is_awaited(&self, filter: &str) -> bool {
-        let sent = self.requests.iter().filter(|r| r.kind == Kind::Unsubscribe);
-        let sent = sent.flat_map(|r| r.items.iter().take(r.unsent));
-        sent.filter(|i| i.code.is_none() && i.filter == filter).nth(UNANSWERED - 1).is_some()
-    }
-
-    /// The filter is wanted again: what is held to unsubscribe it has nothing to do any more.
-    pub(super) fn call_off(&mut self, filter: &str) {
-        if !self.requests.iter().any(|r| r.kind == Kind::Unsubscribe) || !self.is_awaited(filter) {
-            return;
-        }
-        for request in self.requests.iter_mut().filter(|r| r.kind == Kind::Unsubscribe) {
-            let unsent = request.items.iter_mut().skip(request.unsent);
-            for item in unsent.filter(|item| item.filter == filter) {
-                item.code.get_or_insert(ReasonCode::SUCCESS);
+    /// The connection is gone: what was not answered is asked again, with new packet ids.
+    pub(crate) fn on_disconnected(&mut self, cx: &mut Context) {
+        let Some(asked) = self.asked.used() else { return };
+        let mut unsent = std::mem::take(&mut asked.ready);
+        unsent.append(&mut asked.held);
+        for pending in asked.filters.values_mut() {
+            pending.held.clear();
+            for kind in [Kind::Subscribe, Kind::Unsubscribe] {
+                let tally = pending.of_mut(kind);
+                (tally.sent, tally.quiet) = (0, None);
             }
         }
-    }
-
-    /// The connection is over. Those whose filter was granted after them have done what they were sent for: the server answered what
-    /// came behind them, and sent again they would take away what it granted since.
-    pub(super) fn forgive_unanswered(&mut self) {
-        let desired = &self.desired;
-        for request in self.requests.iter_mut().filter(|r| r.kind == Kind::Unsubscribe) {
-            for item in request.items.iter_mut().take(request.unsent) {
-                let wanted = desired.get(&item.filter);
-                if wanted.is_some_and(|wanted| matches!(wanted.standing, Standing::Granted(_))) {
-                    item.code.get_or_insert(ReasonCode::SUCCESS);
+        let mut forgiven = Vec::new();
+        for operation in std::mem::take(&mut asked.operations).into_values() {
+            cx.ids.free(operation.id);
+            for item in operation.items {
+                match self.desired.get(&*item.filter).map(|desired| desired.standing) {
+                    Some(Standing::Granted(code)) => forgiven.push((item, code)),
+                    _ => drop(unsent.insert(item.number, item)),
                 }
             }
+        }
+        for (item, granted) in forgiven {
+            // The server answered what came behind it. Sent again, it would undo what was granted since.
+            let code = match item.kind {
+                Kind::Subscribe => granted,
+                Kind::Unsubscribe => ReasonCode::SUCCESS,
+            };
+            self.done(cx, &item, code);
+        }
+        let needless: Vec<_> = unsent.values().map(|item| self.needless(item)).collect();
+        for (item, needless) in unsent.into_values().zip(needless) {
+            match needless {
+                Some(code) => self.done(cx, &item, code),
+                None => self.keep(item),
+            }
+        }
+        self.finish(cx);
+    }
+
+    /// The answer to an item that need not be sent on the next connection.
+    fn needless(&self, item: &Item) -> Option<ReasonCode> {
+        let request = self.asked.all.get(&item.request)?;
+        let pending = self.asked.filters.get(&item.filter)?;
+        let outdone = pending.is_outdone(item.kind, item.number);
+        if request.internal || request.token == NO_TOKEN && outdone {
+            return Some(ReasonCode::SUCCESS);
+        }
+        // The server has answered that it is unsubscribed: nothing would take away what this asks for.
+        let unsubscribe = pending.of(Kind::Unsubscribe);
+        let is_over = unsubscribe.newest > item.number && unsubscribe.open == 0;
+        (item.kind == Kind::Subscribe && is_over).then_some(ReasonCode::UNSPECIFIED_ERROR)
+    }
+
+    /// An item waits for the next connection.
+    fn keep(&mut self, item: Item) {
+        let asked = &mut *self.asked;
+        let quiet = asked.all.get(&item.request).is_some_and(|request| request.token == NO_TOKEN);
+        if let Some(pending) = asked.filters.get_mut(&item.filter).filter(|_| quiet) {
+            pending.of_mut(item.kind).quiet = Some(item.number);
+        }
+        asked.ready.insert(item.number, item);
+    }
+
+    /// Nobody waits for a request any more: what was not sent of it gives way to newer ones. `false`: it has been answered.
+    pub(crate) fn abandon(&mut self, cx: &mut Context, token: Token) -> bool {
+        let Some(asked) = self.asked.used() else { return false };
+        let requests = asked.silence(token);
+        for number in &requests {
+            let Some(request) = self.asked.all.get(number) else { continue };
+            let range = *number..=request.last;
+            let unsent = self.asked.ready.range(range.clone()).chain(self.asked.held.range(range));
+            let unsent: Vec<u64> = unsent.map(|(number, _)| *number).collect();
+            for number in unsent {
+                self.abandon_item(cx, number);
+            }
+        }
+        if !requests.is_empty() {
+            self.pump(cx);
+        }
+        !requests.is_empty()
+    }
+
+    fn abandon_item(&mut self, cx: &mut Context, number: u64) {
+        let asked = &mut *self.asked;
+        let item = asked.ready.get(&number).or_else(|| asked.held.get(&number));
+        let Some((kind, pending)) =
+            item.and_then(|item| Some((item.kind, asked.filters.get_mut(&item.filter)?)))
+        else {
+            return;
+        };
+        if pending.is_outdone(kind, number) {
+            self.withdraw(cx, number);
+        } else {
+            pending.of_mut(kind).quiet = Some(number);
         }
     }
 }
