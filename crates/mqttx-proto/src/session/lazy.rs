@@ -65,6 +65,10 @@ impl<T: Blank> DerefMut for Lazy<T> {
 pub(crate) struct SeldomQueue<T>(Option<Box<VecDeque<T>>>);
 
 impl<T> SeldomQueue<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|queue| queue.is_empty())
+    }
+
     pub(crate) fn push_back(&mut self, value: T) {
         self.0.get_or_insert_default().push_back(value);
     }

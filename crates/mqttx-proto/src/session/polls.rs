@@ -58,6 +58,12 @@ impl Session {
         self.cx.completions.pop_front()
     }
 
+    /// Whether [`poll_event`](Self::poll_event) or [`poll_completion`](Self::poll_completion) has something to tell.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.cx.events.is_empty() || !self.cx.completions.is_empty()
+    }
+
     /// Whether [`poll_store`](Self::poll_store) has records.
     #[must_use]
     pub fn has_records(&self) -> bool {

@@ -8,6 +8,8 @@ mod pending;
 mod requests;
 mod restored;
 mod send;
+#[cfg(test)]
+mod tests;
 mod unanswered;
 
 use std::cmp::Ordering;
@@ -308,7 +310,7 @@ impl Subscriptions {
     }
 
     pub(crate) fn close(&mut self, cx: &mut Context, outcome: &Outcome) {
-        let asked = std::mem::replace(&mut self.asked, Lazy::blank()).into_used();
+        let asked = std::mem::take(&mut self.asked).into_used();
         for request in asked.into_iter().flat_map(|asked| asked.all.into_values()) {
             cx.complete(request.token, outcome.clone());
         }

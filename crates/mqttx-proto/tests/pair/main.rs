@@ -14,4 +14,5 @@ mod short_way;
 mod simulation;
 mod store;
 mod stored;
+mod subscribing;
 mod wire;

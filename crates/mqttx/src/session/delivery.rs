@@ -88,7 +88,15 @@ impl Future for Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if self.token != 0 {
-            let left = self.shared.lock().waiters.abandon(self.token);
+            let mut state = self.shared.lock();
+            let left = state.waiters.abandon(self.token);
+            if state.core.abandon(self.token) {
+                // No outcome will free the place, and what the request held back may go.
+                state.waiters.remove(self.token);
+                self.shared.unlock_and_tell(state);
+            } else {
+                drop(state);
+            }
             // Dropped outside the lock: a waker may run code of its executor.
             drop(left);
         }

@@ -235,6 +235,13 @@ impl Shared {
         }
     }
 
+    /// [`unlock_and_wake`](Self::unlock_and_wake) after something that may have its end at once, without a byte for the server, or
+    /// that may end something else: the driver tells of it.
+    pub(crate) fn unlock_and_tell(&self, mut state: MutexGuard<'_, State>) {
+        state.pulse |= state.core.has_news();
+        self.unlock_and_wake(state);
+    }
+
     /// Wakes the driver if it sleeps, whatever there is to do.
     fn wake_driver(&self) {
         let driver = self.lock().driver();

@@ -23,6 +23,10 @@ impl Session {
     ///
     /// Its messages go to the routes that match; see [`handle`](Self::handle).
     ///
+    /// Dropping the future, for example at a timeout, gives up the answer and not the filter. Of requests for one filter that the
+    /// server leaves without an answer, 8 are sent on a connection; later ones wait, and give way to newer ones if nobody waits for
+    /// their answer.
+    ///
     /// # Errors
     /// The filter is not valid, the server refused it, or the session was removed.
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<ReasonCode, Error> {
@@ -116,7 +120,7 @@ impl Session {
             for filter in filters {
                 state.interests.clear(filter);
             }
-            self.shared.unlock_and_wake(state);
+            self.shared.unlock_and_tell(state);
             Waiting::new(Arc::clone(&self.shared), token)
         };
         match waiting.await {
@@ -141,7 +145,7 @@ impl Session {
             state.waiters.remove(token);
             return None;
         }
-        self.shared.unlock_and_wake(state);
+        self.shared.unlock_and_tell(state);
         connected.then(|| Waiting::new(Arc::clone(&self.shared), token))
     }
 
@@ -183,7 +187,7 @@ impl Session {
                     for (target, _) in &wanted {
                         disown(&mut state, target.filter(), Owner::Route(target.id().0));
                     }
-                    shared.unlock_and_wake(state);
+                    shared.unlock_and_tell(state);
                     return Err(error);
                 }
             }
@@ -195,7 +199,7 @@ impl Session {
             disown(&mut state, route.filter(), Owner::Route(route.id()));
         }
         state.routes_added = true;
-        shared.unlock_and_wake(state);
+        shared.unlock_and_tell(state);
         Ok(new.into_iter().map(Prepared::attached).collect())
     }
 
@@ -262,7 +266,7 @@ impl Session {
             }
             return Err(self.shared.subscribe_error(&error));
         }
-        self.shared.unlock_and_wake(state);
+        self.shared.unlock_and_tell(state);
         Ok(Waiting::new(Arc::clone(&self.shared), token))
     }
 }
@@ -307,7 +311,7 @@ impl Shared {
     pub(super) fn disown(&self, filter: &str, owner: Owner) {
         let mut state = self.lock();
         disown(&mut state, filter, owner);
-        self.unlock_and_wake(state);
+        self.unlock_and_tell(state);
     }
 
     /// A route wants its filter.
@@ -341,7 +345,7 @@ impl RouteHost for Shared {
         // Under the lock: the driver sees the route before it sees what its filter brings.
         self.router.add(target, identifier);
         state.routes_added = true;
-        self.unlock_and_wake(state);
+        self.unlock_and_tell(state);
         Ok(())
     }
 
@@ -349,7 +353,7 @@ impl RouteHost for Shared {
         let mut state = self.lock();
         self.router.remove(target);
         disown(&mut state, target.filter(), Owner::Route(target.id().0));
-        self.unlock_and_wake(state);
+        self.unlock_and_tell(state);
     }
 
     fn session_name(&self) -> Option<&Arc<str>> {

@@ -72,7 +72,7 @@ pub(super) struct Requests {
     /// The items that may have a known answer.
     pub(super) known: Vec<u64>,
     /// The requests that somebody waits for.
-    tokens: BTreeSet<(Token, u64)>,
+    pub(super) tokens: BTreeSet<(Token, u64)>,
 }
 
 impl Blank for Requests {
