@@ -1,5 +1,6 @@
 //! New options for a session that runs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -78,10 +79,14 @@ impl Shared {
     ) -> Result<(), Error> {
         let asked = Arc::clone(&state.options);
         let now = asked.subscriptions();
-        for (filter, _) in before.iter().filter(|(old, _)| now.iter().all(|(new, _)| new != old)) {
+        let wanted: HashSet<&str> = now.iter().map(|(filter, _)| filter.as_str()).collect();
+        for (filter, _) in before.iter().filter(|(old, _)| !wanted.contains(old.as_str())) {
             disown(state, filter, Owner::Caller);
         }
-        for (filter, qos) in now.iter().filter(|wanted| !before.contains(wanted)) {
+        let known: HashSet<(&str, u8)> =
+            before.iter().map(|(filter, qos)| (filter.as_str(), *qos as u8)).collect();
+        let is_new = |(filter, qos): &&(String, QoS)| !known.contains(&(filter, *qos as u8));
+        for (filter, qos) in now.iter().filter(is_new) {
             let options = SubscribeOptions { qos: *qos, ..SubscribeOptions::default() };
             let interest = state.interests.add(filter, Owner::Caller, options);
             if interest.changed {
