@@ -1,4 +1,4 @@
-//! What the message path costs in instructions: one scenario, so many times.
+//! What the message path costs in instructions, and subscribing: one scenario, so many times.
 //!
 //! `cargo xtask instructions` runs this program under callgrind, each scenario with two counts: the difference is what one
 //! operation costs, without what comes before. By itself it measures nothing; `cargo bench` lists the scenarios.
@@ -13,6 +13,8 @@
 mod codec;
 #[path = "instructions/session.rs"]
 mod session;
+#[path = "instructions/subscribing.rs"]
+mod subscribing;
 #[path = "instructions/topics.rs"]
 mod topics;
 
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 type Run = fn(usize);
 
 /// Every scenario under the name that its count is recorded with.
-const SCENARIOS: [(&str, Run); 24] = [
+const SCENARIOS: [(&str, Run); 26] = [
     ("encode-publish", codec::encode_publish),
     ("encode-publish-properties", codec::encode_publish_with_properties),
     ("encode-puback", codec::encode_puback),
@@ -47,6 +49,8 @@ const SCENARIOS: [(&str, Run); 24] = [
     ("receive-qos1", session::receive_qos1),
     ("receive-qos2", session::receive_qos2),
     ("receive-qos2-stored", session::receive_qos2_stored),
+    ("subscribe-online", subscribing::online),
+    ("subscribe-offline", subscribing::offline),
 ];
 
 fn main() -> ExitCode {

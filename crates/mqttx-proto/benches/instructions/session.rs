@@ -4,6 +4,7 @@
 //! side only the packet ids are written here.
 
 use std::hint::black_box;
+use std::io::IoSlice;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -181,35 +182,54 @@ fn receive(config: Config, qos: QoS, topics: &[&str], times: usize) {
 }
 
 /// A session, and what its driver has.
-struct Turns {
-    session: Session,
-    now: Instant,
+pub(crate) struct Turns {
+    pub(crate) session: Session,
+    pub(crate) now: Instant,
     transmit: Transmit,
     records: RecordBatch,
 }
 
 impl Turns {
-    fn connect(config: Config) -> Self {
-        let version = config.version;
+    pub(crate) fn connect(config: Config) -> Self {
         let mut turns = Self {
             session: Session::new(config),
             now: Instant::now(),
             transmit: Transmit::new(),
             records: RecordBatch::new(),
         };
-        turns.session.handle_connected(turns.now, 0);
+        turns.reconnect(false);
         turns.finish();
+        turns
+    }
+
+    /// Connected, with this CONNACK.
+    pub(crate) fn reconnect(&mut self, session_present: bool) {
+        self.session.handle_connected(self.now, 0);
+        self.finish();
         let connack = ConnAck {
-            session_present: false,
+            session_present,
             reason: ReasonCode::SUCCESS,
             properties: PropertiesRef::EMPTY,
         };
         let mut answer = Vec::new();
-        connack.encode(version, &mut answer).unwrap();
-        turns.session.handle_input(turns.now, &answer, &mut Vec::new());
-        turns.finish();
-        while turns.session.poll_event().is_some() {}
-        turns
+        connack.encode(self.session.config().version, &mut answer).unwrap();
+        self.session.handle_input(self.now, &answer, &mut Vec::new());
+        while self.session.poll_event().is_some() {}
+    }
+
+    /// The bytes that a socket takes now.
+    pub(crate) fn transmitted(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.session.poll_transmit(&mut self.transmit);
+        while self.transmit.remaining() > 0 {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let filled = self.transmit.io_slices(&mut slices);
+            let before = bytes.len();
+            slices[..filled].iter().for_each(|slice| bytes.extend_from_slice(slice));
+            self.transmit.advance(bytes.len() - before);
+        }
+        self.session.handle_written(self.now, bytes.len());
+        bytes
     }
 
     /// The rest of a turn: a store that is done at once, and a socket that takes everything.
