@@ -300,16 +300,20 @@ impl Router {
         // An identifier of an earlier process may mean another filter today: only filters that
         // match the topic count.
         if table.unbound == 0 {
+            // Whether all entries with the identifier are under one filter, on which alone it depends then who matches.
+            let mut one = true;
             for entry in ids.filter_map(|id| table.by_id.get(&id)).flatten() {
-                if mqttx_proto::matches(entry.target.filter(), publish.topic) {
+                let filter = entry.target.filter();
+                one &= out.first().is_none_or(|first: &Entry| first.target.filter() == filter);
+                if mqttx_proto::matches(filter, publish.topic) {
                     out.push(entry.clone());
+                } else {
+                    one = false;
                 }
             }
-            if let [first, more @ ..] = &out[..] {
-                let filter = first.target.filter();
-                let one = more.iter().all(|entry| entry.target.filter() == filter);
+            if let Some(first) = out.first() {
                 return match one {
-                    true => Likeness::through(filter, publish.topic),
+                    true => Likeness::through(first.target.filter(), publish.topic),
                     false => Likeness::whole(publish.topic),
                 };
             }

@@ -308,6 +308,24 @@ fn messages_of_one_topic_in_a_row_go_where_their_identifiers_say() {
     assert_eq!(waiting(&mut streams[1]), ["2", "3"]);
 }
 
+/// Without `resume_subscriptions` identifiers are given anew when the server lost the session, and routes keep those of before.
+#[test]
+fn an_identifier_of_two_filters_finds_both_whatever_came_before() {
+    let mut properties = Properties::new();
+    properties.push(Property::SubscriptionIdentifier(1)).unwrap();
+    for filters in [["a/+", "a/b"], ["a/b", "a/+"]] {
+        let mut bench = Bench::new();
+        let mut streams = filters.map(|filter| bench.identified(filter, 1));
+        let publishes = ["a/c", "a/b", "a/c"].map(|topic| Publish {
+            properties: properties.as_ref(),
+            ..plain(topic, b"x", QoS::AtMostOnce)
+        });
+        read_all(&mut bench, &publishes);
+        let found = filters.map(|filter| if filter == "a/b" { 1 } else { 3 });
+        assert_eq!(streams.each_mut().map(|stream| waiting(stream).len()), found, "{filters:?}");
+    }
+}
+
 #[test]
 fn a_route_that_comes_in_the_middle_of_a_row_gets_the_rest() {
     let mut bench = Bench::new();
