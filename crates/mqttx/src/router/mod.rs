@@ -302,13 +302,20 @@ impl Router {
         if table.unbound == 0 {
             // Whether all entries with the identifier are under one filter, on which alone it depends then who matches.
             let mut one = true;
-            for entry in ids.filter_map(|id| table.by_id.get(&id)).flatten() {
-                let filter = entry.target.filter();
-                one &= out.first().is_none_or(|first: &Entry| first.target.filter() == filter);
-                if mqttx_proto::matches(filter, publish.topic) {
-                    out.push(entry.clone());
-                } else {
-                    one = false;
+            for id in ids {
+                let Some(entries) = table.by_id.get(&id) else { continue };
+                // Who uses an identifier for several filters gets it for each of them (section 3.3.2.3.8).
+                if out.iter().any(|entry| entry.subscription == id) {
+                    continue;
+                }
+                for entry in entries {
+                    let filter = entry.target.filter();
+                    one &= out.first().is_none_or(|first: &Entry| first.target.filter() == filter);
+                    if mqttx_proto::matches(filter, publish.topic) {
+                        out.push(entry.clone());
+                    } else {
+                        one = false;
+                    }
                 }
             }
             if let Some(first) = out.first() {

@@ -326,6 +326,20 @@ fn an_identifier_of_two_filters_finds_both_whatever_came_before() {
     }
 }
 
+/// So it is with a subscription of an earlier process that has the identifier of another one today.
+#[test]
+fn a_message_with_an_identifier_twice_comes_once() {
+    let mut bench = Bench::new();
+    let mut stream = bench.identified("a/#", 1);
+    let mut properties = Properties::new();
+    for id in [1, 1] {
+        properties.push(Property::SubscriptionIdentifier(id)).unwrap();
+    }
+    let properties = properties.as_ref();
+    read_all(&mut bench, &[Publish { properties, ..plain("a/b", b"x", QoS::AtMostOnce) }; 2]);
+    assert_eq!(waiting(&mut stream), ["x", "x"]);
+}
+
 #[test]
 fn a_route_that_comes_in_the_middle_of_a_row_gets_the_rest() {
     let mut bench = Bench::new();
