@@ -6,6 +6,7 @@ mod consumers;
 mod dispatch;
 mod lots;
 mod overflow;
+mod random;
 mod reads;
 mod rows;
 
@@ -58,6 +59,15 @@ pub(super) struct Host {
     router: Router,
     events: Arc<EventBus>,
     subscription: u32,
+    /// For routes that share threads.
+    jobs: Option<Arc<HandlerJobs>>,
+}
+
+impl Host {
+    fn new(jobs: Option<Arc<HandlerJobs>>) -> Self {
+        let (name, router) = ("plant".into(), Router::new());
+        Self { name, router, events: EventBus::new(64), subscription: 0, jobs }
+    }
 }
 
 impl RouteHost for Host {
@@ -79,7 +89,7 @@ impl RouteHost for Host {
     }
 
     fn jobs(&self) -> Result<Arc<HandlerJobs>, Error> {
-        Ok(HandlerJobs::new(Handle::current()))
+        Ok(self.jobs.clone().unwrap_or_else(|| HandlerJobs::new(Handle::current())))
     }
 }
 
@@ -103,14 +113,13 @@ impl Bench {
     fn new() -> Self {
         let name: Arc<str> = "plant".into();
         let source = Arc::new(Source {
-            origin: Arc::new(Origin::new(Arc::clone(&name), Instant::now())),
+            origin: Arc::new(Origin::new(name, Instant::now())),
             acked: Mutex::default(),
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
         });
-        let host = Host { name, router: Router::new(), events: EventBus::new(64), subscription: 0 };
         Self {
-            host: Arc::new(host),
+            host: Arc::new(Host::new(None)),
             as_source: Arc::clone(&source) as Arc<dyn MessageSource>,
             source,
             scratch: Scratch::default(),
