@@ -38,12 +38,13 @@ fn a_long_read_does_not_wait_for_its_end() {
 fn more_routes_than_are_collected_for_get_everything() {
     let mut bench = Bench::new();
     let mut streams: Vec<_> =
-        (0..40).map(|n| bench.route(&format!("t/{n}")).listen().unwrap()).collect();
+        (0..100).map(|n| bench.route(&format!("t/{n}")).listen().unwrap()).collect();
     for round in 0..3 {
-        for n in 0..40 {
+        for n in 0..100 {
             at_most_once(&mut bench, &format!("t/{n}"), &format!("{round}"));
         }
     }
+    assert_eq!(bench.scratch.collects_for(), 64);
     bench.read_ends();
     for stream in &mut streams {
         assert_eq!(waiting(stream), ["0", "1", "2"]);
