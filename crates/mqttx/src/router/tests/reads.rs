@@ -78,6 +78,20 @@ fn a_route_that_is_added_in_the_middle_gets_the_rest() {
 }
 
 #[test]
+fn routes_that_take_the_place_of_others_in_the_middle_get_the_rest() {
+    let mut bench = Bench::new();
+    let mut first = bench.route("a").listen().unwrap();
+    let mut second = bench.route("a").listen().unwrap();
+    assert!(bench.host.router.remove(second.route().target()));
+    at_most_once(&mut bench, "a", "1");
+    let new = (Arc::clone(second.route().target()), 0);
+    bench.host.router.replace(&[new], &[first.route().target()]);
+    at_most_once(&mut bench, "a", "2");
+    bench.read_ends();
+    assert_eq!((waiting(&mut first), waiting(&mut second)), (vec!["1".into()], vec!["2".into()]));
+}
+
+#[test]
 fn a_route_that_is_stopped_in_the_middle_gets_nothing_and_owes_nothing() {
     let mut bench = Bench::new();
     let seen = Arc::new(Mutex::new(Vec::new()));

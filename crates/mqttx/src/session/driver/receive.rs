@@ -244,9 +244,14 @@ impl Driver {
 
     /// Routes or forwarders were added: messages that wait for one are tried again.
     pub(super) fn redispatch(&mut self, now: Instant, desk: &mut Desk) {
-        let (messages, failed) = self.held.take();
-        self.release(messages, desk, false);
-        failed.into_iter().for_each(|message| self.on_failed(now, message));
+        loop {
+            let (messages, failed) = self.held.take();
+            let is_outrun = self.release(messages, desk, false);
+            failed.into_iter().for_each(|message| self.on_failed(now, message));
+            if !is_outrun {
+                break;
+            }
+        }
     }
 
     /// The time for a route or a forwarder to come is over.
@@ -257,17 +262,29 @@ impl Driver {
         failed.into_iter().for_each(|message| self.on_failed(now, message));
     }
 
-    fn release(&mut self, held: VecDeque<(Message, AckTicket)>, desk: &mut Desk, last: bool) {
+    /// Tries held messages again; the `last` time they are not held any more. Whether some were not tried, since a handler of those before
+    /// changed the routes.
+    fn release(
+        &mut self,
+        held: VecDeque<(Message, AckTicket)>,
+        desk: &mut Desk,
+        last: bool,
+    ) -> bool {
+        let mut is_outrun = false;
         for (message, ticket) in held {
             let meta = self.meta(message.received_at(), Some(ticket), false);
             let publish = message.as_packet();
             let source = &self.source;
             desk.router.at(0);
             let (router, mut run) = (&self.shared.router, Run::default());
+            if !last {
+                run.hold(self.held.routes());
+            }
             let outcome = router.dispatch(&publish, &meta, source, &mut desk.router, &mut run);
             desk.router.hand_over(Read::One(&publish), &meta, source);
             match outcome {
                 Dispatched::Unrouted | Dispatched::Outrun if !last => {
+                    is_outrun |= outcome == Dispatched::Outrun;
                     self.held.push(message, ticket, desk.router.routes());
                     continue;
                 }
@@ -282,5 +299,6 @@ impl Driver {
             self.shared.unpark(message.size());
         }
         desk.router.finish(&self.source);
+        is_outrun
     }
 }
