@@ -10,7 +10,7 @@ mod random;
 mod reads;
 mod rows;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -236,14 +236,32 @@ impl Bench {
 
 /// What waits in a stream now, without waiting for more.
 pub(super) fn waiting(stream: &mut MessageStream) -> Vec<String> {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut out = Vec::new();
-    while let std::task::Poll::Ready(Some(message)) =
-        futures_core::Stream::poll_next(std::pin::Pin::new(stream), &mut cx)
-    {
-        out.push(message.payload_str().unwrap().to_owned());
+    waiting_messages(stream, |message| message.payload_str().unwrap().to_owned())
+}
+
+pub(super) fn waiting_messages<T>(
+    stream: &mut MessageStream,
+    seen: impl Fn(&Message) -> T,
+) -> Vec<T> {
+    /// Woken: the stream only paused.
+    #[derive(Default)]
+    struct Paused(AtomicBool);
+    impl std::task::Wake for Paused {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
     }
-    out
+    let paused = Arc::<Paused>::default();
+    let waker = Arc::clone(&paused).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let mut out = Vec::new();
+    loop {
+        match futures_core::Stream::poll_next(std::pin::Pin::new(&mut *stream), &mut cx) {
+            std::task::Poll::Ready(Some(message)) => out.push(seen(&message)),
+            std::task::Poll::Pending if paused.0.swap(false, Ordering::SeqCst) => {}
+            _ => return out,
+        }
+    }
 }
 
 /// A connected core: only it makes tickets.

@@ -93,14 +93,10 @@ fn a_stream_sees_the_messages_of_rows_as_they_came() {
     let publishes = mixed(&properties, &bytes);
     let outcomes = read_all(&mut bench, &publishes);
     assert!(outcomes.iter().all(|(outcome, _)| *outcome == Dispatched::Pending));
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut all = Vec::new();
-    while let std::task::Poll::Ready(Some(message)) =
-        futures_core::Stream::poll_next(std::pin::Pin::new(&mut stream), &mut cx)
-    {
+    let all = waiting_messages(&mut stream, |message| {
         assert_eq!(message.received_at().elapsed().as_secs(), 0);
-        all.push(seen(&message));
-    }
+        seen(message)
+    });
     assert!(all == expected(&publishes), "something was lost, or is not what it was");
     let tickets: Vec<_> = outcomes.iter().filter_map(|(_, ticket)| *ticket).collect();
     assert_eq!(bench.acked(), tickets, "in the order of arrival");
