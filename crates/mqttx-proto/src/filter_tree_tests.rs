@@ -144,6 +144,14 @@ fn filters() -> impl Strategy<Value = String> {
     })
 }
 
+/// Up to a dozen levels, most of which are the same.
+fn deep(level: &'static str, filters: bool) -> impl Strategy<Value = String> {
+    (prop::collection::vec(level, 6..12), any::<bool>()).prop_map(move |(levels, rest)| {
+        let levels = levels.join("/");
+        if filters && rest { levels + "/#" } else { levels }
+    })
+}
+
 /// The definition, level by level, sharing nothing with the tree.
 fn naive(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#')) {
@@ -163,6 +171,52 @@ fn naive(filter: &str, topic: &str) -> bool {
     filter.len() == topic.len()
 }
 
+/// A tree with `all` filters but those that are `gone` finds what the definition says, and what counts as alike finds the same.
+fn compare(
+    all: Vec<String>,
+    gone: Vec<prop::sample::Index>,
+    topics: &[String],
+) -> Result<(), TestCaseError> {
+    let mut tree = FilterTree::default();
+    let mut kept: Vec<(usize, String)> = all.into_iter().enumerate().collect();
+    for (value, filter) in &kept {
+        tree.insert(filter, *value);
+    }
+    for index in gone {
+        if !kept.is_empty() {
+            let (value, filter) = kept.swap_remove(index.index(kept.len()));
+            prop_assert_eq!(tree.remove(&filter, |v| *v == value), Some(value));
+        }
+    }
+    let mut values = 0;
+    tree.for_each(|_| values += 1);
+    prop_assert_eq!(values, kept.len());
+    for topic in topics.iter().filter(|t| !t.is_empty()) {
+        let mut found = Vec::new();
+        let alike = tree.matches(topic, &mut found);
+        found.sort_unstable();
+        prop_assert!(alike.covers(topic, topic), "{} {:?}", topic, alike);
+        for other in topics.iter().filter(|other| alike.covers(topic, other)) {
+            let mut same = Vec::new();
+            tree.matches(other, &mut same);
+            same.sort_unstable();
+            prop_assert_eq!(&same, &found, "{} {:?} {}", topic, alike, other);
+        }
+        for (_, filter) in kept.iter().filter(|(_, filter)| naive(filter, topic)) {
+            let alike = Likeness::through(filter, topic);
+            prop_assert!(alike.covers(topic, topic), "{} {} {:?}", filter, topic, alike);
+            for other in topics.iter().filter(|other| alike.covers(topic, other)) {
+                prop_assert!(naive(filter, other), "{} {} {}", filter, topic, other);
+            }
+        }
+        let mut expected: Vec<usize> =
+            kept.iter().filter(|(_, f)| naive(f, topic)).map(|(value, _)| *value).collect();
+        expected.sort_unstable();
+        prop_assert_eq!(found, expected, "topic {}", topic);
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn agrees_with_a_naive_matcher(
@@ -170,42 +224,16 @@ proptest! {
         gone in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         topics in prop::collection::vec(levels(false), 1..20),
     ) {
-        let mut tree = FilterTree::default();
-        let mut kept: Vec<(usize, String)> = all.into_iter().enumerate().collect();
-        for (value, filter) in &kept {
-            tree.insert(filter, *value);
-        }
-        for index in gone {
-            if !kept.is_empty() {
-                let (value, filter) = kept.swap_remove(index.index(kept.len()));
-                prop_assert_eq!(tree.remove(&filter, |v| *v == value), Some(value));
-            }
-        }
-        let mut values = 0;
-        tree.for_each(|_| values += 1);
-        prop_assert_eq!(values, kept.len());
-        for topic in topics.iter().filter(|t| !t.is_empty()) {
-            let mut found = Vec::new();
-            let alike = tree.matches(topic, &mut found);
-            found.sort_unstable();
-            prop_assert!(alike.covers(topic, topic), "{} {:?}", topic, alike);
-            for other in topics.iter().filter(|other| alike.covers(topic, other)) {
-                let mut same = Vec::new();
-                tree.matches(other, &mut same);
-                same.sort_unstable();
-                prop_assert_eq!(&same, &found, "{} {:?} {}", topic, alike, other);
-            }
-            for (_, filter) in kept.iter().filter(|(_, filter)| naive(filter, topic)) {
-                let alike = Likeness::through(filter, topic);
-                prop_assert!(alike.covers(topic, topic), "{} {} {:?}", filter, topic, alike);
-                for other in topics.iter().filter(|other| alike.covers(topic, other)) {
-                    prop_assert!(naive(filter, other), "{} {} {}", filter, topic, other);
-                }
-            }
-            let mut expected: Vec<usize> =
-                kept.iter().filter(|(_, f)| naive(f, topic)).map(|(value, _)| *value).collect();
-            expected.sort_unstable();
-            prop_assert_eq!(found, expected, "topic {}", topic);
-        }
+        compare(all, gone, &topics)?;
+    }
+
+    /// Around the number of levels that are kept.
+    #[test]
+    fn agrees_with_a_naive_matcher_on_deep_topics(
+        all in prop::collection::vec(deep("a|a|a|a|b|\\+|\\+|\\+", true), 0..12),
+        gone in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        topics in prop::collection::vec(deep("a|a|a|a|a|a|a|b|", false), 1..30),
+    ) {
+        compare(all, gone, &topics)?;
     }
 }

@@ -254,6 +254,58 @@ async fn shutdown_finishes_what_was_accepted() {
     assert!(manager.shutdown(LONG).await.clean, "a second one finds nothing to do");
 }
 
+/// Whoever waits for what a handler has captured waits for the end of its route.
+#[tokio::test]
+async fn routes_over_all_sessions_end_with_the_manager() {
+    for graceful in [true, false] {
+        let broker = Broker::start().await;
+        let manager = SessionManager::new();
+        let session = add(&manager, "s", &broker);
+        let (captured, mut gone) = unbounded_channel::<()>();
+        let [inline, blocking, waiting] = [(); 3].map(|()| captured.clone());
+        manager.route("t").inline(move |_| inline.send(()).unwrap()).unwrap().detach();
+        manager.handle("t", move |_| blocking.send(()).unwrap()).unwrap().detach();
+        let handler = move |_| {
+            waiting.send(()).unwrap();
+            std::future::ready(())
+        };
+        manager.handle_async("t", handler).unwrap().detach();
+        drop(captured);
+        let stream = graceful.then(|| manager.listen("t").unwrap());
+        session.wait_ready(LONG).await.unwrap();
+        session.publish("t", "x", QoS::AtMostOnce, false).await.unwrap();
+        for _ in 0..3 {
+            gone.recv().await.unwrap();
+        }
+        drop(session);
+        if let Some(mut stream) = stream {
+            assert!(manager.shutdown(LONG).await.clean);
+            assert_eq!(stream.next().await.unwrap().payload(), b"x", "what waited");
+            let end = tokio::time::timeout(LONG, stream.next()).await;
+            assert!(end.expect("then the stream ends").is_none());
+        } else {
+            drop(manager);
+        }
+        let end = tokio::time::timeout(LONG, gone.recv()).await;
+        assert_eq!(end.expect("no handler is left"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_may_have_captured_a_route_when_its_manager_shuts_down() {
+    let manager = SessionManager::new();
+    manager.add_session(idle("s")).unwrap();
+    let inner = Mutex::new(Some(manager.handle("inner", |_| {}).unwrap()));
+    let outer = move |_: &mqttx::Message| drop(inner.lock().unwrap().take());
+    manager.handle("outer", outer).unwrap().detach();
+    let (done, ended) = std::sync::mpsc::channel();
+    // A thread of its own: what is to be seen is that it does not block for ever.
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || done.send(runtime.block_on(manager.shutdown(LONG)).clean));
+    let clean = tokio::task::spawn_blocking(move || ended.recv_timeout(LONG));
+    assert_eq!(clean.await.unwrap(), Ok(true));
+}
+
 #[tokio::test]
 async fn shutdown_reports_what_it_could_not_finish_and_no_delivery_hangs() {
     let broker = Broker::start().await;

@@ -370,13 +370,29 @@ impl Registry {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let sessions = std::mem::take(&mut self.registry().sessions);
-        let events = Arc::clone(&self.events);
-        let Some(services) = self.services.get() else { return events.close() };
+        let (sessions, routes) = {
+            let mut registry = self.registry();
+            (std::mem::take(&mut registry.sessions), std::mem::take(&mut registry.routes))
+        };
+        let last = Last { routes, events: Arc::clone(&self.events) };
+        let Some(services) = self.services.get() else { return };
         services.runtime.spawn(async move {
             each(sessions.into_vec(), |session| async move { session.close().await }).await;
-            events.close();
+            drop(last);
         });
+    }
+}
+
+/// What ends after the sessions, or with their runtime.
+struct Last {
+    routes: Vec<Arc<Target>>,
+    events: Arc<EventBus>,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.routes.iter().for_each(|route| route.end());
+        self.events.close();
     }
 }
 

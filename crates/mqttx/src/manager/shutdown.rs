@@ -32,16 +32,16 @@ impl SessionManager {
     /// and acknowledged, then each session sends DISCONNECT without unsubscribing, and the stores are closed. After
     /// `deadline` the rest is given up: each `Delivery` resolves with an error.
     ///
-    /// Event streams end after the last event. A second call finds nothing to do.
+    /// Event streams end after the last event, and streams of messages after the last message. A second call finds nothing to do.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let (start, sessions) = {
+        let (start, sessions, is_first) = {
             let mut registry = self.inner.registry();
-            registry.closed = true;
+            let is_first = !std::mem::replace(&mut registry.closed, true);
             let sessions = std::mem::take(&mut registry.sessions).into_vec();
             // For good: what they counted can be asked for after the end.
             registry.leaving.extend(sessions.iter().cloned());
             registry.removals += 1;
-            (Instant::now(), sessions)
+            (Instant::now(), sessions, is_first)
         };
         let count = sessions.len();
         let until = start + deadline;
@@ -60,7 +60,11 @@ impl SessionManager {
             let left = until.max(Instant::now() + LAST_FLOW) - Instant::now();
             let _ = tokio::time::timeout(left, store.close()).await;
         }
-        self.inner.registry().routes.clear();
+        if is_first {
+            // Not under the lock: what a handler has captured goes with it, and that may be a route that stops then.
+            let routes = std::mem::take(&mut self.inner.registry().routes);
+            routes.iter().for_each(|route| route.end());
+        }
         self.inner.events.close();
         let unfinished: Vec<(String, usize)> =
             left.into_iter().filter_map(|(name, left)| Some((name, left?))).collect();

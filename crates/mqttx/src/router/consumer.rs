@@ -14,7 +14,7 @@ use super::jobs::Job;
 use super::lot::LotHandler;
 use super::rules::Passed;
 use super::target::{Phase, State, Target};
-use super::work::Work;
+use super::work::{Turn, Work};
 use crate::event::{EventKind, EventName};
 use crate::message::{Message, MessageRef};
 use crate::trace::Surroundings;
@@ -82,7 +82,13 @@ impl Target {
         }
     }
 
+    /// Takes the next message in hand, or comes to the end. A task that always finds one pauses now and then: whom its messages wake
+    /// may be on its thread.
     pub(super) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>, work: &mut Work) -> Poll<bool> {
+        if work.has_had_its_turn() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut open = false;
         let taken = self.take(work, |state| {
             open = state.phase == Phase::Open;
@@ -90,7 +96,11 @@ impl Target {
                 state.waker = Some(cx.waker().clone());
             }
         });
-        if !taken && open { Poll::Pending } else { Poll::Ready(taken) }
+        if !taken && open {
+            work.turn = Turn::default();
+            return Poll::Pending;
+        }
+        Poll::Ready(taken)
     }
 
     /// Takes the next message that the route's rules let through in hand. `nothing` is called under the lock if there is none.

@@ -242,6 +242,20 @@ mod tests {
         assert!(end.recv().is_err());
         drop(runtime);
         assert_eq!(ran.load(Ordering::Relaxed), 6000);
+        assert_eq!(jobs.lock().staying, 0, "who finds nothing leaves its place");
+    }
+
+    #[test]
+    fn a_pool_of_one_thread_runs_all_jobs() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).build();
+        let (runtime, (done, finished)) = (runtime.expect("a runtime"), mpsc::channel());
+        let jobs = Jobs::with_most(runtime.handle().clone(), 2);
+        for number in 0..1000 {
+            let done = done.clone();
+            jobs.add(Box::new(move || done.send(number).expect("somebody counts")) as Work);
+        }
+        let numbers: Vec<_> = finished.iter().take(1000).collect();
+        assert_eq!(numbers, (0..1000).collect::<Vec<_>>(), "in their order");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //!   by the lot acknowledges them to the session itself.
 //! - [`Dispatched::Unrouted`]: nothing matched; the driver decides (hold, then acknowledge). A
 //!   message held is an owned [`Message`]: `router.dispatch(&held.as_packet(), ..)` again.
+//! - [`Dispatched::Outrun`]: nobody got the message: there are new routes, and messages are held that come first.
 //!
 //! A message that a full route may not drop is *parked*: it stays in that route's queue beyond
 //! its capacity, in order, and its bytes are reported with `MessageSource::park` until room
@@ -132,6 +133,7 @@ pub(crate) enum Dispatched {
     DoneNow,
     Pending,
     Unrouted,
+    Outrun,
 }
 
 /// The routes of one session, by filter and by subscription identifier.
@@ -176,7 +178,7 @@ impl Router {
     pub(crate) fn add(&self, target: &Arc<Target>, subscription: u32) {
         let mut table = self.write();
         table.get_or_insert_default().add(Entry { target: Arc::clone(target), subscription });
-        drop(table);
+        // Under the lock, so that whoever finds the route knows of the change.
         self.changed();
     }
 
@@ -196,8 +198,8 @@ impl Router {
         for (target, subscription) in new {
             table.add(Entry { target: Arc::clone(target), subscription: *subscription });
         }
-        drop(guard);
         self.changed();
+        drop(guard);
     }
 
     fn changed(&self) {
@@ -216,7 +218,11 @@ impl Router {
     ) -> Dispatched {
         let Scratch { entries, memo, outbox } = scratch;
         let arrival = Arrival { publish, inbound, source, whole: OnceCell::new() };
-        let place = memo.place(self.stamp(), publish, run);
+        let stamp = self.stamp();
+        if run.is_outrun(stamp.1) {
+            return Dispatched::Outrun;
+        }
+        let place = memo.place(stamp, publish, run);
         if let Some(place) = &place
             && let Some((known, alike)) = memo.get(place, publish.topic)
         {
@@ -226,6 +232,10 @@ impl Router {
         run.breaks();
         self.traffic.store(LATELY, Ordering::Relaxed);
         let alike = self.find(publish, entries);
+        if run.is_outrun(self.stamp().1) {
+            entries.clear();
+            return Dispatched::Outrun;
+        }
         let outcome = arrival.deliver(entries, outbox);
         if let Some(place) = place.filter(|_| !entries.is_empty()) {
             run.was_at(&place, publish, entries, alike);
@@ -300,16 +310,27 @@ impl Router {
         // An identifier of an earlier process may mean another filter today: only filters that
         // match the topic count.
         if table.unbound == 0 {
-            for entry in ids.filter_map(|id| table.by_id.get(&id)).flatten() {
-                if mqttx_proto::matches(entry.target.filter(), publish.topic) {
-                    out.push(entry.clone());
+            // Whether all entries with the identifier are under one filter, on which alone it depends then who matches.
+            let mut one = true;
+            for id in ids {
+                let Some(entries) = table.by_id.get(&id) else { continue };
+                // Who uses an identifier for several filters gets it for each of them (section 3.3.2.3.8).
+                if out.iter().any(|entry| entry.subscription == id) {
+                    continue;
+                }
+                for entry in entries {
+                    let filter = entry.target.filter();
+                    one &= out.first().is_none_or(|first: &Entry| first.target.filter() == filter);
+                    if mqttx_proto::matches(filter, publish.topic) {
+                        out.push(entry.clone());
+                    } else {
+                        one = false;
+                    }
                 }
             }
-            if let [first, more @ ..] = &out[..] {
-                let filter = first.target.filter();
-                let one = more.iter().all(|entry| entry.target.filter() == filter);
+            if let Some(first) = out.first() {
                 return match one {
-                    true => Likeness::through(filter, publish.topic),
+                    true => Likeness::through(first.target.filter(), publish.topic),
                     false => Likeness::whole(publish.topic),
                 };
             }

@@ -37,6 +37,11 @@ impl Scratch {
         self.outbox.by_lot.hand_over(read, inbound, source);
     }
 
+    /// How often the routes had changed that the last message was dispatched to.
+    pub(crate) fn routes(&self) -> u64 {
+        self.memo.stamp.1
+    }
+
     /// The read is through: routes get the rest of their messages. What was found is forgotten, since it keeps routes alive.
     pub(crate) fn finish(&mut self, source: &Arc<dyn MessageSource>) {
         self.outbox.flush(source);
@@ -51,6 +56,12 @@ impl Scratch {
             self.outbox.lead = 0;
         }
         leads
+    }
+
+    /// How many routes it has places for.
+    #[cfg(test)]
+    pub(super) fn collects_for(&self) -> usize {
+        self.outbox.routes.len()
     }
 
     /// A session of this thread is quiet: gives back the memory that was not needed since this was called last.
@@ -186,6 +197,8 @@ pub(crate) struct Run<'a> {
     input: &'a [u8],
     /// Topic and place of the message before, if that is remembered.
     last: Option<Last<'a>>,
+    /// Messages are held that came before, since routes that had changed so often took none of them.
+    held: Option<u64>,
 }
 
 struct Last<'a> {
@@ -202,7 +215,17 @@ struct Last<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn of(input: &'a [u8]) -> Self {
-        Self { input, last: None }
+        Self { input, last: None, held: None }
+    }
+
+    /// Messages are held, with routes that had changed so often: once they change again, nothing is dispatched.
+    pub(crate) fn hold(&mut self, routes: Option<u64>) {
+        self.held = routes;
+    }
+
+    /// Whether the messages that are held come first now.
+    pub(super) fn is_outrun(&self, routes: u64) -> bool {
+        self.held.is_some_and(|held| held != routes)
     }
 
     /// The message has its routes from there, or the place has them from it.

@@ -37,6 +37,8 @@ mod tests_ahead;
 #[cfg(test)]
 mod tests_auth;
 #[cfg(test)]
+mod tests_held;
+#[cfg(test)]
 mod tests_submit;
 #[cfg(test)]
 mod tests_wish;

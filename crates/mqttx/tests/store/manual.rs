@@ -34,6 +34,8 @@ struct Inner {
     waker: Option<Waker>,
     opened: usize,
     trouble: Option<Error>,
+    /// How often somebody asked for it.
+    asked: usize,
 }
 
 impl ManualStore {
@@ -100,6 +102,11 @@ impl ManualStore {
         self.lock().submitted
     }
 
+    /// How often somebody asked why it does not open.
+    pub(crate) fn asked(&self) -> usize {
+        self.lock().asked
+    }
+
     /// How often it was opened.
     pub(crate) fn opened(&self) -> usize {
         self.lock().opened
@@ -146,7 +153,9 @@ impl Store for ManualStore {
     }
 
     fn trouble(&self) -> Option<Error> {
-        self.lock().trouble.clone()
+        let mut inner = self.lock();
+        inner.asked += 1;
+        inner.trouble.clone()
     }
 }
 

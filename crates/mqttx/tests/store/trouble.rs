@@ -50,6 +50,28 @@ async fn nothing_is_begun_before_the_store_is_open() {
     drop(route);
 }
 
+/// Whoever has thousands of sessions whose store is away has other use for the processor.
+#[tokio::test(start_paused = true)]
+async fn a_session_sleeps_while_its_store_is_being_opened() {
+    let broker = ScriptedBroker::start().await;
+    let (manager, store) = (SessionManager::new(), ManualStore::closed());
+    let _session = session(&manager, &broker, &store);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(store.asked() < 10, "{} turns without a reason", store.asked());
+    tokio::time::sleep(LONG).await;
+    // It looks every 250 ms, as long as there is nothing to tell.
+    let (looks, most) = (store.asked(), LONG.as_millis() as usize / 250 + 10);
+    assert!((most / 2..most).contains(&looks), "{looks} looks");
+    store.set_trouble(Error::store("nobody answers"));
+    tokio::time::sleep(LONG).await;
+    let told = store.asked();
+    assert!(told <= looks + 2);
+    tokio::time::sleep(LONG).await;
+    assert_eq!(store.asked(), told, "nothing is to be told any more");
+}
+
 #[tokio::test]
 async fn why_a_store_does_not_open_is_told_once() {
     let broker = ScriptedBroker::start().await;

@@ -24,7 +24,7 @@ impl Phase {
 
 impl Target {
     /// Takes nothing more; what waits is still handed out, then streams end.
-    pub(in crate::router) fn end(&self) {
+    pub(crate) fn end(&self) {
         let waker = {
             let mut state = self.state();
             if state.phase == Phase::Open {

@@ -59,7 +59,6 @@ fn messages_that_a_stream_handed_out_stay_as_they_were() {
     let mut bench = Bench::new();
     let mut stream = bench.route("t").listen().unwrap();
     let payload = |n: usize| "abcdefghijklmnopqrstuvwxyz".repeat(80)[..n * 37 % 2000].to_owned();
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let mut kept = Vec::new();
     for n in 0..300 {
         arrive(&mut bench, 1, &payload(n));
@@ -67,11 +66,9 @@ fn messages_that_a_stream_handed_out_stay_as_they_were() {
             continue;
         }
         bench.read_ends();
-        while let std::task::Poll::Ready(Some(message)) =
-            futures_core::Stream::poll_next(std::pin::Pin::new(&mut stream), &mut cx)
-        {
-            kept.push((message.payload().len() % 3 == 0).then_some(message));
-        }
+        kept.extend(waiting_messages(&mut stream, |message| {
+            (message.payload().len() % 3 == 0).then(|| message.clone())
+        }));
     }
     assert!(kept.len() > 290);
     for (n, message) in kept.iter().enumerate() {

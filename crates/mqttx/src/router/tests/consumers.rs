@@ -233,3 +233,48 @@ async fn messages_reach_an_async_handler_in_order() {
         assert_eq!(received.recv().await.unwrap(), i.to_string());
     }
 }
+
+/// A backlog is no reason to keep a thread.
+#[tokio::test]
+async fn a_consumer_with_a_backlog_lets_other_tasks_run() {
+    for is_stream in [false, true] {
+        let mut bench = Bench::new();
+        let (told, taken) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let witness = tokio::spawn({
+            let (told, taken) = (Arc::clone(&told), Arc::clone(&taken));
+            async move {
+                told.notified().await;
+                taken.load(Ordering::SeqCst)
+            }
+        });
+        let take = move || {
+            let start = std::time::Instant::now();
+            while start.elapsed() < Duration::from_micros(100) {
+                std::hint::spin_loop();
+            }
+            taken.fetch_add(1, Ordering::SeqCst);
+            told.notify_one();
+        };
+        let route = bench.route("t").capacity(10_000);
+        let _route = if is_stream {
+            let mut stream = route.listen().unwrap();
+            tokio::spawn(async move {
+                while stream.next().await.is_some() {
+                    take();
+                }
+            });
+            None
+        } else {
+            let handler = move |_| {
+                take();
+                std::future::ready(())
+            };
+            Some(route.handle_async(handler).unwrap())
+        };
+        for _ in 0..500 {
+            bench.qos0("t", "x");
+        }
+        let before = witness.await.unwrap();
+        assert!((1..100).contains(&before), "{before} messages, stream: {is_stream}");
+    }
+}

@@ -34,6 +34,10 @@ impl Keeper {
         self.0.lots.lock().unwrap().clone()
     }
 
+    pub(super) fn take_lots(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut self.0.lots.lock().unwrap())
+    }
+
     /// Is done with everything: what is to be acknowledged now.
     pub(super) fn settle(&self) -> Vec<AckTicket> {
         self.0.due.lock().unwrap().drain(..).filter_map(Due::settle).collect()
@@ -80,8 +84,8 @@ pub(super) fn read_all(
     let mut inbound: Vec<Inbound<'_>> = Vec::new();
     bench.core.handle_input(Instant::now(), &bytes, &mut inbound);
     assert_eq!(inbound.len(), publishes.len());
-    let (received_at, shed) = (bench.read_at, bench.shed);
-    let meta = |ticket| InboundMeta { ticket, received_at, flow_controlled: true, shed };
+    let (received_at, shed, flow_controlled) = (bench.read_at, bench.shed, bench.flow_controlled);
+    let meta = |ticket| InboundMeta { ticket, received_at, flow_controlled, shed };
     let (mut outcomes, mut run, mut done) = (Vec::new(), Run::of(&bytes), Vec::new());
     for (chunk, read) in inbound.chunks(LOT).enumerate() {
         let mut index = 0;

@@ -6,10 +6,11 @@ mod consumers;
 mod dispatch;
 mod lots;
 mod overflow;
+mod random;
 mod reads;
 mod rows;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -58,6 +59,15 @@ pub(super) struct Host {
     router: Router,
     events: Arc<EventBus>,
     subscription: u32,
+    /// For routes that share threads.
+    jobs: Option<Arc<HandlerJobs>>,
+}
+
+impl Host {
+    fn new(jobs: Option<Arc<HandlerJobs>>) -> Self {
+        let (name, router) = ("plant".into(), Router::new());
+        Self { name, router, events: EventBus::new(64), subscription: 0, jobs }
+    }
 }
 
 impl RouteHost for Host {
@@ -79,7 +89,7 @@ impl RouteHost for Host {
     }
 
     fn jobs(&self) -> Result<Arc<HandlerJobs>, Error> {
-        Ok(HandlerJobs::new(Handle::current()))
+        Ok(self.jobs.clone().unwrap_or_else(|| HandlerJobs::new(Handle::current())))
     }
 }
 
@@ -103,14 +113,13 @@ impl Bench {
     fn new() -> Self {
         let name: Arc<str> = "plant".into();
         let source = Arc::new(Source {
-            origin: Arc::new(Origin::new(Arc::clone(&name), Instant::now())),
+            origin: Arc::new(Origin::new(name, Instant::now())),
             acked: Mutex::default(),
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
         });
-        let host = Host { name, router: Router::new(), events: EventBus::new(64), subscription: 0 };
         Self {
-            host: Arc::new(host),
+            host: Arc::new(Host::new(None)),
             as_source: Arc::clone(&source) as Arc<dyn MessageSource>,
             source,
             scratch: Scratch::default(),
@@ -227,14 +236,32 @@ impl Bench {
 
 /// What waits in a stream now, without waiting for more.
 pub(super) fn waiting(stream: &mut MessageStream) -> Vec<String> {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut out = Vec::new();
-    while let std::task::Poll::Ready(Some(message)) =
-        futures_core::Stream::poll_next(std::pin::Pin::new(stream), &mut cx)
-    {
-        out.push(message.payload_str().unwrap().to_owned());
+    waiting_messages(stream, |message| message.payload_str().unwrap().to_owned())
+}
+
+pub(super) fn waiting_messages<T>(
+    stream: &mut MessageStream,
+    seen: impl Fn(&Message) -> T,
+) -> Vec<T> {
+    /// Woken: the stream only paused.
+    #[derive(Default)]
+    struct Paused(AtomicBool);
+    impl std::task::Wake for Paused {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
     }
-    out
+    let paused = Arc::<Paused>::default();
+    let waker = Arc::clone(&paused).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let mut out = Vec::new();
+    loop {
+        match futures_core::Stream::poll_next(std::pin::Pin::new(&mut *stream), &mut cx) {
+            std::task::Poll::Ready(Some(message)) => out.push(seen(&message)),
+            std::task::Poll::Pending if paused.0.swap(false, Ordering::SeqCst) => {}
+            _ => return out,
+        }
+    }
 }
 
 /// A connected core: only it makes tickets.

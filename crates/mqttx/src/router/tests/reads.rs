@@ -38,12 +38,13 @@ fn a_long_read_does_not_wait_for_its_end() {
 fn more_routes_than_are_collected_for_get_everything() {
     let mut bench = Bench::new();
     let mut streams: Vec<_> =
-        (0..40).map(|n| bench.route(&format!("t/{n}")).listen().unwrap()).collect();
+        (0..100).map(|n| bench.route(&format!("t/{n}")).listen().unwrap()).collect();
     for round in 0..3 {
-        for n in 0..40 {
+        for n in 0..100 {
             at_most_once(&mut bench, &format!("t/{n}"), &format!("{round}"));
         }
     }
+    assert_eq!(bench.scratch.collects_for(), 64);
     bench.read_ends();
     for stream in &mut streams {
         assert_eq!(waiting(stream), ["0", "1", "2"]);
@@ -74,6 +75,20 @@ fn a_route_that_is_added_in_the_middle_gets_the_rest() {
     bench.read_ends();
     assert_eq!(waiting(&mut first), ["1", "2"]);
     assert_eq!(waiting(&mut second), ["2"]);
+}
+
+#[test]
+fn routes_that_take_the_place_of_others_in_the_middle_get_the_rest() {
+    let mut bench = Bench::new();
+    let mut first = bench.route("a").listen().unwrap();
+    let mut second = bench.route("a").listen().unwrap();
+    assert!(bench.host.router.remove(second.route().target()));
+    at_most_once(&mut bench, "a", "1");
+    let new = (Arc::clone(second.route().target()), 0);
+    bench.host.router.replace(&[new], &[first.route().target()]);
+    at_most_once(&mut bench, "a", "2");
+    bench.read_ends();
+    assert_eq!((waiting(&mut first), waiting(&mut second)), (vec!["1".into()], vec!["2".into()]));
 }
 
 #[test]

@@ -93,14 +93,10 @@ fn a_stream_sees_the_messages_of_rows_as_they_came() {
     let publishes = mixed(&properties, &bytes);
     let outcomes = read_all(&mut bench, &publishes);
     assert!(outcomes.iter().all(|(outcome, _)| *outcome == Dispatched::Pending));
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut all = Vec::new();
-    while let std::task::Poll::Ready(Some(message)) =
-        futures_core::Stream::poll_next(std::pin::Pin::new(&mut stream), &mut cx)
-    {
+    let all = waiting_messages(&mut stream, |message| {
         assert_eq!(message.received_at().elapsed().as_secs(), 0);
-        all.push(seen(&message));
-    }
+        seen(message)
+    });
     assert!(all == expected(&publishes), "something was lost, or is not what it was");
     let tickets: Vec<_> = outcomes.iter().filter_map(|(_, ticket)| *ticket).collect();
     assert_eq!(bench.acked(), tickets, "in the order of arrival");
@@ -306,6 +302,38 @@ fn messages_of_one_topic_in_a_row_go_where_their_identifiers_say() {
     read_all(&mut bench, &publishes);
     assert_eq!(waiting(&mut streams[0]), ["0", "1", "4"]);
     assert_eq!(waiting(&mut streams[1]), ["2", "3"]);
+}
+
+/// Without `resume_subscriptions` identifiers are given anew when the server lost the session, and routes keep those of before.
+#[test]
+fn an_identifier_of_two_filters_finds_both_whatever_came_before() {
+    let mut properties = Properties::new();
+    properties.push(Property::SubscriptionIdentifier(1)).unwrap();
+    for filters in [["a/+", "a/b"], ["a/b", "a/+"]] {
+        let mut bench = Bench::new();
+        let mut streams = filters.map(|filter| bench.identified(filter, 1));
+        let publishes = ["a/c", "a/b", "a/c"].map(|topic| Publish {
+            properties: properties.as_ref(),
+            ..plain(topic, b"x", QoS::AtMostOnce)
+        });
+        read_all(&mut bench, &publishes);
+        let found = filters.map(|filter| if filter == "a/b" { 1 } else { 3 });
+        assert_eq!(streams.each_mut().map(|stream| waiting(stream).len()), found, "{filters:?}");
+    }
+}
+
+/// So it is with a subscription of an earlier process that has the identifier of another one today.
+#[test]
+fn a_message_with_an_identifier_twice_comes_once() {
+    let mut bench = Bench::new();
+    let mut stream = bench.identified("a/#", 1);
+    let mut properties = Properties::new();
+    for id in [1, 1] {
+        properties.push(Property::SubscriptionIdentifier(id)).unwrap();
+    }
+    let properties = properties.as_ref();
+    read_all(&mut bench, &[Publish { properties, ..plain("a/b", b"x", QoS::AtMostOnce) }; 2]);
+    assert_eq!(waiting(&mut stream), ["x", "x"]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(super) struct Held {
 #[derive(Default)]
 struct Kept {
     messages: VecDeque<(Message, AckTicket)>,
+    /// How often the routes had changed when none of them took the first message, and so the others.
+    routes: Option<u64>,
     failed: Vec<FailedMessage>,
 }
 
@@ -36,8 +38,16 @@ impl Held {
         self.until.is_some_and(|until| now < until)
     }
 
-    pub(super) fn push(&mut self, message: Message, ticket: AckTicket) {
-        self.kept.get_or_insert_default().messages.push_back((message, ticket));
+    /// No route took the message when they had changed so often.
+    pub(super) fn push(&mut self, message: Message, ticket: AckTicket, routes: u64) {
+        let kept = self.kept.get_or_insert_default();
+        kept.messages.push_back((message, ticket));
+        kept.routes.get_or_insert(routes);
+    }
+
+    /// How often the routes had changed that took none of the messages, if there are any: others may.
+    pub(super) fn routes(&self) -> Option<u64> {
+        self.kept.as_ref().filter(|kept| !kept.messages.is_empty())?.routes
     }
 
     /// Beyond [`FAILED`] it is not held; the store has it until the next start.

@@ -359,6 +359,8 @@ impl Driver {
             alarm = alarm.into_iter().chain([now + OPENING_LOOK]).min();
         }
         match &self.phase {
+            // What comes after the delay waits for the store, too, which wakes the driver.
+            Phase::Waiting(_) if self.opening.is_some() => {}
             Phase::Waiting(wait) => {
                 alarm = alarm.into_iter().chain([wait.until]).min();
             }

@@ -137,7 +137,7 @@ impl Driver {
         // A server that keeps the session keeps what we cannot.
         let refusing = refusing || (shed && self.options.is_persistent());
         self.count_received(inbound);
-        let mut run = Run::of(input);
+        let mut run = self.run_of(input);
         let common = self.meta(now, None, shed);
         for read in inbound.chunks(LOT) {
             let mut index = 0;
@@ -148,7 +148,13 @@ impl Driver {
                     ticket => {
                         let meta = self.meta(now, ticket, shed);
                         desk.router.at(index);
-                        self.route(&publish, &meta, &mut desk.router, &mut run, &mut desk.done);
+                        if !self.route(&publish, &meta, &mut desk.router, &mut run, &mut desk.done)
+                        {
+                            desk.router.hand_over(Read::Many(read), &common, &self.source);
+                            self.redispatch(now, desk);
+                            run = self.run_of(input);
+                            continue;
+                        }
                     }
                 }
                 index += 1;
@@ -168,6 +174,12 @@ impl Driver {
         if !desk.refused.is_empty() {
             self.refuse(&mut desk.refused);
         }
+    }
+
+    fn run_of<'a>(&self, input: &'a [u8]) -> Run<'a> {
+        let mut run = Run::of(input);
+        run.hold(self.held.routes());
+        run
     }
 
     fn count_received(&self, inbound: &[Inbound<'_>]) {
@@ -200,7 +212,8 @@ impl Driver {
         InboundMeta { ticket, received_at: now, flow_controlled, shed }
     }
 
-    /// Gives a message to its routes; one without a route is held if it may be.
+    /// Gives a message to its routes; one without a route is held if it may be. `false`: those that are held come first, since there
+    /// are new routes.
     fn route<'a>(
         &mut self,
         publish: &Publish<'a>,
@@ -208,29 +221,37 @@ impl Driver {
         scratch: &mut Scratch,
         run: &mut Run<'a>,
         done: &mut Vec<AckTicket>,
-    ) {
+    ) -> bool {
         let outcome = self.shared.router.dispatch(publish, meta, &self.source, scratch, run);
         match (outcome, meta.ticket) {
             (Dispatched::DoneNow, ticket) => done.extend(ticket),
             (Dispatched::Pending, _) => {}
+            (Dispatched::Outrun, _) => return false,
             (Dispatched::Unrouted, Some(ticket)) if self.held.holds(meta.received_at) => {
                 let message = Message::new(publish, meta, &self.shared.origin);
                 self.shared.park(message.size());
                 self.shared.unhandled.fetch_add(1, Ordering::AcqRel);
-                self.held.push(message, ticket);
+                self.held.push(message, ticket, scratch.routes());
+                run.hold(self.held.routes());
             }
             (Dispatched::Unrouted, ticket) => {
                 self.tally.add(&self.shared, DropReason::Unrouted, 1, Some(publish.topic));
                 done.extend(ticket);
             }
         }
+        true
     }
 
     /// Routes or forwarders were added: messages that wait for one are tried again.
     pub(super) fn redispatch(&mut self, now: Instant, desk: &mut Desk) {
-        let (messages, failed) = self.held.take();
-        self.release(messages, desk, false);
-        failed.into_iter().for_each(|message| self.on_failed(now, message));
+        loop {
+            let (messages, failed) = self.held.take();
+            let is_outrun = self.release(messages, desk, false);
+            failed.into_iter().for_each(|message| self.on_failed(now, message));
+            if !is_outrun {
+                break;
+            }
+        }
     }
 
     /// The time for a route or a forwarder to come is over.
@@ -241,21 +262,33 @@ impl Driver {
         failed.into_iter().for_each(|message| self.on_failed(now, message));
     }
 
-    fn release(&mut self, held: VecDeque<(Message, AckTicket)>, desk: &mut Desk, last: bool) {
+    /// Tries held messages again; the `last` time they are not held any more. Whether some were not tried, since a handler of those before
+    /// changed the routes.
+    fn release(
+        &mut self,
+        held: VecDeque<(Message, AckTicket)>,
+        desk: &mut Desk,
+        last: bool,
+    ) -> bool {
+        let mut is_outrun = false;
         for (message, ticket) in held {
             let meta = self.meta(message.received_at(), Some(ticket), false);
             let publish = message.as_packet();
             let source = &self.source;
             desk.router.at(0);
             let (router, mut run) = (&self.shared.router, Run::default());
+            if !last {
+                run.hold(self.held.routes());
+            }
             let outcome = router.dispatch(&publish, &meta, source, &mut desk.router, &mut run);
             desk.router.hand_over(Read::One(&publish), &meta, source);
             match outcome {
-                Dispatched::Unrouted if !last => {
-                    self.held.push(message, ticket);
+                Dispatched::Unrouted | Dispatched::Outrun if !last => {
+                    is_outrun |= outcome == Dispatched::Outrun;
+                    self.held.push(message, ticket, desk.router.routes());
                     continue;
                 }
-                Dispatched::Unrouted => {
+                Dispatched::Unrouted | Dispatched::Outrun => {
                     self.tally.add(&self.shared, DropReason::Unrouted, 1, Some(publish.topic));
                     desk.done.push(ticket);
                 }
@@ -266,5 +299,6 @@ impl Driver {
             self.shared.unpark(message.size());
         }
         desk.router.finish(&self.source);
+        is_outrun
     }
 }
