@@ -254,10 +254,10 @@ pub(crate) fn all() -> Vec<Case> {
         let title = format!("forward QoS {qos}, session to session, 64 B");
         cases.push(Case::new(Work::Forward, name, title).qos(qos));
     }
-    for tasks in [1, 10, 1000] {
-        let name = format!("tasks-{tasks}-q1");
-        let title = format!("QoS 1 published on one session, by tasks: {tasks}");
-        cases.push(Case::new(Work::Publish, name, title).qos(1).tasks(tasks));
+    for (qos, tasks) in [(0, 1), (0, 10), (0, 1000), (1, 1), (1, 10), (1, 1000)] {
+        let name = format!("tasks-{tasks}-q{qos}");
+        let title = format!("QoS {qos} published on one session, by tasks: {tasks}");
+        cases.push(Case::new(Work::Publish, name, title).qos(qos).tasks(tasks));
     }
     let (name, title) = ("fan-in-1000-q1", "1000 sessions receive QoS 1 in one handler, 64 B");
     let case = Case::new(Work::Receive, name.to_owned(), title.to_owned());

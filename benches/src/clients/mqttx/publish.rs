@@ -58,9 +58,9 @@ async fn begun(task: &Task, session: &Session, messages: u64) -> Result<(), Erro
     session.flush(LONG).await
 }
 
-/// The application waits for each acknowledgement, a window of messages behind.
+/// The application waits for each acknowledgement, a window of messages behind; many tasks share the window.
 async fn awaited(task: &Task, session: &Session, messages: u64) -> Result<(), Error> {
-    let window = usize::from(task.case.window);
+    let window = usize::from(task.case.window).div_ceil(task.case.tasks);
     let mut flight = VecDeque::with_capacity(window);
     for message in prepared(task).iter().cycle().take(messages as usize) {
         if flight.len() == window

@@ -5,11 +5,17 @@
 //! after its message was accepted: for the driver's turn, or, once the server's window is used up, until messages are
 //! acknowledged.
 //!
-//! Of many publishers that wait for acknowledgements, each turn of the driver in which no message waits for the window wakes one, in
-//! the order in which they began to pause: many at once would fill the outbox together, and wait for each other's lock. That one goes
-//! before the others who pause. It is not waited for: if it was not run by the driver's next turn, that wakes another one. One that
-//! gives up its turn wakes the next one, and each pause is over after a while in any case.
+//! Of many publishers one goes on at a time, and the driver's turn comes between two of them: side by side they would wait for each
+//! other's lock, and their messages would fill the outbox together. Those who pause are woken one by one, in the order in which they
+//! began to, each as the last thing the driver does before it sleeps or lets others run, so that the same thread runs it next: if no
+//! message waits for the window, and no other publisher goes on meanwhile. It is not waited for: if it was not run by the driver's
+//! next turn, that wakes another one. One that gives up its place lets the driver look for the next one, and each pause is over after
+//! a while in any case.
+//!
+//! A publisher that is alone does not pause for the driver's turn but yields, unless the driver is far behind: on a thread of its own it
+//! writes at the same time.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
@@ -21,6 +27,8 @@ use super::shared::Shared;
 /// a task after a search tells another one to search), so that few and large ones are better; what is beyond the processor's caches
 /// is slower again. With a message more it fits 512 KiB, which a write queue grows to and keeps.
 const LEAD: u32 = 448 * 1024;
+/// What may be handed over while the driver, on another thread, has no turn to begin: as long as a socket takes what it had.
+const FARTHEST: u32 = 4 * LEAD;
 /// Messages beyond the server's window that need not have waited for acknowledgements.
 const BEYOND: usize = 128;
 /// How many are accepted between two pauses, where more than [`BEYOND`] wait. A pause in which fewer left was in vain.
@@ -31,19 +39,25 @@ pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// After how many pauses in vain they come no more seldom.
 const MOST_VAIN: u8 = 5;
 /// So many publishers ahead of one that pauses let its pause take [`PAUSE`] longer: each has its turn.
-pub(super) const AHEAD_IN_A_PAUSE: usize = 50;
+pub(super) const AHEAD_IN_A_PAUSE: usize = 16;
 /// How many publishers of one session pause at a time.
 pub(super) const PAUSING: usize = 1024;
 
 /// How far the publishers of one session are ahead.
 #[derive(Default)]
 pub(crate) struct Ahead {
-    /// Bytes of messages that were accepted since the driver's last turn, or since a publisher last let it have one.
+    /// Bytes of messages that were accepted since the driver's last turn, or, where others pause, since one of them was woken.
     lead: u32,
+    /// What that was when a publisher last let others run.
+    yielded: u32,
     /// Messages that were accepted since a publisher last paused.
     messages: u32,
+    /// As many as they were when the driver's turn began.
+    seen: u32,
     /// Pauses in a row that were in vain. Each doubles the number of messages until the next one.
     vain: u8,
+    /// A publisher lets others run, and the driver had no turn since: whoever goes on is not alone.
+    yielding: bool,
     /// The ticket of the last publisher that began to pause.
     last: Ticket,
     /// Those who pause; `None` if nobody did since the session was quiet.
@@ -55,8 +69,8 @@ pub(crate) struct Ahead {
 struct Ticket(u32);
 
 impl Ticket {
-    fn is_before(self, other: Self) -> bool {
-        self.0.wrapping_sub(other.0).cast_signed() < 0
+    fn order(self, other: Self) -> Ordering {
+        self.0.wrapping_sub(other.0).cast_signed().cmp(&0)
     }
 }
 
@@ -73,32 +87,62 @@ struct Pauses {
 pub(super) enum Lead {
     /// It goes on.
     None,
-    /// The driver's turn.
+    /// The driver's turn, in which no other publisher is in the way.
+    Alone,
+    /// The driver's turn, and those of other publishers.
     Turn,
     /// Acknowledgements.
     Window,
 }
 
+impl Pauses {
+    /// Where it is, or would be.
+    fn place(&self, ticket: Ticket) -> Result<usize, usize> {
+        self.places.binary_search_by(|(other, _)| other.order(ticket))
+    }
+}
+
 impl Ahead {
-    /// The driver has a turn.
-    pub(super) fn on_turn(&mut self) {
-        self.lead = 0;
+    /// The driver has a turn; `waiting` are behind the server's window. Where others pause for more than that, whoever goes on makes way
+    /// for them all the same.
+    pub(super) fn on_turn(&mut self, waiting: usize) {
+        self.seen = self.messages;
+        self.yielding = false;
+        if waiting > 0 || self.pausing() == 0 {
+            (self.lead, self.yielded) = (0, 0);
+        }
+    }
+
+    /// Whether a message was accepted since the driver's turn began.
+    pub(super) fn goes_on(&self) -> bool {
+        self.messages != self.seen
     }
 
     /// A message of `bytes` was accepted; `waiting` are behind the server's window.
     #[inline]
     pub(super) fn on_accepted(&mut self, bytes: usize, waiting: usize) -> Lead {
         self.lead = self.lead.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.messages = self.messages.saturating_add(1);
+        self.messages = self.messages.wrapping_add(1);
         if waiting > BEYOND && (self.messages >= STEP << self.vain || self.others_pause()) {
             self.messages = 0;
             return Lead::Window;
         }
-        if self.lead < LEAD {
+        // A server that keeps messages waiting holds the others back, which is nothing to make way for.
+        let is_free = waiting == 0;
+        if self.lead - self.yielded < LEAD && !(is_free && self.yielding) {
             return Lead::None;
         }
-        self.lead = 0;
-        Lead::Turn
+        if is_free && (self.yielding || self.pausing() > 0) {
+            return Lead::Turn;
+        }
+        (self.yielded, self.yielding) = (self.lead, true);
+        Lead::Alone
+    }
+
+    /// The publisher that was [`Alone`](Lead::Alone) goes on; `true`: the driver had no turn for too long.
+    fn on_yielded(&mut self) -> bool {
+        self.yielding = false;
+        self.lead >= FARTHEST
     }
 
     /// Others pause, there is a place beside them, and the server is quick enough for that: whoever goes on takes their room.
@@ -119,27 +163,31 @@ impl Ahead {
     /// A publisher pauses until [`next`](Self::next) gives its waker; `false`: too many do already. Its `ticket` keeps its place
     /// if it was woken too early.
     fn pause(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) -> bool {
-        let Pauses { places, .. } = &mut **self.pausing.get_or_insert_default();
+        let pausing = &mut **self.pausing.get_or_insert_default();
         let ticket = *ticket.get_or_insert_with(|| {
             self.last = Ticket(self.last.0.wrapping_add(1));
             self.last
         });
-        let at = places.partition_point(|(other, _)| other.is_before(ticket));
-        let room = places.len() < PAUSING;
-        match places.get_mut(at) {
-            Some((same, known)) if *same == ticket => known.clone_from(waker),
-            _ if room => places.insert(at, (ticket, waker.clone())),
-            _ => return false,
+        match pausing.place(ticket) {
+            Ok(at) => pausing.places[at].1.clone_from(waker),
+            Err(at) if pausing.places.len() < PAUSING => {
+                pausing.places.insert(at, (ticket, waker.clone()));
+            }
+            Err(_) => return false,
         }
         true
     }
 
+    /// Whether it has its place, and was not woken by [`next`](Self::next).
+    fn pauses(&self, ticket: Ticket) -> bool {
+        self.pausing.as_ref().is_some_and(|pausing| pausing.place(ticket).is_ok())
+    }
+
     /// It does not pause any more.
     fn leave(&mut self, ticket: Ticket) {
-        let Some(Pauses { places, .. }) = self.pausing.as_deref_mut() else { return };
-        let at = places.partition_point(|(other, _)| other.is_before(ticket));
-        if places.get(at).is_some_and(|(same, _)| *same == ticket) {
-            places.remove(at);
+        let Some(pausing) = self.pausing.as_deref_mut() else { return };
+        if let Ok(at) = pausing.place(ticket) {
+            pausing.places.remove(at);
         }
     }
 
@@ -149,6 +197,7 @@ impl Ahead {
         let pausing = self.pausing.as_deref_mut()?;
         let (_, waker) = pausing.places.pop_front()?;
         pausing.turns = pausing.turns.wrapping_add(1);
+        (self.lead, self.yielded) = (0, 0);
         Some(waker)
     }
 
@@ -169,13 +218,30 @@ impl Shared {
     pub(super) async fn stand_aside(&self, lead: Lead) {
         match lead {
             Lead::None => {}
-            Lead::Turn => tokio::task::yield_now().await,
-            Lead::Window => self.pause().await,
+            Lead::Alone => {
+                tokio::task::yield_now().await;
+                let is_far = {
+                    let mut state = self.lock();
+                    state.ahead.on_yielded() && state.core.awaiting_window() == 0
+                };
+                if is_far {
+                    self.pause(Lead::Turn).await;
+                }
+            }
+            Lead::Turn => {
+                if !self.pause(lead).await {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Lead::Window => {
+                self.pause(lead).await;
+            }
         }
     }
 
-    /// Waits until no message waits for the server's window, but not for long.
-    async fn pause(&self) {
+    /// Waits for a turn of the driver after which no message waits for the server's window, but not for long. `false` at once if too
+    /// many do already.
+    async fn pause(&self, lead: Lead) -> bool {
         let over = {
             // The caller may run on another executor.
             let _runtime = self.services.runtime.enter();
@@ -187,9 +253,10 @@ impl Shared {
         poll_fn(|cx| {
             let mut state = self.lock();
             let waiting = state.core.awaiting_window();
-            if waiting == 0 {
+            let had_turn = pausing.ticket.is_some_and(|ticket| !state.ahead.pauses(ticket));
+            if state.closed || waiting == 0 && (had_turn || lead == Lead::Window) {
                 state.ahead.vain = 0;
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
             let (waited, turns) = *before.get_or_insert_with(|| {
                 let others = state.ahead.pausing() / AHEAD_IN_A_PAUSE;
@@ -201,16 +268,21 @@ impl Shared {
                 (waiting, state.ahead.turns())
             });
             if over.as_mut().poll(cx).is_ready() {
-                let turns = state.ahead.turns() != turns;
-                state.ahead.on_pause(waited.saturating_sub(waiting), turns);
-                return Poll::Ready(());
+                if waited > 0 {
+                    let turns = state.ahead.turns() != turns;
+                    state.ahead.on_pause(waited.saturating_sub(waiting), turns);
+                }
+                return Poll::Ready(true);
             }
             if !state.ahead.pause(&mut pausing.ticket, cx.waker()) {
-                return Poll::Ready(());
+                return Poll::Ready(false);
             }
+            // Where no acknowledgement will, this wakes the driver.
+            state.pulse |= lead == Lead::Turn && waiting == 0;
+            self.unlock_and_wake(state);
             Poll::Pending
         })
-        .await;
+        .await
     }
 }
 
@@ -225,12 +297,10 @@ impl Drop for Pausing<'_> {
         let Some(ticket) = self.ticket else { return };
         let mut state = self.shared.lock();
         state.ahead.leave(ticket);
-        // It runs once this one has used the room, or at once if this one has nothing more to say.
-        let next = if state.core.awaiting_window() == 0 { state.ahead.next() } else { None };
-        drop(state);
-        if let Some(next) = next {
-            next.wake();
-        }
+        // The driver has its turn once this one has used the room, or at once if this one has nothing more to say, and wakes the
+        // next one. Woken from here that one would be run by another thread, and the two would wait for each other's lock.
+        state.pulse |= state.ahead.pausing() > 0;
+        self.shared.unlock_and_wake(state);
     }
 }
 
@@ -251,11 +321,73 @@ mod tests {
     fn the_driver_gets_a_turn_after_so_many_bytes() {
         let mut ahead = Ahead::default();
         assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
-        assert_eq!(ahead.on_accepted(1, 0), Lead::Turn);
+        assert_eq!(ahead.on_accepted(1, 0), Lead::Alone);
+        assert!(!ahead.on_yielded());
         assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
-        ahead.on_turn();
+        ahead.on_turn(0);
         assert_eq!(ahead.on_accepted(1, BEYOND), Lead::None, "few messages wait");
-        assert_eq!(ahead.on_accepted(usize::MAX, BEYOND), Lead::Turn);
+        assert_eq!(ahead.on_accepted(usize::MAX, BEYOND), Lead::Alone);
+    }
+
+    #[test]
+    fn a_publisher_alone_pauses_for_a_driver_that_is_far_behind() {
+        let mut ahead = Ahead::default();
+        for lead in 1..FARTHEST / LEAD {
+            assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
+            assert!(!ahead.on_yielded(), "{lead} times");
+        }
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
+        assert!(ahead.on_yielded());
+        ahead.on_turn(0);
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
+        assert!(!ahead.on_yielded());
+    }
+
+    #[test]
+    fn whoever_goes_on_while_another_yields_makes_way() {
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
+        assert_eq!(ahead.on_accepted(1, 0), Lead::Turn, "another one");
+        assert_eq!(ahead.on_accepted(1, 1), Lead::None, "the server holds it back");
+        ahead.on_turn(0);
+        assert_eq!(
+            ahead.on_accepted(1, 0),
+            Lead::None,
+            "although the first may never be run again"
+        );
+    }
+
+    #[test]
+    fn where_others_pause_each_goes_on_for_as_many_bytes_whatever_turns_the_driver_has() {
+        let mut ahead = Ahead::default();
+        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
+        ahead.on_turn(0);
+        assert_eq!(ahead.on_accepted(1, 0), Lead::Turn);
+        assert_eq!(ahead.on_accepted(1, 0), Lead::Turn, "until one of them was woken");
+        assert!(ahead.next().is_some());
+        assert_eq!(ahead.on_accepted(1, 0), Lead::None);
+    }
+
+    #[test]
+    fn nobody_makes_way_for_those_whom_the_server_holds_back() {
+        let mut ahead = Ahead::default();
+        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert_eq!(ahead.on_accepted(LEAD as usize, 1), Lead::Alone);
+        assert_eq!(ahead.on_accepted(1, 1), Lead::None);
+        ahead.on_turn(1);
+        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
+    }
+
+    #[test]
+    fn the_driver_knows_whether_somebody_goes_on() {
+        let mut ahead = Ahead { messages: u32::MAX, ..Ahead::default() };
+        for _ in 0..3 {
+            ahead.on_turn(0);
+            assert!(!ahead.goes_on());
+            ahead.on_accepted(1, 0);
+            assert!(ahead.goes_on());
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod gate;
 mod give_back;
 mod handover;
 mod interest;
+mod lock;
 mod observe;
 mod offer;
 mod probe;

@@ -5,7 +5,7 @@
 //! and wakes after unlocking.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use super::brake::Brake;
 use super::delivery::{Waiters, Wake};
 use super::gate::ConnectGate;
 use super::interest::Interests;
+use super::lock::Brief;
 use super::probe::Probe;
 use super::renewal::Renewal;
 use super::room::{Needs, Room};
@@ -56,7 +57,7 @@ pub(crate) struct Shared {
     pub(crate) origin: Arc<Origin>,
     pub(crate) services: Arc<Services>,
     pub(crate) router: Router,
-    state: Mutex<State>,
+    state: Brief<State>,
     /// Somebody who waits for a status or for the outbox to drain looks again.
     pub(crate) changed: Notify,
     /// Messages that were acknowledged since the driver looked.
@@ -202,7 +203,7 @@ impl Shared {
             inbound_buffer,
             services,
             router: Router::new(),
-            state: Mutex::new(state),
+            state: Brief::new(state),
             changed: Notify::new(),
             acked: Acked::default(),
             parked: Brake::default(),
@@ -217,7 +218,7 @@ impl Shared {
     /// invariant that a panic could break halfway, since it calls no foreign code.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What is asked for now. Not for those who hold the lock.
@@ -362,7 +363,7 @@ impl State {
     pub(crate) fn awake(&mut self, now: Instant) {
         self.asleep = None;
         self.turn = now;
-        self.ahead.on_turn();
+        self.ahead.on_turn(self.core.awaiting_window());
     }
 
     /// The client id that is asked for.
@@ -413,11 +414,11 @@ impl State {
         self.room.appeared(places, needs, |waker| wakes.push(Wake::Task(waker)));
     }
 
-    /// Wakes the publisher that pauses longest, if no message waits for the server's window: once for each turn of the driver.
-    pub(crate) fn end_pause(&mut self, wakes: &mut Vec<Wake>) {
-        if self.core.awaiting_window() == 0 {
-            wakes.extend(self.ahead.next().map(Wake::Task));
-        }
+    /// The publisher that pauses longest, to be woken before the driver sleeps or lets others run: if no message waits for the
+    /// server's window, and no other publisher goes on meanwhile.
+    pub(crate) fn end_pause(&mut self) -> Option<Waker> {
+        let is_free = self.core.awaiting_window() == 0 && !self.ahead.goes_on();
+        if is_free { self.ahead.next() } else { None }
     }
 }
 

@@ -29,7 +29,7 @@ mod timer;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use mqttx_proto::{Event, FailedMessage, PropertiesRef, ReasonCode};
@@ -155,10 +155,13 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Tells the core which messages are done with.
+    /// Tells the core which messages are done with, before others have their chance.
     fn settle(&self, desk: &mut Desk) {
         let mut state = self.shared.lock();
         desk.done.drain(..).for_each(|ticket| state.core.ack(ticket));
+        let publisher = state.end_pause();
+        drop(state);
+        publisher.into_iter().for_each(Waker::wake);
     }
 
     /// Everything that needs the lock: what happened since goes in, what is to be done comes out.
@@ -218,7 +221,6 @@ impl Driver {
         }
         state.collect_completions(&mut desk.wakes);
         state.offer_room(&mut desk.wakes);
-        state.end_pause(&mut desk.wakes);
         desk.totals = state.core.send_totals();
         desk.duplicates = state.core.received_duplicates();
         desk.watched = state.drain_watchers > 0;
@@ -384,7 +386,12 @@ impl Driver {
         if self.over && !shared.parked.still_holds() || self.far && !shared.passing.still_holds() {
             return false;
         }
-        state.fall_asleep(cx.waker(), alarm, socket_full, &self.shared.acked)
+        let asleep = state.fall_asleep(cx.waker(), alarm, socket_full, &self.shared.acked);
+        // Last of all: this thread runs it next. Woken before another turn, it would be run by another thread meanwhile.
+        let publisher = if asleep { state.end_pause() } else { None };
+        drop(state);
+        publisher.into_iter().for_each(Waker::wake);
+        asleep
     }
 }
 
@@ -423,6 +430,7 @@ impl Drop for Driver {
             let state = &mut *state;
             state.storage.close(&state.sinks, &mut wakes);
             state.room.close(|waker| wakes.push(Wake::Task(waker)));
+            wakes.extend(std::iter::from_fn(|| state.ahead.next()).map(Wake::Task));
             state.sinks.all()
         };
         self.shared.fire(&mut wakes);
