@@ -12,10 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use mqttx::proto::validate_topic;
-use mqttx::{
-    Delivery, Error, ErrorKind, EventKind, EventName, EventStream, Publish, PublishError, QoS,
-    Session,
-};
+use mqttx::{Delivery, Error, ErrorKind, EventKind, EventName, EventStream, Publish, QoS, Session};
 
 use super::PublishArgs;
 use super::clients::{Clients, progress};
@@ -116,6 +113,14 @@ impl Load {
         }
     }
 
+    /// One message of so many is awaited.
+    fn one_of(&self) -> u64 {
+        match self.template.qos {
+            QoS::AtMostOnce => PROGRESS,
+            _ => (self.clients.saturating_mul(self.messages) / SAMPLES).clamp(1, RARELY),
+        }
+    }
+
     async fn finished(&self, tasks: Vec<tokio::task::JoinHandle<()>>) {
         let bar = progress(self.clients * self.messages, "published");
         for mut task in tasks {
@@ -124,6 +129,29 @@ impl Load {
             }
         }
         bar.finish_and_clear();
+    }
+
+    /// Takes everything that is acknowledged; waits for the first when nothing is.
+    fn drain(&self, cx: &mut Context<'_>, flight: &mut Flight) -> Poll<()> {
+        let mut count = 0;
+        let mut latency = None;
+        while let Some((sent, delivery)) = flight.front_mut() {
+            let Poll::Ready(result) = Pin::new(delivery).poll(cx) else { break };
+            match result {
+                Ok(_) if self.template.qos == QoS::AtMostOnce => {}
+                Ok(_) => latency
+                    .get_or_insert_with(|| {
+                        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+                    })
+                    .saturating_record(sent.at.elapsed().as_micros() as u64),
+                Err(error) => self.fail(error),
+            }
+            count += 1 + sent.before;
+            flight.pop_front();
+        }
+        drop(latency);
+        self.finished.fetch_add(count, Ordering::Relaxed);
+        if count == 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// What nobody waits for may have been refused, too.
@@ -170,18 +198,18 @@ impl Load {
     }
 }
 
-/// One client at work: keeps the outbox full and takes the acknowledgements in order, in batches,
-/// without an allocation or a task switch per message.
+/// One client at work: takes the acknowledgements in order, in batches, without an allocation or a task switch per message.
 struct Client {
     load: Arc<Load>,
     session: Session,
     message: Publish,
     sent: u64,
     start: Instant,
-    flight: VecDeque<(Sent, Delivery)>,
-    /// Sent since the last message whose end is awaited.
-    unwaited: u64,
+    flight: Flight,
 }
+
+/// What was sent and is not through, in order.
+type Flight = VecDeque<(Sent, Delivery)>;
 
 /// A message whose end is awaited.
 struct Sent {
@@ -190,8 +218,11 @@ struct Sent {
     before: u64,
 }
 
-/// One message of so many is awaited, as long as there is no rate to keep.
-const SAMPLE: u64 = 16;
+/// As long as there is no rate to keep, so many messages of all tell the latency, or one of [`RARELY`] if these are more.
+const SAMPLES: u64 = 10_000;
+const RARELY: u64 = 64;
+/// With QoS 0 one of so many is awaited: it tells only how far the others are.
+const PROGRESS: u64 = 1024;
 
 /// Longer than anything takes: a signal ends the wait.
 const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -206,23 +237,75 @@ impl Client {
             message,
             sent: 0,
             start: Instant::now(),
-            flight: VecDeque::new(),
-            unwaited: 0,
+            flight: Flight::new(),
         }
     }
 
-    async fn run(mut self) {
+    async fn run(self) {
+        match self.load.interval {
+            Some(_) => self.keep_pace().await,
+            None => self.run_freely().await,
+        }
+    }
+
+    /// As fast as it goes: the library lets the session send while it takes messages. Of these a sample tells the latency, and how far
+    /// the others are.
+    async fn run_freely(self) {
+        let Self { load, session, message, .. } = self;
+        let every = load.one_of();
+        let flight = Mutex::new(Flight::new());
+        let locked = || flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let publishing = async {
+            let mut before = 0;
+            for number in 0..load.messages {
+                let outcome = if number.is_multiple_of(every) {
+                    let at = Instant::now();
+                    let delivery = session.enqueue(message.clone()).await;
+                    let sent = Sent { at, before };
+                    delivery.map(|delivery| {
+                        before = 0;
+                        locked().push_back((sent, delivery));
+                    })
+                } else {
+                    session.submit(&message).await.inspect(|()| before += 1)
+                };
+                if let Err(refused) = outcome {
+                    load.fail(refused.into_error());
+                }
+            }
+            before
+        };
+        let (mut publishing, mut left) = (pin!(publishing), None);
+        poll_fn(|cx| {
+            loop {
+                // What is through comes first: its time is taken here.
+                while load.drain(cx, &mut locked()).is_ready() {}
+                if left.is_some() {
+                    return if locked().is_empty() { Poll::Ready(()) } else { Poll::Pending };
+                }
+                match publishing.as_mut().poll(cx) {
+                    Poll::Ready(rest) => left = Some(rest),
+                    // Whose end is awaited since, wakes this task from now on.
+                    Poll::Pending if load.drain(cx, &mut locked()).is_pending() => {
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+        })
+        .await;
+        // Nobody waits for these: they are through once nothing is left.
+        let Some(left) = left.filter(|left| *left > 0) else { return };
+        match session.flush(LONG).await {
+            Ok(()) => drop(load.finished.fetch_add(left, Ordering::Relaxed)),
+            Err(error) => load.fail(error),
+        }
+    }
+
+    /// So many a second, and the time of each one.
+    async fn keep_pace(mut self) {
         loop {
             self.fill();
-            if self.flight.is_empty() && self.unwaited > 0 {
-                // Nobody waits for these: they are through once nothing is left.
-                if let Err(error) = self.session.flush(LONG).await {
-                    return self.load.fail(error);
-                }
-                let count = std::mem::take(&mut self.unwaited);
-                self.load.finished.fetch_add(count, Ordering::Relaxed);
-                continue;
-            }
             if self.flight.is_empty() && self.sent == self.load.messages {
                 return;
             }
@@ -230,7 +313,7 @@ impl Client {
             let acknowledging = !self.flight.is_empty();
             tokio::select! {
                 biased;
-                () = poll_fn(|cx| self.drain(cx)), if acknowledging => {}
+                () = poll_fn(|cx| self.load.drain(cx, &mut self.flight)), if acknowledging => {}
                 () = until(due) => {}
             }
         }
@@ -239,28 +322,16 @@ impl Client {
     /// Publishes until the outbox is full, everything is sent, or the next one is not due.
     fn fill(&mut self) {
         while self.sent < self.load.messages && self.is_due() {
-            // Of what is sent as fast as it goes a sample tells the latency, and how far the others are.
-            let awaited = self.load.interval.is_some() || self.sent.is_multiple_of(SAMPLE);
-            match self.publish(awaited) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Full => return,
-                Err(error) => self.load.fail(error),
+            match self.session.try_publish(self.message.clone()) {
+                Ok(delivery) => {
+                    let sent = Sent { at: Instant::now(), before: 0 };
+                    self.flight.push_back((sent, delivery));
+                }
+                Err(error) if error.error().kind() == ErrorKind::Full => return,
+                Err(error) => self.load.fail(error.into_error()),
             }
             self.sent += 1;
         }
-    }
-
-    fn publish(&mut self, awaited: bool) -> Result<(), Error> {
-        if !awaited {
-            self.session.try_submit(&self.message)?;
-            self.unwaited += 1;
-            return Ok(());
-        }
-        let delivery = self.session.try_publish(self.message.clone());
-        let delivery = delivery.map_err(PublishError::into_error)?;
-        let sent = Sent { at: Instant::now(), before: std::mem::take(&mut self.unwaited) };
-        self.flight.push_back((sent, delivery));
-        Ok(())
     }
 
     fn is_due(&self) -> bool {
@@ -270,29 +341,6 @@ impl Client {
     /// When the next message is to be sent; `None`: at once.
     fn due(&self) -> Option<Instant> {
         Some(self.start + self.load.interval?.mul_f64(self.sent as f64))
-    }
-
-    /// Takes everything that is acknowledged; waits for the first when nothing is.
-    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut count = 0;
-        let mut latency = None;
-        while let Some((sent, delivery)) = self.flight.front_mut() {
-            let Poll::Ready(result) = Pin::new(delivery).poll(cx) else { break };
-            match result {
-                Ok(_) if self.message.qos == QoS::AtMostOnce => {}
-                Ok(_) => latency
-                    .get_or_insert_with(|| {
-                        self.load.latency.lock().unwrap_or_else(PoisonError::into_inner)
-                    })
-                    .saturating_record(sent.at.elapsed().as_micros() as u64),
-                Err(error) => self.load.fail(error),
-            }
-            count += 1 + sent.before;
-            self.flight.pop_front();
-        }
-        drop(latency);
-        self.load.finished.fetch_add(count, Ordering::Relaxed);
-        if count == 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
