@@ -290,7 +290,7 @@ impl Subscriptions {
                     cx.events.push_back(Event::Unsubscribed { filter, reason: code });
                 }
             }
-            self.asked.not_sent(&item);
+            self.asked.answered(&item);
             self.done(cx, &item, code);
         }
         self.finish(cx);

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use mqttx_proto::{Outcome, PropertiesRef, ReasonCode, RecordBatch, Session};
+use mqttx_proto::{
+    Outcome, Properties, PropertiesRef, Property, ReasonCode, RecordBatch, Session,
+    SubscribeOptions, Subscription,
+};
 
 use super::wire::{V5, Wire, config, ok, resumed};
 
@@ -125,6 +128,38 @@ fn a_subscribe_that_was_never_answered_is_over_once_the_unsubscribe_behind_it_wa
     wire.reconnect(resumed(V5));
     wire.expect("");
     assert_eq!(wire.outcome(5), Some(Outcome::Subscribed(vec![ReasonCode::UNSPECIFIED_ERROR])));
+}
+
+/// It was never sent: nothing is over by it.
+#[test]
+fn an_unsubscribe_that_was_called_off_ends_no_subscribe() {
+    let mut wire = unanswered();
+    wire.subscribe(&["a"], 109);
+    unsubscribe(&mut wire, "a", 6);
+    wire.subscribe(&["a"], 110);
+    wire.expect("");
+    assert!(matches!(wire.outcome(6), Some(Outcome::Unsubscribed(_))));
+    wire.reconnect(resumed(V5));
+    assert_eq!(wire.sent().len(), 8 * 9);
+    assert!((101..=110).all(|token| wire.outcome(token).is_none()));
+}
+
+#[test]
+fn a_subscribe_that_is_refused_here_calls_no_unsubscribe_off() {
+    let mut wire = Wire::online(config(V5), "20 { 00 00 { 29 00 } }");
+    (0..8).for_each(|_| unsubscribe(&mut wire, "a", NOBODY));
+    wire.subscribe(&["a"], NOBODY);
+    wire.sent();
+    unsubscribe(&mut wire, "a", 6);
+    let mut properties = Properties::new();
+    properties.push(Property::SubscriptionIdentifier(5)).unwrap();
+    let options = SubscribeOptions::default();
+    let wanted = Subscription { filter: "a", options, identifier: None };
+    wire.session.subscribe(&[wanted], properties.as_ref(), 7).unwrap();
+    assert!(matches!(wire.outcome(7), Some(Outcome::Subscribed(codes)) if codes[0].is_error()));
+    wire.expect("");
+    wire.receive("b0 { 0001 00 00 }");
+    wire.expect("a2 { 000a 00 <a> }");
 }
 
 #[test]

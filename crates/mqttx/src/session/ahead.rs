@@ -21,6 +21,8 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::shared::Shared;
 
 /// What may be handed over, in bytes, before the driver is to have a turn. Each of its turns wakes another thread in vain (whoever finds
@@ -52,8 +54,8 @@ pub(crate) struct Ahead {
     yielded: u32,
     /// Messages that were accepted since a publisher last paused.
     messages: u32,
-    /// As many as they were when the driver's turn began.
-    seen: u32,
+    /// Since the driver's turn began a publisher went on that makes way for others in time.
+    goes_on: bool,
     /// Pauses in a row that were in vain. Each doubles the number of messages until the next one.
     vain: u8,
     /// A publisher lets others run, and the driver had no turn since: whoever goes on is not alone.
@@ -106,23 +108,25 @@ impl Ahead {
     /// The driver has a turn; `waiting` are behind the server's window. Where others pause for more than that, whoever goes on makes way
     /// for them all the same.
     pub(super) fn on_turn(&mut self, waiting: usize) {
-        self.seen = self.messages;
-        self.yielding = false;
+        (self.goes_on, self.yielding) = (false, false);
         if waiting > 0 || self.pausing() == 0 {
             (self.lead, self.yielded) = (0, 0);
         }
     }
 
-    /// Whether a message was accepted since the driver's turn began.
+    /// Whether a publisher went on since the driver's turn began.
     pub(super) fn goes_on(&self) -> bool {
-        self.messages != self.seen
+        self.goes_on
     }
 
-    /// A message of `bytes` was accepted; `waiting` are behind the server's window.
+    /// A message of `bytes` was accepted; `waiting` are behind the server's window. `makes_way`: its publisher stands aside as it is told.
     #[inline]
-    pub(super) fn on_accepted(&mut self, bytes: usize, waiting: usize) -> Lead {
+    pub(super) fn on_accepted(&mut self, bytes: usize, waiting: usize, makes_way: bool) -> Lead {
         self.lead = self.lead.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.messages = self.messages.wrapping_add(1);
+        if !makes_way {
+            return Lead::None;
+        }
         if waiting > BEYOND && (self.messages >= STEP << self.vain || self.others_pause()) {
             self.messages = 0;
             return Lead::Window;
@@ -130,12 +134,13 @@ impl Ahead {
         // A server that keeps messages waiting holds the others back, which is nothing to make way for.
         let is_free = waiting == 0;
         if self.lead - self.yielded < LEAD && !(is_free && self.yielding) {
+            self.goes_on = true;
             return Lead::None;
         }
         if is_free && (self.yielding || self.pausing() > 0) {
             return Lead::Turn;
         }
-        (self.yielded, self.yielding) = (self.lead, true);
+        (self.yielded, self.yielding, self.goes_on) = (self.lead, true, true);
         Lead::Alone
     }
 
@@ -164,16 +169,16 @@ impl Ahead {
     /// if it was woken too early.
     fn pause(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) -> bool {
         let pausing = &mut **self.pausing.get_or_insert_default();
-        let ticket = *ticket.get_or_insert_with(|| {
-            self.last = Ticket(self.last.0.wrapping_add(1));
-            self.last
-        });
-        match pausing.place(ticket) {
+        let own = ticket.unwrap_or(Ticket(self.last.0.wrapping_add(1)));
+        match pausing.place(own) {
             Ok(at) => pausing.places[at].1.clone_from(waker),
             Err(at) if pausing.places.len() < PAUSING => {
-                pausing.places.insert(at, (ticket, waker.clone()));
+                pausing.places.insert(at, (own, waker.clone()));
             }
             Err(_) => return false,
+        }
+        if ticket.replace(own).is_none() {
+            self.last = own;
         }
         true
     }
@@ -224,12 +229,12 @@ impl Shared {
                     let mut state = self.lock();
                     state.ahead.on_yielded() && state.core.awaiting_window() == 0
                 };
-                if is_far {
+                if is_far && self.is_at_home() {
                     self.pause(Lead::Turn).await;
                 }
             }
             Lead::Turn => {
-                if !self.pause(lead).await {
+                if !self.is_at_home() || !self.pause(lead).await {
                     tokio::task::yield_now().await;
                 }
             }
@@ -237,6 +242,11 @@ impl Shared {
                 self.pause(lead).await;
             }
         }
+    }
+
+    /// Whether the caller runs on the session's runtime. Another one does not run the driver, which may stand still meanwhile.
+    fn is_at_home(&self) -> bool {
+        Handle::try_current().is_ok_and(|here| here.id() == self.services.runtime.id())
     }
 
     /// Waits for a turn of the driver after which no message waits for the server's window, but not for long. `false` at once if too
@@ -268,6 +278,10 @@ impl Shared {
                 (waiting, state.ahead.turns())
             });
             if over.as_mut().poll(cx).is_ready() {
+                if lead == Lead::Turn {
+                    // Nobody was woken, who would have begun anew.
+                    (state.ahead.lead, state.ahead.yielded) = (0, 0);
+                }
                 if waited > 0 {
                     let turns = state.ahead.turns() != turns;
                     state.ahead.on_pause(waited.saturating_sub(waiting), turns);
@@ -311,7 +325,7 @@ mod tests {
     /// Messages until the next pause, with so many waiting.
     fn until_pause(ahead: &mut Ahead, waiting: usize) -> u32 {
         let mut messages = 1;
-        while ahead.on_accepted(100, waiting) != Lead::Window {
+        while ahead.on_accepted(100, waiting, true) != Lead::Window {
             messages += 1;
         }
         messages
@@ -320,38 +334,38 @@ mod tests {
     #[test]
     fn the_driver_gets_a_turn_after_so_many_bytes() {
         let mut ahead = Ahead::default();
-        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
-        assert_eq!(ahead.on_accepted(1, 0), Lead::Alone);
+        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0, true), Lead::None);
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::Alone);
         assert!(!ahead.on_yielded());
-        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
+        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0, true), Lead::None);
         ahead.on_turn(0);
-        assert_eq!(ahead.on_accepted(1, BEYOND), Lead::None, "few messages wait");
-        assert_eq!(ahead.on_accepted(usize::MAX, BEYOND), Lead::Alone);
+        assert_eq!(ahead.on_accepted(1, BEYOND, true), Lead::None, "few messages wait");
+        assert_eq!(ahead.on_accepted(usize::MAX, BEYOND, true), Lead::Alone);
     }
 
     #[test]
     fn a_publisher_alone_pauses_for_a_driver_that_is_far_behind() {
         let mut ahead = Ahead::default();
         for lead in 1..FARTHEST / LEAD {
-            assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
+            assert_eq!(ahead.on_accepted(LEAD as usize, 0, true), Lead::Alone);
             assert!(!ahead.on_yielded(), "{lead} times");
         }
-        assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0, true), Lead::Alone);
         assert!(ahead.on_yielded());
         ahead.on_turn(0);
-        assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0, true), Lead::Alone);
         assert!(!ahead.on_yielded());
     }
 
     #[test]
     fn whoever_goes_on_while_another_yields_makes_way() {
         let mut ahead = Ahead::default();
-        assert_eq!(ahead.on_accepted(LEAD as usize, 0), Lead::Alone);
-        assert_eq!(ahead.on_accepted(1, 0), Lead::Turn, "another one");
-        assert_eq!(ahead.on_accepted(1, 1), Lead::None, "the server holds it back");
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0, true), Lead::Alone);
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn, "another one");
+        assert_eq!(ahead.on_accepted(1, 1, true), Lead::None, "the server holds it back");
         ahead.on_turn(0);
         assert_eq!(
-            ahead.on_accepted(1, 0),
+            ahead.on_accepted(1, 0, true),
             Lead::None,
             "although the first may never be run again"
         );
@@ -361,33 +375,48 @@ mod tests {
     fn where_others_pause_each_goes_on_for_as_many_bytes_whatever_turns_the_driver_has() {
         let mut ahead = Ahead::default();
         assert!(ahead.pause(&mut None, Waker::noop()));
-        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
+        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0, true), Lead::None);
         ahead.on_turn(0);
-        assert_eq!(ahead.on_accepted(1, 0), Lead::Turn);
-        assert_eq!(ahead.on_accepted(1, 0), Lead::Turn, "until one of them was woken");
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn);
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn, "until one of them was woken");
         assert!(ahead.next().is_some());
-        assert_eq!(ahead.on_accepted(1, 0), Lead::None);
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::None);
     }
 
     #[test]
     fn nobody_makes_way_for_those_whom_the_server_holds_back() {
         let mut ahead = Ahead::default();
         assert!(ahead.pause(&mut None, Waker::noop()));
-        assert_eq!(ahead.on_accepted(LEAD as usize, 1), Lead::Alone);
-        assert_eq!(ahead.on_accepted(1, 1), Lead::None);
+        assert_eq!(ahead.on_accepted(LEAD as usize, 1, true), Lead::Alone);
+        assert_eq!(ahead.on_accepted(1, 1, true), Lead::None);
         ahead.on_turn(1);
-        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0), Lead::None);
+        assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0, true), Lead::None);
     }
 
     #[test]
-    fn the_driver_knows_whether_somebody_goes_on() {
-        let mut ahead = Ahead { messages: u32::MAX, ..Ahead::default() };
-        for _ in 0..3 {
-            ahead.on_turn(0);
-            assert!(!ahead.goes_on());
-            ahead.on_accepted(1, 0);
-            assert!(ahead.goes_on());
-        }
+    fn the_driver_knows_whether_somebody_goes_on_who_makes_way() {
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0, false), Lead::None);
+        assert!(
+            !ahead.goes_on() && !ahead.yielding,
+            "it is not held back, and does not hold others back"
+        );
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::Alone);
+        assert!(ahead.goes_on());
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn);
+        ahead.on_turn(0);
+        assert!(!ahead.goes_on());
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::None);
+        assert!(ahead.goes_on());
+    }
+
+    #[test]
+    fn who_pauses_does_not_go_on() {
+        let mut ahead = Ahead::default();
+        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0, true), Lead::Turn);
+        assert_eq!(ahead.on_accepted(1, BEYOND + 1, true), Lead::Window);
+        assert!(!ahead.goes_on());
     }
 
     #[test]
@@ -450,7 +479,7 @@ mod tests {
         let mut ahead = Ahead::default();
         assert!(ahead.pause(&mut None, Waker::noop()));
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), 1);
-        assert_eq!(ahead.on_accepted(100, BEYOND), Lead::None, "few messages wait");
+        assert_eq!(ahead.on_accepted(100, BEYOND, true), Lead::None, "few messages wait");
         ahead.on_pause(0, false);
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), (STEP << 1) - 1);
     }

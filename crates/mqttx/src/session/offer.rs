@@ -87,13 +87,17 @@ pub(super) struct Awaited {
     end: bool,
     /// At once, that the store has it.
     stored: bool,
+    /// Then it goes on, and stands aside where it is told to.
+    makes_way: bool,
 }
 
 impl Awaited {
-    pub(super) const NOTHING: Self = Self { end: false, stored: false };
-    pub(super) const END: Self = Self { end: true, stored: false };
-    pub(super) const STORED: Self = Self { end: false, stored: true };
-    pub(super) const BOTH: Self = Self { end: true, stored: true };
+    pub(super) const NOTHING: Self = Self { end: false, stored: false, makes_way: true };
+    pub(super) const END: Self = Self { end: true, stored: false, makes_way: true };
+    pub(super) const STORED: Self = Self { end: false, stored: true, makes_way: true };
+    pub(super) const BOTH: Self = Self { end: true, stored: true, makes_way: true };
+    /// Its end, and nothing before that.
+    pub(super) const ANSWER: Self = Self { end: true, stored: false, makes_way: false };
 }
 
 /// A place in the queue for room; left when the publisher got in or gives up.
@@ -129,9 +133,11 @@ impl Shared {
     /// Hands over a message whose way is clear, and for whose end nobody waits. `None`: it is another one, or something is in its
     /// way; nothing was changed.
     ///
+    /// `makes_way`: the caller stands aside as it is told.
+    ///
     /// What it leaves out of [`poll_accept`](Self::poll_accept) concerns others: what expires, has properties, or goes to a store.
     #[inline(always)]
-    pub(super) fn submit_plain(&self, message: &Draft<'_>) -> Option<Lead> {
+    pub(super) fn submit_plain(&self, message: &Draft<'_>, makes_way: bool) -> Option<Lead> {
         if !message.properties.is_empty() || message.ttl.is_some() || message.origin.is_some() {
             return None;
         }
@@ -146,7 +152,7 @@ impl Shared {
         }
         let packet_len = state.core.publish_plain(&plain, NO_TOKEN)?;
         let waiting = state.core.awaiting_window();
-        let lead = state.ahead.on_accepted(packet_len, waiting);
+        let lead = state.ahead.on_accepted(packet_len, waiting, makes_way);
         self.unlock_and_wake(guard);
         Some(lead)
     }
@@ -171,7 +177,8 @@ impl Shared {
                     state.storage.want(lsn);
                 }
                 let waiting = state.core.awaiting_window();
-                let lead = state.ahead.on_accepted(packet_len, waiting);
+                let makes_way = awaited.makes_way && (stored || !awaited.stored);
+                let lead = state.ahead.on_accepted(packet_len, waiting, makes_way);
                 Ok(Accepted { token, lsn, failures: state.storage.failures, stored, lead })
             }
             Err(refused) if Self::may_pass(&state, &refused) => {

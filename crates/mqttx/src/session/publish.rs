@@ -46,7 +46,7 @@ impl Session {
             priority: Priority::LOWEST,
             origin: None,
         };
-        let outcome = match self.accept(&message, Awaited::END).await {
+        let outcome = match self.accept(&message, Awaited::ANSWER).await {
             Ok(accepted) => published(self.shared.waiting(accepted.token).await, &self.shared.name),
             Err(error) => Err(error),
         };
@@ -59,7 +59,10 @@ impl Session {
     /// As for [`publish`](Self::publish).
     pub async fn publish_message(&self, message: Publish) -> Result<Published, PublishError> {
         let context = trace::inject(message.properties.as_ref());
-        let outcome = match self.accept(&Draft::of(&message).within(&context), Awaited::END).await {
+        let outcome = match self
+            .accept(&Draft::of(&message).within(&context), Awaited::ANSWER)
+            .await
+        {
             Ok(accepted) => published(self.shared.waiting(accepted.token).await, &self.shared.name),
             Err(error) => Err(error),
         };
@@ -106,7 +109,7 @@ impl Session {
     ) -> Result<(), PublishError> {
         let context = trace::inject(message.borrow().properties.as_ref());
         let draft = Draft::of(message.borrow()).within(&context);
-        let accepted = match self.shared.submit_plain(&draft) {
+        let accepted = match self.shared.submit_plain(&draft, true) {
             Some(Lead::None) => return Ok(()),
             Some(lead) => {
                 self.shared.stand_aside(lead).await;
@@ -128,7 +131,7 @@ impl Session {
     pub fn try_submit(&self, message: &Publish) -> Result<(), Error> {
         let context = trace::inject(message.properties.as_ref());
         let draft = Draft::of(message).within(&context);
-        if self.shared.submit_plain(&draft).is_some() {
+        if self.shared.submit_plain(&draft, false).is_some() {
             return Ok(());
         }
         let outcome = self.shared.offer(self.shared.lock(), &draft, NO_TOKEN);

@@ -11,14 +11,17 @@ impl Session {
     /// It costs one turn, with or without a connection, and sends nothing.
     pub async fn pulse(&self, limit: Duration) -> bool {
         let _watch = DrainWatch::new(&self.shared);
-        self.ask_for_a_turn();
-        let moved = self.until(|state| (state.closed || !state.pulse).then_some(()));
+        let before = self.ask_for_a_turn();
+        let moved = self.until(|state| (state.closed || state.turns != before).then_some(()));
         tokio::time::timeout(limit, moved).await.is_ok()
     }
 
-    fn ask_for_a_turn(&self) {
+    /// How many the driver has begun so far.
+    fn ask_for_a_turn(&self) -> u32 {
         let mut state = self.shared.lock();
         state.pulse = true;
+        let turns = state.turns;
         self.shared.unlock_and_wake(state);
+        turns
     }
 }

@@ -111,8 +111,10 @@ pub(crate) struct State {
     pub(crate) routes_added: bool,
     /// The driver holds messages for which there was no route, or no forwarder, when it looked.
     pub(crate) holding: bool,
-    /// The driver is to take a turn, for whoever asks whether it does.
+    /// The driver is to take a turn, for whoever asks whether it does or waits for one.
     pub(crate) pulse: bool,
+    /// How many turns it has begun. It wraps around.
+    pub(crate) turns: u32,
     /// Somebody waits in `flush`.
     pub(crate) drain_watchers: usize,
     /// The session was removed: nothing is accepted any more.
@@ -186,6 +188,7 @@ impl Shared {
             routes_added: false,
             holding: false,
             pulse: false,
+            turns: 0,
             drain_watchers: 0,
             closed: false,
             winding_down: false,

@@ -91,6 +91,55 @@ fn a_publisher_on_another_executor_outlives_the_runtime_of_its_session() {
     assert!(publisher.was_woken() && publisher.is_over(), "it was accepted");
 }
 
+/// What runs the driver may stand still until the publisher is through.
+#[test]
+fn a_publisher_on_another_executor_waits_for_no_turn_of_the_driver() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_manager, session, _listener, mut peer) = runtime.block_on(connected());
+    for number in 0..4000 {
+        let mut submitting =
+            std::pin::pin!(session.submit(crate::Publish::new("t", vec![0; 1024])));
+        let mut poll = || submitting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!((0..3).any(|_| poll().is_ready()), "number {number}");
+    }
+    runtime.block_on(async {
+        let reading = async {
+            loop {
+                peer.recv().await;
+            }
+        };
+        tokio::select! {
+            flushed = session.flush(Duration::from_secs(5)) => flushed.expect("all are sent"),
+            () = reading => {}
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_moves_although_turns_are_asked_for_again_and_again() {
+    let (_manager, session, _listener, _peer) = connected().await;
+    let mut asked = 0;
+    let ask = || {
+        let mut state = session.shared.lock();
+        state.pulse = true;
+        session.shared.unlock_and_wake(state);
+    };
+    let asking = async {
+        for _ in 0..1000 {
+            asked += 1;
+            ask();
+            tokio::task::yield_now().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        () = asking => {}
+        moved = session.pulse(Duration::from_secs(5)) => assert!(moved),
+    }
+    assert!(asked < 1000);
+}
+
 #[tokio::test(start_paused = true)]
 async fn publishers_that_gave_up_keep_nobody_from_pausing() {
     let (_manager, session, _listener, _peer) = connected().await;

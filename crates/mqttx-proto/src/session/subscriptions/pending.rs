@@ -26,6 +26,8 @@ pub(super) struct Tally {
     pub(super) sent: usize,
     /// The last one, answered or not.
     pub(super) newest: u64,
+    /// The last one that the server answered.
+    pub(super) answered: u64,
     /// The one that was not sent and that nobody waits for: a newer one takes its place, so that there is one at most.
     pub(super) quiet: Option<u64>,
 }

@@ -187,6 +187,14 @@ impl Requests {
         }
     }
 
+    /// The server answered an item.
+    pub(super) fn answered(&mut self, item: &Item) {
+        self.not_sent(item);
+        if let Some(pending) = self.filters.get_mut(&item.filter) {
+            pending.of_mut(item.kind).answered = item.number;
+        }
+    }
+
     /// An item that was sent has its answer, or could not be sent after all.
     pub(super) fn not_sent(&mut self, item: &Item) {
         if let Some(pending) = self.filters.get_mut(&item.filter) {

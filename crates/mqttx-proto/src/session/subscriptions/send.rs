@@ -62,14 +62,14 @@ impl Subscriptions {
     /// Decides whether an item goes now. Otherwise it has its answer, or is held.
     fn admit(&mut self, cx: &mut Context, item: Item, explicit: bool) -> Option<Item> {
         if item.kind == Kind::Subscribe {
-            // The filter is wanted again: what is held to unsubscribe it has nothing to do any more.
-            while let Some(held) = self.asked.last_held_unsubscribe(&item.filter, item.number) {
-                self.withdraw(cx, held);
-            }
             let link = cx.link.as_ref()?;
             if let Some(code) = link.refuses_filter(&item.filter, explicit && link.has_reasons) {
                 self.refuse(cx, &item, code);
                 return None;
+            }
+            // The filter is wanted again: what is held to unsubscribe it has nothing to do any more.
+            while let Some(held) = self.asked.last_held_unsubscribe(&item.filter, item.number) {
+                self.withdraw(cx, held);
             }
         }
         let asked = &mut *self.asked;

@@ -57,7 +57,7 @@ impl Subscriptions {
         }
         // The server has answered that it is unsubscribed: nothing would take away what this asks for.
         let unsubscribe = pending.of(Kind::Unsubscribe);
-        let is_over = unsubscribe.newest > item.number && unsubscribe.open == 0;
+        let is_over = unsubscribe.answered > item.number && unsubscribe.open == 0;
         (item.kind == Kind::Subscribe && is_over).then_some(ReasonCode::UNSPECIFIED_ERROR)
     }
 

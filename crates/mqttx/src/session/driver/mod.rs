@@ -56,6 +56,8 @@ const OPENING_LOOK: Duration = Duration::from_millis(250);
 
 /// Turns after which other tasks get their chance.
 const TURNS: u32 = 64;
+/// Turns after which a driver that always has something to do wakes a publisher that pauses.
+const TURNS_OF_A_PAUSE: u32 = 8;
 
 /// The task of one session. Dropping it, for whatever reason, closes the session.
 pub(crate) struct Driver {
@@ -125,7 +127,7 @@ impl Driver {
     }
 
     fn drive(&mut self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<()> {
-        for _ in 0..TURNS {
+        for turn in 1..=TURNS {
             let now = now();
             self.drive_core(now, desk);
             let asked = self.drive_outputs(now, desk);
@@ -144,6 +146,9 @@ impl Driver {
             if !busy && self.sleep(cx, now) {
                 return Poll::Pending;
             }
+            if turn.is_multiple_of(TURNS_OF_A_PAUSE) {
+                self.end_pause();
+            }
             // Where little may wait, nothing is to be parked because tasks had no turn.
             if desk.router.leads(self.options.inbound_buffer / 8) {
                 break;
@@ -159,8 +164,13 @@ impl Driver {
     fn settle(&self, desk: &mut Desk) {
         let mut state = self.shared.lock();
         desk.done.drain(..).for_each(|ticket| state.core.ack(ticket));
-        let publisher = state.end_pause();
         drop(state);
+        self.end_pause();
+    }
+
+    /// Wakes the publisher whose turn it is.
+    fn end_pause(&self) {
+        let publisher = self.shared.lock().end_pause();
         publisher.into_iter().for_each(Waker::wake);
     }
 
@@ -195,6 +205,7 @@ impl Driver {
         desk.routes_added = std::mem::take(&mut state.routes_added);
         state.holding = !self.held.is_empty();
         state.pulse = false;
+        state.turns = state.turns.wrapping_add(1);
         self.over = self.shared.parked.holds(self.over, self.options.inbound_buffer);
         self.far = self.shared.passing.holds(self.far, PASSING);
         if let Phase::Open(link) = &mut self.phase
