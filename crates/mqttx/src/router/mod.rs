@@ -29,6 +29,7 @@ mod consumer;
 mod done;
 mod jobs;
 mod lot;
+mod memo;
 mod options;
 mod route;
 mod row;
@@ -45,9 +46,10 @@ pub use stream::MessageStream;
 
 pub(crate) use done::{Acker, Due};
 pub(crate) use lot::{LOT, Lot, LotHandler, LotItem, Read};
+pub(crate) use memo::Run;
 pub(crate) use options::Prepared;
 pub(crate) use row::Row;
-pub(crate) use scratch::{Run, Scratch};
+pub(crate) use scratch::Scratch;
 pub(crate) use target::Target;
 
 /// Routes whose handlers may block, and have messages.

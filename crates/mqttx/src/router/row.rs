@@ -5,7 +5,8 @@ use std::sync::Arc;
 use mqttx_proto::{AckTicket, Inbound, PropertiesRef};
 
 use super::consumer::Consumer;
-use super::scratch::{Run, Scratch};
+use super::memo::Run;
+use super::scratch::Scratch;
 use super::{InboundMeta, MessageSource, Router};
 
 /// Messages with the same routes and the same properties, where they lie in the read.
