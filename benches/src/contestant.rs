@@ -39,6 +39,8 @@ pub(crate) enum Variant {
     Plain,
     /// On a runtime of one thread.
     CurrentThread,
+    /// It publishes on the thread of `main`, inside `block_on`, and is no task of the runtime.
+    Main,
     /// The acknowledgement of each message is awaited by the application.
     Awaited,
     /// A callback on the session's own driver.
@@ -50,7 +52,7 @@ pub(crate) enum Variant {
 }
 
 use Family::{Mqttx, Ntex, Paho, Raw, Rumqttc, RumqttcNext};
-use Variant::{Awaited, CurrentThread, FileStore, Inline, Plain, Stream};
+use Variant::{Awaited, CurrentThread, FileStore, Inline, Main, Plain, Stream};
 use Version::{V5, V311};
 
 /// All contestants, in the order of the report.
@@ -59,6 +61,7 @@ pub(crate) const ALL: &[Contestant] = &[
     row("mqttx-v5", Mqttx, V5, Plain, ""),
     row("mqttx-v311", Mqttx, V311, Plain, ""),
     row("mqttx-v5-current", Mqttx, V5, CurrentThread, "current_thread"),
+    row("mqttx-v5-main", Mqttx, V5, Main, "on the thread of main"),
     row("mqttx-v5-awaited", Mqttx, V5, Awaited, "each acknowledgement awaited"),
     row("mqttx-v5-inline", Mqttx, V5, Inline, "inline callback"),
     row("mqttx-v5-stream", Mqttx, V5, Stream, "stream"),
@@ -123,6 +126,7 @@ impl Contestant {
         match self.variant {
             Plain => true,
             CurrentThread => !matches!(case.work, Work::Metrics | Work::Lifecycles),
+            Main => case.work == Work::Publish && case.tasks == 1 && case.sessions == 1,
             Awaited => case.work == Work::Publish && case.qos > 0,
             Inline => case.work == Work::Receive,
             Stream => case.work == Work::Receive && case.filters == 1,
