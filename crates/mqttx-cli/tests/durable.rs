@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use mqttx_test::{LoadOptions, LoadPeer, ScriptedBroker, TempDir};
+use mqttx_test::{ClosedPort, LoadOptions, LoadPeer, ScriptedBroker, TempDir};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -79,10 +79,8 @@ async fn backlog_is_on_the_disk_and_not_in_memory() {
         if std::env::var_os("MQTTX_TEST_LONG").is_some() { 10_000_000 } else { 600_000 };
     let place = TempDir::new("backlog");
     let store = format!("file:{}", place.path().join("store").display());
-    // A port where nobody listens: bound, and not listened to.
-    let away = tokio::net::TcpSocket::new_v4().expect("a socket");
-    away.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
-    let port = away.local_addr().expect("an address").port().to_string();
+    let away = ClosedPort::take();
+    let port = away.address().port().to_string();
     let args = [pub_args(&port, &store), vec!["--fsync".to_owned(), "os".to_owned()]].concat();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let mut child =

@@ -6,6 +6,8 @@ use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::task::JoinHandle;
 
+use crate::free_address;
+
 /// A running broker that keeps its sessions in memory and drops no message above QoS 0.
 ///
 /// It speaks MQTT 3.1.1 and 5.0 and stops on drop.
@@ -21,7 +23,7 @@ impl InProcessBroker {
     /// # Panics
     /// When it cannot be started.
     pub async fn start() -> Self {
-        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+        Self::start_at(free_address()).await
     }
 
     /// Starts at this address, as after [`stop`](Self::stop) of another one there.

@@ -8,6 +8,7 @@
 //! | `InProcessBroker` (feature `in-process`) | a second, independent broker without a process |
 //! | [`WebSocketFront`], [`UnixFront`] | another way to one of these peers |
 //! | [`HttpProxy`], [`SocksProxy`] | proxies, which tell what they were asked for |
+//! | [`ClosedPort`] | a port where nobody listens |
 //! | [`Cutter`] | a connection that ends after any byte |
 //! | [`TlsFront`] | TLS in front of any of these, with certificates of a [`Pki`] |
 //! | [`Chromium`] | a real browser without a window |
@@ -41,6 +42,7 @@ pub use load::{Counters, Flood, LoadOptions, LoadPeer};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
 pub use notation::{hex, shown};
 pub use pki::{Identity, Pki};
+pub use port::{ClosedPort, free_address};
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use scram::{ScramServer, authentication_data};
 pub use scripted::{Peer, ScriptedBroker};

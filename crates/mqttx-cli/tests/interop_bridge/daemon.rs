@@ -1,11 +1,11 @@
 //! A running `mqttx run`, its file, and what it says over HTTP.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use mqttx_test::TempDir;
+use mqttx_test::{TempDir, free_address};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -24,9 +24,7 @@ impl Daemon {
     /// With this configuration; `[daemon]` and `[http]` are added.
     pub(crate) async fn start(name: &str, config: &str) -> Self {
         let files = TempDir::new(name);
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let http = free.local_addr().expect("an address");
-        drop(free);
+        let http = free_address();
         let mut daemon = Self { child: None, files, http };
         daemon.write(&daemon.whole(name, config));
         daemon.launch().await;

@@ -1,9 +1,7 @@
 //! WebSocket and Unix sockets of a real broker.
 
-use std::net::TcpListener;
-
 use mqttx::{QoS, SessionManager, Version, Will};
-use mqttx_test::{Mosquitto, MosquittoBuilder, TempDir};
+use mqttx_test::{Mosquitto, MosquittoBuilder, TempDir, free_address};
 
 use crate::support::*;
 
@@ -17,9 +15,7 @@ struct Reachable {
 async fn reachable(builder: MosquittoBuilder) -> Option<Reachable> {
     let directory = TempDir::new("mosquitto-socket");
     let socket = directory.path().join("s");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = free.local_addr().expect("an address").port();
-    drop(free);
+    let port = free_address().port();
     let broker = builder
         .line(&format!("listener 0 {}", socket.display()))
         .line(&format!("listener {port} 127.0.0.1"))

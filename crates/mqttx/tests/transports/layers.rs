@@ -1,7 +1,7 @@
 //! What WebSocket servers and proxies see, and what they refuse.
 
 use mqttx::{Error, Proxy, QoS, SessionBuilder, SessionStatus};
-use mqttx_test::{HttpProxy, LoadOptions, LoadPeer, ScriptedBroker, SocksProxy, hex};
+use mqttx_test::{ClosedPort, HttpProxy, LoadOptions, LoadPeer, ScriptedBroker, SocksProxy, hex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -72,9 +72,8 @@ async fn failure(options: SessionBuilder) -> (SessionStatus, Error) {
 #[tokio::test]
 async fn refusals_of_proxies_name_the_proxy_and_its_reason() {
     let broker = ScriptedBroker::start().await;
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let closed = free.local_addr().expect("an address");
-    drop(free);
+    let port = ClosedPort::take();
+    let closed = port.address();
     let http = HttpProxy::start(Some(("user", "secret"))).await;
     let open_http = HttpProxy::start(None).await;
     let socks = SocksProxy::start(Some(("user", "secret"))).await;
