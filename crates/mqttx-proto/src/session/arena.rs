@@ -79,11 +79,19 @@ impl Arena {
     }
 
     /// Remembers a copy of the bytes.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Span {
+        let (chunk, start) = self.copy(bytes);
+        Span { chunk, start, end: start + bytes.len() as u32 }
+    }
+
+    /// Two numbers, which are returned in registers.
+    #[inline(never)]
+    fn copy(&mut self, bytes: &[u8]) -> (u32, u32) {
         let (out, start) = self.begin(bytes.len());
         out.extend_from_slice(bytes);
-        self.end(start)
+        self.filling.live += 1;
+        (self.current as u32, start as u32)
     }
 
     pub(crate) fn get(&self, span: Span) -> &[u8] {

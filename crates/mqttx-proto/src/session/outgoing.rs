@@ -21,6 +21,7 @@ mod checked;
 mod encoded;
 mod end;
 mod failed;
+mod flight;
 mod happened;
 mod payload;
 mod plain;
@@ -37,13 +38,14 @@ use crate::{PacketId, PacketType, PropertiesRef, QoS, ReasonCode};
 use super::Context;
 use super::arena::Arena;
 use super::config::OutboxLimits;
-use super::event::Token;
+use super::event::{NO_TOKEN, Token};
 use super::id_guard::IdGuard;
 use super::incoming::encode_ack;
 use super::lazy::Blank;
 use super::record::{Lsn, Origin, Priority, Sequence};
 use encoded::{Encoded, earliest};
 pub use failed::FailedMessage;
+use flight::Flight;
 pub use payload::Payload;
 pub use plain::{PlainMessage, PlainProperties};
 pub use spill::FetchRequest;
@@ -138,6 +140,13 @@ impl Entry {
             lsn,
         }
     }
+
+    /// Stands where nothing is any more.
+    fn gone() -> Self {
+        let sequence = Sequence::new(Priority::LOWEST, 0);
+        let nothing = Self::queued(sequence, Encoded::nothing(), NO_TOKEN, 0);
+        Self { state: State::Gone, ..nothing }
+    }
 }
 
 /// The messages of one priority without a packet id, those in memory.
@@ -155,7 +164,7 @@ pub(crate) struct Outbox {
     /// Messages in memory, in all lanes, and their bytes.
     queued: usize,
     queued_bytes: usize,
-    flight: VecDeque<Entry>,
+    flight: Flight,
     /// The place of the first entry of the flight: places rise and name an entry as long as it lives there.
     base: u64,
     admitted: u64,
@@ -184,7 +193,7 @@ impl Blank for Outbox {
         lanes: [const { Lane { entries: VecDeque::new(), end: 0 } }; Priority::COUNT],
         queued: 0,
         queued_bytes: 0,
-        flight: VecDeque::new(),
+        flight: Flight::new(),
         base: 0,
         admitted: 0,
         sent: 0,
@@ -265,7 +274,7 @@ impl Outbox {
         self.sent = self.base;
         self.replay_end = 0;
         self.status.in_flight = 0;
-        for entry in &mut self.flight {
+        for entry in self.flight.iter_mut() {
             entry.released_here = false;
             if entry.state == State::Clearing {
                 entry.state = State::Queued;
@@ -302,6 +311,6 @@ impl Outbox {
     }
 }
 
-fn at_mut(flight: &mut VecDeque<Entry>, base: u64, place: u64) -> Option<&mut Entry> {
+fn at_mut(flight: &mut Flight, base: u64, place: u64) -> Option<&mut Entry> {
     flight.get_mut(place.checked_sub(base)? as usize)
 }

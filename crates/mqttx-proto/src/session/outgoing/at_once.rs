@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::checked::Checked;
 use super::encoded::{Encoded, overwrite};
-use super::{Entry, Outbox, State};
+use super::{Outbox, State};
 use crate::session::Context;
 use crate::session::event::{Accepted, PublishError, Token};
 use crate::session::link::Link;
@@ -87,7 +87,10 @@ impl Outbox {
         let id_offset = layout.packet_id_offset.unwrap_or(0);
         overwrite(packet, id_offset, &id.get().to_be_bytes());
         let span = self.arena.keep(packet);
-        let encoded = Encoded {
+        let Some(place) = self.take_off(message.priority, id, token, layout.total_len) else {
+            return;
+        };
+        *place = Encoded {
             span,
             payload,
             len: layout.total_len as u32,
@@ -99,24 +102,21 @@ impl Outbox {
             retain: message.retain,
             origin: message.origin,
         };
-        self.take_off(encoded, message.priority, id, token);
     }
 
-    /// A packet that left without having waited is in the flight until it is acknowledged.
+    /// A packet of `len` bytes that left without having waited is in the flight until it is acknowledged. The caller writes
+    /// where it lies, all but a payload and an expiry, of which there are none.
     #[inline(always)]
     pub(super) fn take_off(
         &mut self,
-        encoded: Encoded,
         priority: Priority,
         id: PacketId,
         token: Token,
-    ) {
-        let len = encoded.len as usize;
+        len: usize,
+    ) -> Option<&mut Encoded> {
         let lane = self.lane_mut(priority);
         let sequence = Sequence::new(priority, lane.end);
         lane.end += 1;
-        let entry = Entry::queued(sequence, encoded, token, 0);
-        self.flight.push_back(Entry { state: State::Sent, id: Some(id), ..entry });
         self.admitted += 1;
         self.sent += 1;
         self.assignments += 1;
@@ -124,6 +124,11 @@ impl Outbox {
         self.status.in_flight += 1;
         self.status.messages += 1;
         self.status.bytes += len;
+        let entry = self.flight.push_slot()?;
+        (entry.sequence, entry.token, entry.lsn) = (sequence, token, 0);
+        (entry.state, entry.id) = (State::Sent, Some(id));
+        (entry.released_here, entry.recovered) = (false, false);
+        Some(&mut entry.encoded)
     }
 }
 

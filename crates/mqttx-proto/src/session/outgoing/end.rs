@@ -72,7 +72,7 @@ impl Outbox {
     #[inline(always)]
     pub(super) fn pop_gone(&mut self) {
         while self.flight.front().is_some_and(|e| e.state == State::Gone) {
-            self.flight.pop_front();
+            self.flight.drop_front();
             self.base += 1;
         }
         self.admitted = self.admitted.max(self.base);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::flight::Flight;
 use super::{Outbox, State, at_mut};
 use crate::session::Context;
 use crate::session::event::{DropReason, Event, Outcome};
@@ -181,7 +182,7 @@ impl Outbox {
     pub(crate) fn shrink(&mut self) {
         self.arena.shrink();
         if self.status.messages == 0 {
-            self.flight = VecDeque::new();
+            self.flight = Flight::new();
             self.lanes.iter_mut().for_each(|lane| lane.entries = VecDeque::new());
             self.qos0 = VecDeque::new();
             self.releases = VecDeque::new();

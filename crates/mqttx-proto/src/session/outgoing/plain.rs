@@ -3,7 +3,6 @@
 //! What stops such a message is asked for in a few comparisons, and it leaves the outbox as
 //! [`at_once`](super::at_once) would. The same for their end: a PUBACK for the oldest message in flight.
 
-use super::encoded::Encoded;
 use super::{Outbox, Outgoing, State};
 use crate::packet::Plain;
 use crate::session::Context;
@@ -116,15 +115,12 @@ impl Outbox {
             let out = link.writes.append(len);
             packet.write(version, id.get(), out);
             let span = self.arena.keep(out);
-            let encoded = Encoded {
-                span,
-                len: len as u32,
-                id_offset: packet.id_offset(len) as u32,
-                qos: packet.qos,
-                retain: packet.retain,
-                ..Encoded::nothing()
-            };
-            self.take_off(encoded, priority, id, token);
+            if let Some(encoded) = self.take_off(priority, id, token, len) {
+                encoded.span = span;
+                (encoded.len, encoded.id_offset) = (len as u32, packet.id_offset(len) as u32);
+                (encoded.qos, encoded.retain) = (packet.qos, packet.retain);
+                (encoded.expiry_offset, encoded.alias, encoded.origin) = (0, 0, None);
+            }
         }
         self.totals.messages += 1;
         self.totals.bytes += len as u64;
@@ -140,40 +136,50 @@ impl Outbox {
             && cx.link.as_ref().is_some_and(|link| {
                 link.is_online() && link.accepts_packets_up_to as usize >= PUBACK_LEN
             });
+        if !takes {
+            return 0;
+        }
         let mut rest = input;
-        while takes
-            && let Some((&[Self::PUBACK, REMAINING, high, low], after)) = rest.split_first_chunk()
-            && let Some(id) = PacketId::new(u16::from_be_bytes([high, low]))
-            && self.retire_oldest(cx, id)
-        {
+        loop {
+            let after = self.retire_oldest(cx, rest);
+            if after.len() == rest.len() {
+                return input.len() - rest.len();
+            }
             rest = after;
         }
-        input.len() - rest.len()
     }
 
-    /// The server has the oldest message in flight, if that has this id; `false`: it has another one, or is not one to end so.
+    /// Ends the messages of a run of PUBACKs, each for the oldest in flight, and gives what comes after the run. What is counted is
+    /// counted once for all of them.
     #[inline(always)]
-    fn retire_oldest(&mut self, cx: &mut Context, id: PacketId) -> bool {
-        let Some(first) = self.flight.front_mut() else { return false };
-        if first.id != Some(id)
-            || first.state != State::Sent
-            || first.encoded.qos != QoS::AtLeastOnce
-            || self.base >= self.sent
+    fn retire_oldest<'a>(&mut self, cx: &mut Context, input: &'a [u8]) -> &'a [u8] {
+        let mut rest = input;
+        let (mut count, mut bytes) = (0, 0);
+        let sent = self.sent.saturating_sub(self.base) as usize;
+        while let Some((&[Self::PUBACK, REMAINING, high, low], after)) = rest.split_first_chunk()
+            && let Some(id) = PacketId::new(u16::from_be_bytes([high, low]))
+            && let Some(first) = self.flight.front()
+            && first.id == Some(id)
+            && (first.state, first.encoded.qos) == (State::Sent, QoS::AtLeastOnce)
+            && count < sent
         {
-            return false;
+            let (span, token) = (first.encoded.span, first.token);
+            (count, bytes) = (count + 1, bytes + first.encoded.len as usize);
+            rest = after;
+            self.flight.drop_front();
+            cx.ids.free(id);
+            self.arena.remove(span);
+            let reason = ReasonCode::SUCCESS;
+            cx.complete(token, Outcome::Acknowledged { reason, packet_id: id });
         }
-        first.state = State::Gone;
-        let (span, len, token) = (first.encoded.span, first.encoded.len, first.token);
-        self.status.in_flight -= 1;
-        self.status.messages -= 1;
-        self.status.bytes -= len as usize;
-        self.unfinished -= 1;
-        cx.ids.free(id);
-        self.arena.remove(span);
+        self.base += count as u64;
+        self.unfinished -= count;
+        self.status.in_flight -= count;
+        self.status.messages -= count;
+        self.status.bytes -= bytes;
+        // Behind them may be some that ended before.
         self.pop_gone();
-        let reason = ReasonCode::SUCCESS;
-        cx.complete(token, Outcome::Acknowledged { reason, packet_id: id });
-        true
+        rest
     }
 }
 

@@ -1,6 +1,5 @@
 //! The outbox from the records of a store.
 
-use super::encoded::Encoded;
 use super::{Entry, Outbox, State};
 use crate::PacketId;
 use crate::session::Context;
@@ -58,9 +57,7 @@ impl Outbox {
         let Some(id) = entry.id.take() else { return };
         cx.ids.free(id);
         // The place stays, so that those behind it keep theirs: without an encoded packet it is nothing.
-        let nothing = Entry::queued(sequence, Encoded::nothing(), NO_TOKEN, 0);
-        let gone = Entry { state: State::Gone, ..nothing };
-        let mut entry = std::mem::replace(entry, gone);
+        let mut entry = std::mem::replace(entry, Entry::gone());
         entry.state = State::Queued;
         self.put_back(entry);
         self.drop_gone();
@@ -94,7 +91,7 @@ impl Outbox {
 
     fn drop_gone(&mut self) {
         while self.flight.front().is_some_and(|entry| entry.state == State::Gone) {
-            self.flight.pop_front();
+            self.flight.drop_front();
             self.base += 1;
         }
         (self.admitted, self.sent) = (self.base, self.base);
