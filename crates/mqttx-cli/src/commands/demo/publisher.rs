@@ -8,7 +8,8 @@ use super::plant::Plant;
 pub(super) async fn publish(plant: &Plant, rate: Option<u64>, time: Duration) -> Duration {
     let start = Instant::now();
     while start.elapsed() < time {
-        let wanted = rate.map_or(u64::MAX, |rate| due(rate, start.elapsed()));
+        // Not more than in the time that was asked for, when it is over by now.
+        let wanted = rate.map_or(u64::MAX, |rate| due(rate, start.elapsed().min(time)));
         while plant.published() < wanted && plant.publish() {}
         if plant.published() < wanted {
             plant.room().await;
