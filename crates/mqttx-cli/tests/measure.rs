@@ -35,9 +35,10 @@ async fn demo_loses_nothing() {
 
 #[tokio::test]
 async fn demo_keeps_a_rate() {
-    let result = result(&["demo", "--seconds", "1", "--rate", "200", "--json"]).await;
+    let result = result(&["demo", "--seconds", "3", "--rate", "200", "--json"]).await;
     let published = result["published"].as_u64().expect("a number");
-    assert!((150..=200).contains(&published), "{result}");
+    // What is missing is what a busy machine was late with at the end.
+    assert!((400..=600).contains(&published), "{result}");
     assert_eq!(result["lost"], 0);
 }
 

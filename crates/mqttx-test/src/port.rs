@@ -1,7 +1,7 @@
 //! Addresses for servers that end and begin again in a test, and those where nobody listens.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpSocket;
 
 /// Ports below are for the services of a system.
@@ -24,11 +24,17 @@ pub fn free_address() -> SocketAddr {
     let end = first.unwrap_or(EPHEMERAL).max(FIRST + 1);
     let from = RandomState::new().hash_one(std::process::id()) % u64::from(end - FIRST);
     let mut ports = (FIRST..end).cycle().skip(from as usize).take(ATTEMPTS);
-    ports.find_map(bind).or_else(|| bind(0)).expect("a free port")
+    let found = ports.find_map(bind).or_else(|| bind(0)).expect("a free port");
+    found.local_addr().expect("an address")
 }
 
-fn bind(port: u16) -> Option<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?.local_addr().ok()
+/// Not a listener: a process that another thread starts has a copy of the socket until it runs its program. Beside a copy of this one
+/// a server can listen.
+fn bind(port: u16) -> Option<TcpSocket> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.set_reuseaddr(true).ok()?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into()).ok()?;
+    Some(socket)
 }
 
 /// A loopback port that refuses each connection, and is nobody else's until this is dropped: a port that was only found free may
@@ -63,13 +69,21 @@ impl ClosedPort {
 mod tests {
     use super::*;
     use std::io::ErrorKind;
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn a_free_port_is_for_nobody_else() {
         let address = free_address();
         assert!((FIRST..EPHEMERAL).contains(&address.port()), "{address}");
         assert!(TcpListener::bind(address).is_ok());
+    }
+
+    #[test]
+    fn a_copy_of_the_socket_that_looked_keeps_no_server_away() {
+        let copy = bind(0).expect("a free port");
+        let address = copy.local_addr().expect("an address");
+        let _server = TcpListener::bind(address).expect("nobody listens");
+        assert!(bind(address.port()).is_none(), "now somebody does");
     }
 
     #[test]

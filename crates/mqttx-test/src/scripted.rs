@@ -173,8 +173,9 @@ impl Peer {
     /// # Panics
     /// When it does.
     pub async fn expect_silence(&mut self, time: Duration) {
+        // Not `readable`, which may be true of bytes that were read already.
         let quiet = self.received.is_empty()
-            && tokio::time::timeout(time, self.stream.readable()).await.is_err();
+            && tokio::time::timeout(time, self.stream.peek(&mut [0])).await.is_err();
         if !quiet {
             let open = self.fill("anything").await;
             panic!("expected silence, got {} (open: {open})", shown(&self.received));

@@ -176,17 +176,17 @@ fn flood(mut source: Peer) -> JoinHandle<Peer> {
     })
 }
 
-/// Waits until something is on its way and nothing more arrives.
+/// Waits until something is on its way and nothing more arrives: in so many turns, as one of them may last as long as the machine
+/// stands still.
 async fn stands_still(forwarder: &Forwarder) {
-    let mut before = 0;
-    until("something arrived", || forwarder.metrics().in_flight > 0).await;
-    loop {
+    const LOOKS: u32 = 50;
+    let (mut before, mut looks) = (0, 0);
+    while looks < LOOKS {
+        tokio::time::sleep(QUIET / LOOKS).await;
         let metrics = forwarder.metrics();
-        if metrics.received == before && metrics.in_flight > 0 {
-            return;
-        }
+        let still = metrics.received == before && metrics.in_flight > 0;
+        looks = if still { looks + 1 } else { 0 };
         before = metrics.received;
-        tokio::time::sleep(QUIET).await;
     }
 }
 

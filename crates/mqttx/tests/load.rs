@@ -125,7 +125,7 @@ async fn every_delivery_of_many_sessions_resolves_while_the_broker_comes_and_goe
 async fn connections_start_at_the_rate_of_the_manager() {
     let broker = Broker::start().await;
     let manager = SessionManager::builder().connect_rate(100).build();
-    let mut times = Vec::new();
+    let begun = tokio::time::Instant::now();
     let mut events = manager.events_matching(mqttx::EventName::SessionConnected);
     for i in 0..30 {
         let options = options(&format!("s{i}"), &broker, Version::V5).build().unwrap();
@@ -133,11 +133,10 @@ async fn connections_start_at_the_rate_of_the_manager() {
     }
     for _ in 0..30 {
         tokio::time::timeout(LONG, events.next()).await.unwrap().unwrap();
-        times.push(tokio::time::Instant::now());
     }
-    // A burst of ten, then twenty at ten milliseconds each.
-    let spread = times[29] - times[0];
-    assert!(spread >= Duration::from_millis(150), "a storm: {spread:?}");
+    // A burst of ten, then twenty at ten milliseconds each. A busy machine may be late, never early.
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(150), "a storm: {took:?}");
 }
 
 /// A driver gives way after a number of turns and may go on on another thread: nothing stays behind.

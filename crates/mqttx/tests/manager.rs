@@ -153,6 +153,7 @@ async fn waiting_for_all_names_those_that_are_not_ready() {
     let broker = Broker::start().await;
     let manager = SessionManager::new();
     add(&manager, "good", &broker);
+    manager.wait_for_session("good", LONG).await.unwrap();
     manager.add_session(idle("idle")).unwrap();
     let error = manager.wait_for_all_sessions(Duration::from_millis(300)).await.unwrap_err();
     assert!(error.is_timeout());

@@ -136,6 +136,11 @@ impl Broker {
         }
     }
 
+    /// Waits for a connection. Cancel safe.
+    pub(crate) async fn reached(&self) {
+        self.until(|state| state.connected).await;
+    }
+
     /// Waits until everything that the dead client sent was read.
     pub(crate) async fn drained(&self) {
         self.until(|state| !state.connected).await;
@@ -159,6 +164,7 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
         let (mut stream, _) = listener.accept().await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
         shared.lock().connection_begins();
+        shared.changed.notify_one();
         attend(&mut stream, &shared).await;
         drop(stream);
         shared.lock().connected = false;

@@ -83,11 +83,16 @@ impl Run<'_> {
             source.begin(conducts.0, doom.fuse(&killer).filter(|_| at_source));
             target.begin(conducts.1, doom.fuse(&killer).filter(|_| !at_source));
         }
-        let deadline = Instant::now() + doom.time;
+        let mut deadline = Instant::now() + doom.patience();
+        let mut begun = doom.from_start;
         let mut doomed = false;
         loop {
             tokio::select! {
                 line = victim.line() => if line.is_none() { break },
+                () = self.source.reached(), if !begun => {
+                    begun = true;
+                    deadline = Instant::now() + doom.time;
+                }
                 () = sleep_until(deadline), if !doomed => {
                     doomed = true;
                     self.source.state().fall_silent();

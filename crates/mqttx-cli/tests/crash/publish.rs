@@ -89,7 +89,8 @@ impl<'a> Run<'a> {
         let first = self.last + 1;
         let input = self.give(&mut victim, doom.as_ref());
         let started = tokio::time::Instant::now();
-        let deadline = started + doom.as_ref().map_or(PATIENCE, |doom| doom.time);
+        let mut deadline = started + doom.as_ref().map_or(PATIENCE, Doom::patience);
+        let mut begun = doom.as_ref().is_none_or(|doom| doom.from_start);
         let mut lines = doom.as_ref().and_then(|doom| doom.lines);
         let mut doomed = false;
         loop {
@@ -104,6 +105,10 @@ impl<'a> Run<'a> {
                         }
                     }
                 },
+                () = self.broker.reached(), if !begun => {
+                    begun = true;
+                    deadline = tokio::time::Instant::now() + doom.as_ref().map_or(PATIENCE, |doom| doom.time);
+                }
                 () = sleep_until(deadline), if !doomed => {
                     doomed = true;
                     self.kill(&killer);

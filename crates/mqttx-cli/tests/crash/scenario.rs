@@ -89,26 +89,36 @@ pub(crate) struct Doom {
     pub(crate) packets: Option<u64>,
     /// With so many lines on stdout.
     pub(crate) lines: Option<u64>,
-    /// At the latest after this time.
+    /// At the latest after this time, which begins with the connection: a busy machine may need as long for the start.
     pub(crate) time: Duration,
+    /// It begins with the process.
+    pub(crate) from_start: bool,
     /// Long enough after its last deed for everything to be on record.
     pub(crate) lingers: bool,
 }
 
 impl Doom {
     pub(crate) fn draw(random: &mut Random) -> Self {
-        let mut doom =
-            Self { packets: None, lines: None, time: Duration::from_millis(150), lingers: false };
+        let time = Duration::from_millis(150);
+        let mut doom = Self { packets: None, lines: None, time, from_start: false, lingers: false };
         match random.below(10) {
             0..5 => doom.packets = Some(1 + random.below(60)),
             5..7 => doom.lines = Some(1 + random.below(40)),
-            7..9 => doom.time = random.up_to(Duration::from_millis(50)),
+            7..9 => {
+                doom.time = random.up_to(Duration::from_millis(50));
+                doom.from_start = true;
+            }
             _ => {
                 doom.time = Duration::from_millis(300) + random.up_to(Duration::from_millis(100));
                 doom.lingers = true;
             }
         }
         doom
+    }
+
+    /// How long a process lives that reaches nobody.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.from_start { self.time } else { PATIENCE }
     }
 
     /// What the broker needs of it.

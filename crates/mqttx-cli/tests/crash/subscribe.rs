@@ -53,7 +53,8 @@ impl Run<'_> {
             state.outbound.more(more);
             state.begin(conduct, doom.fuse(&killer));
         }
-        let deadline = tokio::time::Instant::now() + doom.time;
+        let mut deadline = tokio::time::Instant::now() + doom.patience();
+        let mut begun = doom.from_start;
         let mut lines = doom.lines;
         let mut now = Vec::new();
         let mut doomed = false;
@@ -66,6 +67,10 @@ impl Run<'_> {
                         lines = lines.map(|left| left.saturating_sub(1));
                     }
                 },
+                () = self.broker.reached(), if !begun => {
+                    begun = true;
+                    deadline = tokio::time::Instant::now() + doom.time;
+                }
                 () = sleep_until(deadline), if !doomed => {
                     doomed = true;
                     lines = Some(0);

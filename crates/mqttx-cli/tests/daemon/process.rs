@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use super::support::command;
 
 /// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Process {
     child: Child,

@@ -10,7 +10,7 @@ pub(crate) const ACCEPTED: &str = "20 { 00 00 {} }";
 /// Long enough for a wrong packet to arrive.
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
 /// How long the daemon may take to end.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A PUBLISH without properties of its own, as the forwarder "fw" of the daemon "d" sends it.
 pub(crate) fn sent(script: &str) -> String {

@@ -90,9 +90,14 @@ impl Daemon {
 impl Bridge {
     /// From "src" `a/+` to "dst" `b/{1}`; `http` is the rest of that section.
     pub(crate) async fn start(http: &str) -> Self {
+        Self::start_at("127.0.0.1:0", http).await
+    }
+
+    /// Served at that address.
+    pub(crate) async fn start_at(listen: &str, http: &str) -> Self {
         let brokers = (ScriptedBroker::start().await, ScriptedBroker::start().await);
         let config = format!(
-            "[daemon]\nname = 'd'\n[http]\nlisten = '127.0.0.1:0'\n{http}\n\
+            "[daemon]\nname = 'd'\n[http]\nlisten = '{listen}'\n{http}\n\
              [defaults.session]\nreconnect = {{ initial = '1ms', jitter = 'none' }}\n\
              [sessions.src]\nbrokers = ['{}']\nclient_id = 'gw-src'\n\
              [sessions.dst]\nbrokers = ['{}']\nclient_id = 'gw-dst'\n\

@@ -58,8 +58,8 @@ async fn the_figures_of_a_forwarder_move() {
 
 #[tokio::test]
 async fn a_page_waits_for_a_daemon_that_comes_again() {
-    let bridge = Bridge::start("").await;
-    let address = bridge.daemon.address;
+    let address = mqttx_test::free_address();
+    let bridge = Bridge::start_at(&address.to_string(), "").await;
     let Some(mut page) = opened(address).await else { return };
     page.until(LIVE).await;
     bridge.daemon.signal().await;

@@ -138,7 +138,7 @@ scripts! {
         ? 30
         bye
         exit 0";
-    both missing_connack_ends_the_attempt: "sub -t t --timeout 0.5 --no-reconnect" => "
+    both missing_connack_ends_the_attempt: "sub -t t --timeout 2 --no-reconnect" => "
         accept
         ? 10
         end

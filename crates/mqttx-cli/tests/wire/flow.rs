@@ -200,7 +200,7 @@ scripts! {
     v5 server_keep_alive_is_used: "sub -t t -k 600 -W 10 -C 1" => "
         accept
         ? 10
-        > 20 { 00 00 { 13 0001 } }
+        > 20 { 00 00 { 13 0002 } }
         ? 82
         > 90 { 0001 {} 00 }
         < c0 {}

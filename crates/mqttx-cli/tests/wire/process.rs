@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use mqttx_test::{Peer, ScriptedBroker};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -87,6 +88,28 @@ async fn stdout_that_nobody_reads_stops_neither_pings_nor_the_end() {
 }
 
 #[tokio::test]
+async fn arriving_messages_do_not_replace_a_ping() {
+    for (version, connack, suback, publish) in [
+        ("-V5", "20 { 00 00 {} }", "90 { 0001 {} 00 }", "30 { <t> {} 'm' }"),
+        ("-V311", "20 { 00 00 }", "90 { 0001 00 }", "30 { <t> 'm' }"),
+    ] {
+        let broker = ScriptedBroker::start().await;
+        let _child = start(&broker, &["sub", version, "-t", "t", "-k", "1"], Stdio::null());
+        let (mut peer, _) = broker.accept_and_answer(connack).await;
+        peer.expect_type(0x82).await;
+        peer.send(suback).await;
+        let mut beat = tokio::time::interval(Duration::from_millis(50));
+        let next = loop {
+            tokio::select! {
+                packet = peer.recv_packet() => break packet,
+                _ = beat.tick() => peer.send(publish).await,
+            }
+        };
+        assert_eq!(next, [0xc0, 0]);
+    }
+}
+
+#[tokio::test]
 async fn messages_that_keep_coming_do_not_hide_a_missing_pingresp() {
     let broker = ScriptedBroker::start().await;
     let args = ["sub", "-t", "t", "-k", "1", "--no-reconnect"];
@@ -123,17 +146,21 @@ async fn write_that_is_stalled_does_not_hide_a_dead_connection() {
 async fn delays_grow_with_each_attempt_up_to_the_longest() {
     let broker = ScriptedBroker::start().await;
     let args = ["sub", "-t", "t", "--reconnect-initial-ms", "200", "--reconnect-max-ms", "800"];
-    let _child = start(&broker, &args, Stdio::null());
-    let (peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
-    peer.close().await;
-    let mut lost = std::time::Instant::now();
+    let mut child = start(&broker, &args, Stdio::null());
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
     for longest in [200, 400, 800, 800] {
-        let (peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
-        let delay = lost.elapsed().as_millis();
-        // Half of the delay is random. A busy machine may be late, never early.
-        assert!((longest / 2 - 5..longest + 300).contains(&delay), "{delay} ms, not {longest}");
+        let lost = std::time::Instant::now();
         peer.close().await;
-        lost = std::time::Instant::now();
+        let told = stderr.next_line().await.expect("text").expect("a line");
+        let delay = told.split_once("again in ").and_then(|(_, rest)| rest.split_once(" ms"));
+        let delay: u64 = delay.and_then(|(delay, _)| delay.parse().ok()).expect("a delay");
+        // Half of it is random.
+        assert!((longest / 2..=longest).contains(&delay), "{delay} ms, not {longest}");
+        (peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
+        // A busy machine may be late, never early.
+        let waited = lost.elapsed();
+        assert!(waited >= Duration::from_millis(delay), "{waited:?}, not {delay} ms");
     }
 }
 

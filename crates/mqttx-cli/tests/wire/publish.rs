@@ -158,8 +158,8 @@ scripts! {
     both repetitions_wait_for_their_delay: "pub -t t -m m --repeat 2 --repeat-delay 0.4" => "
         connect
         ? 30
-        silence 200
         ? 30
+        since 400
         bye
         exit 0";
     both report_tells_of_each_message: "pub -t t -m m -q 1 --report" => "
@@ -178,7 +178,7 @@ scripts! {
         out {\"n\":1,\"event\":\"refused\",\"packet_id\":1,\"reason\":151}
         bye
         exit 151 0x97";
-    both timeout_ends_the_command: "pub -t t -m m -q 1 --timeout 1" => "
+    both timeout_ends_the_command: "pub -t t -m m -q 1 --timeout 3" => "
         connect
         ? 32
         bye

@@ -250,15 +250,19 @@ scripts! {
         < 30 { <t> «{}» 'm' }
         bye
         exit 0";
-    both connack_alone_does_not_reset_the_delay: "sub -t t --reconnect-initial-ms 200 --reconnect-max-ms 3000 -W 4" => "
+    both connack_alone_does_not_reset_the_delay: "sub -t t --reconnect-initial-ms 200 --reconnect-max-ms 3000" => "
         connect
         close
         connect
         close
         connect
         close
-        absence 350
-        exit 27";
+        connect
+        since 400
+        ? 82
+        term
+        bye
+        exit 0";
     both without_reconnect_the_first_loss_is_an_error: "sub -t t --no-reconnect" => "
         connect
         ? 82

@@ -12,7 +12,7 @@ scripts! {
         out ours
         bye
         exit 0";
-    v5 makes_its_own_correlation_data: "rr -t q -e r -n -W 1" => "
+    v5 makes_its_own_correlation_data: "rr -t q -e r -n -W 3" => "
         connect
         ? 82
         > 90 { 0001 {} 00 }
@@ -89,11 +89,11 @@ scripts! {
         out ours
         bye
         exit 0";
-    v5 the_whole_command_has_a_time: "rr -t q -e r -m hi --timeout 0.5" => "
+    v5 the_whole_command_has_a_time: "rr -t q -e r -m hi --timeout 2" => "
         connect
         ? 82
         bye
-        exit 1 no response within 0.5 s";
+        exit 1 no response within 2 s";
     v5 a_signal_ends_it: "rr -t q -e r -m hi" => "
         connect
         ? 82

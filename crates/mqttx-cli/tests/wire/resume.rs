@@ -39,7 +39,7 @@ scripts! {
         connect
         < 32 { <t> 0001 «{}» 'm' }
         > 40 { 0001 }
-        silence 150
+        gone \"type\":\"message\"
         kill
         again
         eof
@@ -84,7 +84,7 @@ scripts! {
         > 50 { 0001 }
         < 62 { 0001 }
         > 70 { 0001 }
-        silence 150
+        gone \"type\":\"message\"
         kill
         again
         eof
@@ -181,7 +181,7 @@ scripts! {
         connect
         < 82 { 0001 «{}» <t> 01 }
         > 90 { 0001 «{}» 01 }
-        silence 150
+        kept \"granted\":1
         kill
         again
         connect 01
@@ -244,7 +244,7 @@ scripts! {
         < 50 { 0005 }
         > 62 { 0005 }
         < 70 { 0005 }
-        silence 150
+        gone \"type\":\"received\"
         kill
         again sub -t t -q 2 -c -i me --store $STORE -C 1
         connect 01

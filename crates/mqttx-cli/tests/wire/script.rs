@@ -13,6 +13,8 @@
 //! | `>> BYTES` | send, a byte at a time |
 //! | `silence MS` | nothing comes, and the connection stays |
 //! | `absence MS` | nobody connects |
+//! | `since MS` | so much time is over since the command was started, or since the broker ended the last connection |
+//! | `kept TEXT`, `gone TEXT` | what `store export` says of `$STORE` comes to have this text, or to have it no more |
 //! | `close`, `reset` | the broker ends the connection |
 //! | `end` | the client ends the connection without another byte |
 //! | `bye` | DISCONNECT with code 0 in its shortest form, then the end |
@@ -30,13 +32,13 @@
 //! stands in `‹…›` for 3.1.1 only.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mqttx_test::{Peer, ScriptedBroker, TempDir};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// How long a command may take to end, or to print a line.
+/// How long a command may take to end, to print a line, or to write a record.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The protocol version of a run.
@@ -70,6 +72,8 @@ struct Run {
     child: Option<Child>,
     stdin: Option<ChildStdin>,
     stdout: Option<BufReader<ChildStdout>>,
+    /// Taken before what it is the time of.
+    since: Instant,
 }
 
 impl Run {
@@ -89,6 +93,7 @@ impl Run {
             child: None,
             stdin: None,
             stdout: None,
+            since: Instant::now(),
         };
         run.spawn();
         run
@@ -142,8 +147,20 @@ impl Run {
             ">>" => self.peer().send_split(rest).await,
             "silence" => self.peer().expect_silence(milliseconds()).await,
             "absence" => self.broker.expect_no_connection(milliseconds()).await,
-            "close" => self.peer.take().expect("a connection").close().await,
-            "reset" => self.peer.take().expect("a connection").reset(),
+            "since" => {
+                let time = self.since.elapsed();
+                assert!(time >= milliseconds(), "{time:?}, not {rest} ms");
+            }
+            "kept" => self.expect_store(rest, true).await,
+            "gone" => self.expect_store(rest, false).await,
+            "close" => {
+                self.since = Instant::now();
+                self.peer.take().expect("a connection").close().await;
+            }
+            "reset" => {
+                self.since = Instant::now();
+                self.peer.take().expect("a connection").reset();
+            }
             "end" => self.expect_end().await,
             "bye" => {
                 self.peer().expect("e0 {}").await;
@@ -200,6 +217,22 @@ impl Run {
         let output = output.expect("the other command ends").expect("a status");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code().map(|c| c.to_string()).as_deref(), Some(code), "{stderr}");
+    }
+
+    /// A record that nothing waits for is there soon, and not at once.
+    async fn expect_store(&self, text: &str, wanted: bool) {
+        let directory = self.directory.path().join("store");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut export = Command::new(env!("CARGO_BIN_EXE_mqttx"));
+            export.args(["store", "export", "--read-anyway"]).arg(&directory);
+            let output = export.output().await.expect("the command runs");
+            let shown = String::from_utf8_lossy(&output.stdout);
+            if output.status.success() && shown.contains(text) == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{text}, {wanted}: {shown}");
+        }
     }
 
     async fn expect_line(&mut self, expected: &str) {

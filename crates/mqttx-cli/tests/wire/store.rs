@@ -66,7 +66,7 @@ scripts! {
         bye
         exit 0";
     both time_that_is_over_leaves_the_rest_to_the_next:
-        "pub -t t -m m -q 2 -c -i me --store $STORE --timeout 0.3" => "
+        "pub -t t -m m -q 2 -c -i me --store $STORE --timeout 2" => "
         connect
         ? 34
         < e0 {}
@@ -236,7 +236,7 @@ scripts! {
         connect
         ? 82
         > 90 { 0001 «{}» 01 }
-        silence 150
+        kept \"granted\":1
         kill
         again
         connect 01

@@ -177,14 +177,14 @@ scripts! {
         < 40 { 0007 }
         bye
         exit 0";
-    both time_of_w_ends_with_27: "sub -t t -W 1" => "
+    both time_of_w_ends_with_27: "sub -t t -W 3" => "
         connect
         ? 82
         > 90 { 0001 «{}» 00 } 30 { <t> «{}» 'm' }
         out m
         bye
         exit 27";
-    both time_of_w_ends_a_last_flow: "sub -t t -q 2 -C 1 -W 1" => "
+    both time_of_w_ends_a_last_flow: "sub -t t -q 2 -C 1 -W 3" => "
         connect
         ? 82
         > 90 { 0001 «{}» 02 } 34 { <t> 0007 «{}» 'm' }
@@ -192,7 +192,7 @@ scripts! {
         < 50 { 0007 }
         bye
         exit 27";
-    both unanswered_subscribe_does_not_stop_w: "sub -t t -W 1" => "
+    both unanswered_subscribe_does_not_stop_w: "sub -t t -W 3" => "
         connect
         ? 82
         bye

@@ -58,7 +58,7 @@ async fn finished_messages_take_no_room() {
 #[tokio::test]
 async fn a_quiet_session_outlives_its_time_to_live_while_it_is_open() {
     let Some(redis) = Redis::builder().start().await else { return };
-    let store = store(&redis.url()).ttl(Some(Duration::from_secs(1)));
+    let store = store(&redis.url()).ttl(Some(Duration::from_secs(3)));
     let mut session = Session::open(&store, "plant").await;
     session.keep(&[message(0, "x")]).await;
     let left = |part: &str| -> i64 {

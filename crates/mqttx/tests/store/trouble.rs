@@ -13,11 +13,25 @@ use super::manual::ManualStore;
 const LONG: Duration = Duration::from_secs(20);
 
 fn session(manager: &SessionManager, broker: &ScriptedBroker, store: &ManualStore) -> Session {
+    with_keep_alive(manager, broker, store, Duration::from_secs(60))
+}
+
+/// A session whose pings the test waits for.
+fn pinging(manager: &SessionManager, broker: &ScriptedBroker, store: &ManualStore) -> Session {
+    with_keep_alive(manager, broker, store, Duration::from_secs(2))
+}
+
+fn with_keep_alive(
+    manager: &SessionManager,
+    broker: &ScriptedBroker,
+    store: &ManualStore,
+    keep_alive: Duration,
+) -> Session {
     let options = SessionOptions::quick_connect("kept", broker.url())
         .client_id("kept")
         .subscription_identifiers(false)
         .receive_maximum(None)
-        .keep_alive(Duration::from_secs(1))
+        .keep_alive(keep_alive)
         .storage(store.clone())
         .build()
         .expect("the options are good");
@@ -94,7 +108,7 @@ async fn why_a_store_does_not_open_is_told_once() {
 async fn accepted_is_told_once_the_message_is_durable() {
     let broker = ScriptedBroker::start().await;
     let (manager, store) = (SessionManager::new(), ManualStore::new());
-    let session = session(&manager, &broker, &store);
+    let session = pinging(&manager, &broker, &store);
     let (mut peer, _) = broker.accept_and_answer("20 { 00 00 {} }").await;
     session.wait_ready(LONG).await.expect("ready");
     store.stall();
@@ -125,7 +139,7 @@ async fn accepted_is_told_once_the_message_is_durable() {
 async fn a_hanging_disk_holds_up_neither_pings_nor_other_sessions_nor_qos0() {
     let (broker, other_broker) = (ScriptedBroker::start().await, ScriptedBroker::start().await);
     let (manager, store) = (SessionManager::new(), ManualStore::new());
-    let session = session(&manager, &broker, &store);
+    let session = pinging(&manager, &broker, &store);
     let options = SessionOptions::quick_connect("other", other_broker.url()).client_id("other");
     let options = options.receive_maximum(None).build().expect("good options");
     let other = manager.add_session(options).expect("a new name");

@@ -99,11 +99,11 @@ fn shutdown_keeps_its_deadline_whatever_is_left() {
             let start = tokio::time::Instant::now();
             let report = manager.shutdown(Duration::from_millis(200)).await;
             assert!(start.elapsed() >= Duration::from_millis(200));
-            assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+            assert!(start.elapsed() < LONG / 3, "{:?}", start.elapsed());
             assert_eq!((report.clean, report.unacknowledged), (false, 6));
             assert_eq!(report.unfinished, ["down", "held"]);
             all_closed(deliveries).await;
-            assert_eq!(broker.clients(), 0);
+            broker.until("nobody is connected", |b| b.clients() == 0).await;
         }
     });
 }

@@ -11,7 +11,9 @@ mod lifecycle;
 mod publishers;
 mod reentrancy;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use broker::Broker;
 use mqttx::{Backoff, SessionBuilder, SessionOptions, Version};
@@ -37,6 +39,17 @@ fn tight(name: &str, broker: &Broker, version: Version) -> SessionBuilder {
         .max_in_flight(1)
         .receive_maximum(1)
         .inbound_buffer(64 << 10)
+}
+
+/// Notes the longest time, in microseconds, for which the runtime that it runs on stood still.
+async fn note_stalls(longest: Arc<AtomicU64>) {
+    const BEAT: Duration = Duration::from_millis(5);
+    loop {
+        let begun = Instant::now();
+        tokio::time::sleep(BEAT).await;
+        let late = begun.elapsed().saturating_sub(BEAT);
+        longest.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+    }
 }
 
 /// Runs a test on one thread and on two. A hang of the runtime itself ends the process, since no timeout

@@ -187,7 +187,7 @@ async fn a_peer_that_falls_silent_is_noticed_by_the_keep_alive() {
 async fn fall_silent(way: Way) {
     let broker = ScriptedBroker::start().await;
     let path = Path::to(way, broker.address()).await;
-    let options = path.options("s").keep_alive(Duration::from_secs(1));
+    let options = path.options("s").keep_alive(Duration::from_secs(2));
     let (_manager, session) = path.start(options);
     let (mut silent, _) = broker.accept_and_answer(CONNACK).await;
     silent.expect("c0 {}").await;

@@ -202,13 +202,16 @@ async fn a_proxy_that_says_nothing_has_the_time_of_an_attempt() {
         let proxy: Proxy = format!("{scheme}://{address}").parse().expect("a proxy");
         let options = SessionOptions::quick_connect("s", "mqtt://broker.invalid")
             .proxy(proxy)
-            .connect_timeout(Duration::from_millis(50))
+            .connect_timeout(CONNECT_TIMEOUT)
             .auto_reconnect(false);
         let (_manager, session) = start(options);
-        let (_silent, _) = listener.accept().await.expect("a client");
+        let (mut silent, _) = listener.accept().await.expect("a client");
+        silent.read_u8().await.expect("a request");
+        tokio::time::pause();
         let (error, _) = end(&session).await;
+        tokio::time::resume();
         assert_eq!(error.code(), "connection.timeout", "{error}");
-        let text = format!("no connection through the proxy {scheme}://{address} after 50 ms");
+        let text = format!("no connection through the proxy {scheme}://{address} after 10000 ms");
         assert!(error.to_string().contains(&text), "{error}");
     }
 }

@@ -130,10 +130,12 @@ async fn drops_within_a_second_make_one_event() {
     let mut bench = Bench::new();
     let mut events = bench.events();
     let stream = stream(&bench, Overflow::DropNewest);
+    let begun = std::time::Instant::now();
     for payload in ["1", "2", "3", "4"] {
         bench.qos0("t", payload);
     }
     drop(stream);
+    let took = begun.elapsed();
     let mut told = Vec::new();
     while let Some(event) = events.try_next() {
         if let EventKind::MessageDropped { reason, count, route, .. } = &event.kind {
@@ -143,5 +145,8 @@ async fn drops_within_a_second_make_one_event() {
             told.push(*count);
         }
     }
-    assert_eq!(told, [1, 2], "the first at once, the rest when the route stopped");
+    assert_eq!(told.iter().sum::<u64>(), 3);
+    // On a machine that stood still it was not within a second.
+    let told_together = told == [1, 2] || took.as_secs() > 0;
+    assert!(told_together, "the first at once, the rest when the route stopped: {told:?}");
 }

@@ -94,7 +94,7 @@ fn a_stream_sees_the_messages_of_rows_as_they_came() {
     let outcomes = read_all(&mut bench, &publishes);
     assert!(outcomes.iter().all(|(outcome, _)| *outcome == Dispatched::Pending));
     let all = waiting_messages(&mut stream, |message| {
-        assert_eq!(message.received_at().elapsed().as_secs(), 0);
+        assert!(message.received_at().elapsed().as_secs() < 60);
         seen(message)
     });
     assert!(all == expected(&publishes), "something was lost, or is not what it was");

@@ -4,7 +4,7 @@
 mod state;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -41,6 +41,7 @@ struct Shared {
     changed: watch::Sender<()>,
     /// Some output was written.
     drained: Notify,
+    stalls: Arc<AtomicU64>,
 }
 
 /// The way to one connected client.
@@ -66,6 +67,7 @@ impl Broker {
             state: Mutex::new(State::new(conduct)),
             changed: watch::Sender::new(()),
             drained: Notify::new(),
+            stalls: Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let (report, reported) = std::sync::mpsc::channel();
@@ -77,6 +79,7 @@ impl Broker {
                 socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
                 let listener = socket.listen(4096).unwrap();
                 report.send(listener.local_addr().unwrap()).unwrap();
+                tokio::spawn(crate::note_stalls(Arc::clone(&serving.stalls)));
                 tokio::select! {
                     () = accept(listener, serving) => {}
                     _ = stopped => {}
@@ -109,6 +112,11 @@ impl Broker {
     /// When each CONNECT came.
     pub(crate) fn connects(&self) -> Vec<Instant> {
         self.shared.state().connects.clone()
+    }
+
+    /// The longest time for which it stood still.
+    pub(crate) fn stalls(&self) -> Duration {
+        Duration::from_micros(self.shared.stalls.load(Ordering::Relaxed))
     }
 
     /// PUBLISH packets of a topic that came in, repeated ones included.
