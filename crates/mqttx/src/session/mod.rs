@@ -38,6 +38,8 @@ mod tests_ahead;
 #[cfg(test)]
 mod tests_auth;
 #[cfg(test)]
+mod tests_busy;
+#[cfg(test)]
 mod tests_held;
 #[cfg(test)]
 mod tests_submit;

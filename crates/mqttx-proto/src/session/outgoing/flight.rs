@@ -9,7 +9,7 @@ use std::slice::{Iter, IterMut};
 use super::Entry;
 
 /// Slots of the first allocation.
-const FIRST: usize = 8;
+const FIRST: usize = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Flight {

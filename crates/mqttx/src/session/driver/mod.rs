@@ -55,9 +55,9 @@ use timer::Timer;
 const OPENING_LOOK: Duration = Duration::from_millis(250);
 
 /// Turns after which other tasks get their chance.
-const TURNS: u32 = 64;
+pub(super) const TURNS: u32 = 64;
 /// Turns after which a driver that always has something to do wakes a publisher that pauses.
-const TURNS_OF_A_PAUSE: u32 = 8;
+pub(super) const TURNS_OF_A_PAUSE: u32 = 8;
 
 /// The task of one session. Dropping it, for whatever reason, closes the session.
 pub(crate) struct Driver {
