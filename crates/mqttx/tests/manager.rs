@@ -326,6 +326,40 @@ async fn shutdown_reports_what_it_could_not_finish_and_no_delivery_hangs() {
     assert_eq!(session.try_publish(message()).unwrap_err().error().kind(), ErrorKind::Closed);
 }
 
+/// A manager with a message that the broker never acknowledges.
+async fn with_unfinished(broker: &Broker) -> SessionManager {
+    broker.withhold_acks();
+    let manager = SessionManager::new();
+    let session = add(&manager, "s", broker);
+    session.wait_ready(LONG).await.unwrap();
+    drop(session.try_publish(Publish::new("t", "x").qos(QoS::AtLeastOnce)).unwrap());
+    manager
+}
+
+#[tokio::test]
+async fn a_shutdown_beside_another_one_takes_no_event_from_it() {
+    let broker = Broker::start().await;
+    let manager = with_unfinished(&broker).await;
+    let mut events = manager.events_matching(EventName::SessionRemoved);
+    let first = manager.shutdown(Duration::from_millis(200));
+    let (first, second) = tokio::join!(first, manager.shutdown(LONG));
+    assert_eq!((first.sessions, first.clean, second.sessions), (1, false, 0));
+    assert!(events.next().await.is_some(), "the session left after the second call");
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_shutdown_after_one_that_was_given_up_ends_the_streams() {
+    let broker = Broker::start().await;
+    let manager = with_unfinished(&broker).await;
+    let (mut events, mut messages) = (manager.events(), manager.listen("t").unwrap());
+    let given_up = tokio::time::timeout(Duration::from_millis(10), manager.shutdown(LONG)).await;
+    assert!(given_up.is_err());
+    assert!(manager.shutdown(LONG).await.clean);
+    while events.next().await.is_some() {}
+    assert!(messages.next().await.is_none());
+}
+
 #[tokio::test]
 async fn shutdown_waits_for_handlers_and_for_what_they_publish_elsewhere() {
     let broker = Broker::start().await;

@@ -92,6 +92,8 @@ struct Registry {
     /// Routes over all sessions, those added later included.
     routes: Vec<Arc<Target>>,
     closed: bool,
+    /// Calls of `shutdown` that are under way.
+    shutdowns: usize,
 }
 
 impl Default for ManagerBuilder {

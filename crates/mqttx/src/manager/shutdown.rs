@@ -32,16 +32,18 @@ impl SessionManager {
     /// and acknowledged, then each session sends DISCONNECT without unsubscribing, and the stores are closed. After
     /// `deadline` the rest is given up: each `Delivery` resolves with an error.
     ///
-    /// Event streams end after the last event, and streams of messages after the last message. A second call finds nothing to do.
+    /// Event streams end after the last event, and streams of messages after the last message. A second call finds nothing to do:
+    /// it returns at once, while the first one goes on.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let (start, sessions, is_first) = {
+        let under_way = UnderWay::begin(self);
+        let (start, sessions) = {
             let mut registry = self.inner.registry();
-            let is_first = !std::mem::replace(&mut registry.closed, true);
+            registry.closed = true;
             let sessions = std::mem::take(&mut registry.sessions).into_vec();
             // For good: what they counted can be asked for after the end.
             registry.leaving.extend(sessions.iter().cloned());
             registry.removals += 1;
-            (Instant::now(), sessions, is_first)
+            (Instant::now(), sessions)
         };
         let count = sessions.len();
         let until = start + deadline;
@@ -60,12 +62,12 @@ impl SessionManager {
             let left = until.max(Instant::now() + LAST_FLOW) - Instant::now();
             let _ = tokio::time::timeout(left, store.close()).await;
         }
-        if is_first {
+        if under_way.end() == 0 {
             // Not under the lock: what a handler has captured goes with it, and that may be a route that stops then.
             let routes = std::mem::take(&mut self.inner.registry().routes);
             routes.iter().for_each(|route| route.end());
+            self.inner.events.close();
         }
-        self.inner.events.close();
         let unfinished: Vec<(String, usize)> =
             left.into_iter().filter_map(|(name, left)| Some((name, left?))).collect();
         ShutdownReport {
@@ -75,6 +77,29 @@ impl SessionManager {
             sessions: count,
             elapsed: start.elapsed(),
         }
+    }
+}
+
+/// A call of `shutdown`, completed or given up: streams end with the last one that completes.
+struct UnderWay<'a>(&'a SessionManager);
+
+impl<'a> UnderWay<'a> {
+    fn begin(manager: &'a SessionManager) -> Self {
+        manager.inner.registry().shutdowns += 1;
+        Self(manager)
+    }
+
+    /// How many others there are.
+    fn end(self) -> usize {
+        let inner = &self.0.inner;
+        drop(self);
+        inner.registry().shutdowns
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.inner.registry().shutdowns -= 1;
     }
 }
 
