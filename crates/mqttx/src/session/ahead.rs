@@ -76,6 +76,10 @@ impl Ticket {
     }
 }
 
+/// No more publishers may pause.
+#[derive(Debug)]
+struct Crowded;
+
 /// The publishers that pause, in the order in which they began to.
 #[derive(Default)]
 struct Pauses {
@@ -165,22 +169,27 @@ impl Ahead {
         self.pausing.as_ref().map_or(0, |pausing| pausing.turns)
     }
 
-    /// A publisher pauses until [`next`](Self::next) gives its waker; `false`: too many do already. Its `ticket` keeps its place
-    /// if it was woken too early.
-    fn pause(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) -> bool {
+    /// A publisher pauses until [`next`](Self::next) gives its waker, unless too many do already. Its `ticket` keeps its place
+    /// if it was woken too early; the waker that it had then is returned.
+    fn pause(
+        &mut self,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Result<Option<Waker>, Crowded> {
         let pausing = &mut **self.pausing.get_or_insert_default();
         let own = ticket.unwrap_or(Ticket(self.last.0.wrapping_add(1)));
-        match pausing.place(own) {
-            Ok(at) => pausing.places[at].1.clone_from(waker),
+        let before = match pausing.place(own) {
+            Ok(at) => Some(std::mem::replace(&mut pausing.places[at].1, waker.clone())),
             Err(at) if pausing.places.len() < PAUSING => {
                 pausing.places.insert(at, (own, waker.clone()));
+                None
             }
-            Err(_) => return false,
-        }
+            Err(_) => return Err(Crowded),
+        };
         if ticket.replace(own).is_none() {
             self.last = own;
         }
-        true
+        Ok(before)
     }
 
     /// Whether it has its place, and was not woken by [`next`](Self::next).
@@ -188,12 +197,11 @@ impl Ahead {
         self.pausing.as_ref().is_some_and(|pausing| pausing.place(ticket).is_ok())
     }
 
-    /// It does not pause any more.
-    fn leave(&mut self, ticket: Ticket) {
-        let Some(pausing) = self.pausing.as_deref_mut() else { return };
-        if let Ok(at) = pausing.place(ticket) {
-            pausing.places.remove(at);
-        }
+    /// It does not pause any more; the waker with which it did.
+    fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+        let pausing = self.pausing.as_deref_mut()?;
+        let at = pausing.place(ticket).ok()?;
+        pausing.places.remove(at).map(|(_, waker)| waker)
     }
 
     /// Nothing waits for the window any more: the one that paused longest, to be woken. Once its pause is over and still nothing
@@ -288,12 +296,14 @@ impl Shared {
                 }
                 return Poll::Ready(true);
             }
-            if !state.ahead.pause(&mut pausing.ticket, cx.waker()) {
+            let Ok(before) = state.ahead.pause(&mut pausing.ticket, cx.waker()) else {
                 return Poll::Ready(false);
-            }
+            };
             // Where no acknowledgement will, this wakes the driver.
             state.pulse |= lead == Lead::Turn && waiting == 0;
             self.unlock_and_wake(state);
+            // Without the lock, as below.
+            drop(before);
             Poll::Pending
         })
         .await
@@ -310,11 +320,13 @@ impl Drop for Pausing<'_> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let mut state = self.shared.lock();
-        state.ahead.leave(ticket);
+        let own = state.ahead.leave(ticket);
         // The driver has its turn once this one has used the room, or at once if this one has nothing more to say, and wakes the
         // next one. Woken from here that one would be run by another thread, and the two would wait for each other's lock.
         state.pulse |= state.ahead.pausing() > 0;
         self.shared.unlock_and_wake(state);
+        // Dropped outside the lock: a waker may run code of its executor.
+        drop(own);
     }
 }
 
@@ -374,7 +386,7 @@ mod tests {
     #[test]
     fn where_others_pause_each_goes_on_for_as_many_bytes_whatever_turns_the_driver_has() {
         let mut ahead = Ahead::default();
-        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert!(ahead.pause(&mut None, Waker::noop()).is_ok());
         assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0, true), Lead::None);
         ahead.on_turn(0);
         assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn);
@@ -386,7 +398,7 @@ mod tests {
     #[test]
     fn nobody_makes_way_for_those_whom_the_server_holds_back() {
         let mut ahead = Ahead::default();
-        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert!(ahead.pause(&mut None, Waker::noop()).is_ok());
         assert_eq!(ahead.on_accepted(LEAD as usize, 1, true), Lead::Alone);
         assert_eq!(ahead.on_accepted(1, 1, true), Lead::None);
         ahead.on_turn(1);
@@ -413,7 +425,7 @@ mod tests {
     #[test]
     fn who_pauses_does_not_go_on() {
         let mut ahead = Ahead::default();
-        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert!(ahead.pause(&mut None, Waker::noop()).is_ok());
         assert_eq!(ahead.on_accepted(LEAD as usize, 0, true), Lead::Turn);
         assert_eq!(ahead.on_accepted(1, BEYOND + 1, true), Lead::Window);
         assert!(!ahead.goes_on());
@@ -445,9 +457,9 @@ mod tests {
     fn so_many_publishers_pause_and_no_more() {
         let mut ahead = Ahead::default();
         let mut tickets = [None; PAUSING + 1];
-        let fit = tickets.iter_mut().filter_map(|t| ahead.pause(t, Waker::noop()).then_some(()));
+        let fit = tickets.iter_mut().filter_map(|t| ahead.pause(t, Waker::noop()).ok());
         assert_eq!(fit.count(), PAUSING);
-        assert!(ahead.pause(&mut tickets[0], Waker::noop()), "it has a place already");
+        assert!(ahead.pause(&mut tickets[0], Waker::noop()).is_ok(), "it has a place already");
         assert_eq!(std::iter::from_fn(|| ahead.next()).count(), PAUSING);
         ahead.shrink();
         assert!(ahead.pausing.is_none());
@@ -460,16 +472,16 @@ mod tests {
         let tasks = [(); 3].map(|()| Waker::from(std::sync::Arc::new(Task)));
         let mut tickets = [None; 3];
         for (ticket, task) in tickets.iter_mut().zip(&tasks) {
-            assert!(ahead.pause(ticket, task));
+            assert!(ahead.pause(ticket, task).is_ok());
         }
         let is_next = |ahead: &mut Ahead, number: usize| {
             ahead.next().is_some_and(|waker| waker.will_wake(&tasks[number]))
         };
         assert!(is_next(&mut ahead, 0));
-        assert!(ahead.pause(&mut tickets[0], &tasks[0]), "woken too early");
+        assert!(ahead.pause(&mut tickets[0], &tasks[0]).is_ok(), "woken too early");
         assert!(is_next(&mut ahead, 0), "before the others");
-        ahead.leave(tickets[0].expect("a ticket"));
-        ahead.leave(tickets[1].expect("a ticket"));
+        assert!(ahead.leave(tickets[0].expect("a ticket")).is_none(), "it was woken");
+        assert!(ahead.leave(tickets[1].expect("a ticket")).is_some());
         assert!(is_next(&mut ahead, 2));
         assert!(ahead.next().is_none());
     }
@@ -477,7 +489,7 @@ mod tests {
     #[test]
     fn nobody_passes_those_who_pause_unless_the_server_is_slow() {
         let mut ahead = Ahead::default();
-        assert!(ahead.pause(&mut None, Waker::noop()));
+        assert!(ahead.pause(&mut None, Waker::noop()).is_ok());
         assert_eq!(until_pause(&mut ahead, BEYOND + 1), 1);
         assert_eq!(ahead.on_accepted(100, BEYOND, true), Lead::None, "few messages wait");
         ahead.on_pause(0, false);

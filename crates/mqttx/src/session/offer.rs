@@ -116,7 +116,8 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if self.ticket != 0 {
-            let next = self.shared.lock().room.leave(self.ticket);
+            // Both without the lock: a waker may run code of its executor, also when it is dropped.
+            let (_own, next) = self.shared.lock().room.leave(self.ticket);
             if let Some(next) = next {
                 next.wake();
             }
@@ -184,7 +185,9 @@ impl Shared {
             Err(refused) if Self::may_pass(&state, &refused) => {
                 let store = message.qos != QoS::AtMostOnce;
                 let needs = if store { Needs::Store } else { Needs::Outbox };
-                state.room.wait(&mut place.ticket, cx.waker(), needs);
+                let before = state.room.wait(&mut place.ticket, cx.waker(), needs);
+                drop(state);
+                drop(before);
                 return Poll::Pending;
             }
             Err(refused) => Err(refused),

@@ -206,7 +206,9 @@ impl Session {
             if state.closed || state.has_room() {
                 return Poll::Ready(());
             }
-            state.room.wait(&mut place.ticket, cx.waker(), Needs::Store);
+            let before = state.room.wait(&mut place.ticket, cx.waker(), Needs::Store);
+            drop(state);
+            drop(before);
             Poll::Pending
         })
         .await;

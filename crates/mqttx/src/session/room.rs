@@ -30,26 +30,24 @@ pub(crate) enum Needs {
 }
 
 impl Room {
-    /// The publisher waits. `ticket` is zero at first and keeps its place in the queue.
-    pub(crate) fn wait(&mut self, ticket: &mut u64, waker: &Waker, needs: Needs) {
+    /// The publisher waits. `ticket` is zero at first and keeps its place in the queue. Returns the waker that it waited with before.
+    pub(crate) fn wait(&mut self, ticket: &mut u64, waker: &Waker, needs: Needs) -> Option<Waker> {
         if *ticket == 0 {
             self.last += 1;
             *ticket = self.last;
         }
         let blocked = self.blocked.get_or_insert_default();
-        match blocked.get_mut(ticket) {
-            Some(known) => known.waker.clone_from(waker),
-            None => drop(blocked.insert(*ticket, Blocked { waker: waker.clone(), needs })),
-        }
+        let known = blocked.insert(*ticket, Blocked { waker: waker.clone(), needs });
+        known.map(|known| known.waker)
     }
 
-    /// The publisher got in, or gave up: the next one is tried.
-    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Waker> {
-        let blocked = self.blocked.as_mut()?;
-        blocked.remove(&ticket);
+    /// The publisher got in, or gave up: its own waker, and the next one, who is tried.
+    pub(crate) fn leave(&mut self, ticket: u64) -> (Option<Waker>, Option<Waker>) {
+        let Some(blocked) = self.blocked.as_mut() else { return (None, None) };
+        let own = blocked.remove(&ticket);
         let next = blocked.pop_first();
         self.forget_if_empty();
-        next.map(|(_, next)| next.waker)
+        (own.map(|own| own.waker), next.map(|(_, next)| next.waker))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,11 +115,12 @@ mod tests {
         }
 
         fn wait(&mut self, n: usize, needs: Needs) {
-            self.room.wait(&mut self.tickets[n], &Arc::clone(&self.tasks[n]).into(), needs);
+            let waker = Arc::clone(&self.tasks[n]).into();
+            drop(self.room.wait(&mut self.tickets[n], &waker, needs));
         }
 
         fn leave(&mut self, n: usize) {
-            self.room.leave(self.tickets[n]).into_iter().for_each(Waker::wake);
+            self.room.leave(self.tickets[n]).1.into_iter().for_each(Waker::wake);
         }
 
         /// Those that were woken since this was asked last.
