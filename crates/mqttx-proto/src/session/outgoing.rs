@@ -141,6 +141,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is that message, and not only where it or another one was.
+    fn is(&self, sequence: Sequence) -> bool {
+        self.sequence == sequence && self.state != State::Gone
+    }
+
     /// Stands where nothing is any more.
     fn gone() -> Self {
         let sequence = Sequence::new(Priority::LOWEST, 0);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use mqttx_proto::{
-    Clock, Config, DropReason, Event, FetchRequest, OutboxLimits, Outcome, Phase, Priority,
-    Properties, PropertiesRef, Property, PublishError, QoS, Record, RecordBatch, Sequence, Session,
-    StoredLane, Version,
+    Clock, Config, DropReason, Event, FetchRequest, OutboxLimits, Outcome, PacketId, Phase,
+    Priority, Properties, PropertiesRef, Property, PublishError, QoS, Record, RecordBatch,
+    Sequence, Session, StoredLane, Version,
 };
 
 use super::wire::{V5, V311, Wire, config, ok, props, resumed};
@@ -112,6 +112,33 @@ fn a_new_life_sends_again_with_the_same_ids_in_the_order_of_sending() {
         wire.expect(&format!(
             "3c {{ <t> 0001 {empty} 'a' }} 62 02 00 02 3c {{ <t> 0003 {empty} 'c' }}"
         ));
+    }
+}
+
+/// As a store gives them back that leaves none out.
+#[test]
+fn what_was_requeued_hides_no_other_message_from_the_records_behind_it() {
+    for version in [V311, V5] {
+        let mut wire = Wire::online(journaled(version), ok(version));
+        let mut log = wire.store_all();
+        for payload in ["z", "y"] {
+            wire.publish(QoS::ExactlyOnce, payload, 1).unwrap();
+        }
+        log.append(&mut wire.store_all());
+        let [z, y] = [0, 1].map(|number| Sequence::new(Priority::LOWEST, number));
+        let id = PacketId::new(2).unwrap();
+        for record in [
+            Record::Requeue { sequence: y },
+            Record::Assign { sequence: y, id, order: 2 },
+            Record::Requeue { sequence: y },
+            Record::Release { sequence: z },
+        ] {
+            log.push(&record);
+        }
+        wire.restart(&log);
+        wire.reconnect_stored(resumed(version));
+        wire.store_all();
+        wire.expect(&format!("62 02 00 01 34 {{ <t> 0003 {} 'y' }}", props(version)));
     }
 }
 

@@ -45,14 +45,14 @@ impl Outbox {
     }
 
     pub(crate) fn restore_release(&mut self, sequence: Sequence) {
-        let found = self.flight.iter_mut().rev().find(|entry| entry.sequence == sequence);
+        let found = self.flight.iter_mut().rev().find(|entry| entry.is(sequence));
         if let Some(entry) = found.filter(|entry| entry.state == State::Sent) {
             entry.state = State::Released;
         }
     }
 
     pub(crate) fn restore_requeue(&mut self, cx: &mut Context, sequence: Sequence) {
-        let Some(index) = self.flight.iter().position(|e| e.sequence == sequence) else { return };
+        let Some(index) = self.flight.iter().position(|entry| entry.is(sequence)) else { return };
         let Some(entry) = self.flight.get_mut(index) else { return };
         let Some(id) = entry.id.take() else { return };
         cx.ids.free(id);
@@ -67,9 +67,7 @@ impl Outbox {
         if let Some(entry) = self.take_queued(sequence) {
             self.unfinished -= 1;
             self.discard(&entry.encoded);
-        } else if let Some(entry) =
-            self.flight.iter_mut().find(|e| e.sequence == sequence && e.state != State::Gone)
-        {
+        } else if let Some(entry) = self.flight.iter_mut().find(|entry| entry.is(sequence)) {
             entry.state = State::Gone;
             if let Some(id) = entry.id.take() {
                 cx.ids.free(id);
