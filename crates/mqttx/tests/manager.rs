@@ -361,6 +361,23 @@ async fn a_shutdown_after_one_that_was_given_up_ends_the_streams() {
 }
 
 #[tokio::test]
+async fn a_shutdown_that_is_given_up_after_another_one_ends_the_streams() {
+    let broker = Broker::start().await;
+    let manager = with_unfinished(&broker).await;
+    let (mut events, mut messages) = (manager.events(), manager.listen("t").unwrap());
+    let mut first = Box::pin(manager.shutdown(Duration::MAX));
+    let second = async { assert_eq!(manager.shutdown(LONG).await.sessions, 0) };
+    tokio::select! {
+        biased;
+        _ = &mut first => panic!("the message is not acknowledged"),
+        () = second => {}
+    }
+    drop(first);
+    while events.next().await.is_some() {}
+    assert!(messages.next().await.is_none());
+}
+
+#[tokio::test]
 async fn shutdown_waits_for_handlers_and_for_what_they_publish_elsewhere() {
     let broker = Broker::start().await;
     let manager = SessionManager::new();

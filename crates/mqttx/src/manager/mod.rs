@@ -94,6 +94,8 @@ struct Registry {
     closed: bool,
     /// Calls of `shutdown` that are under way.
     shutdowns: usize,
+    /// One was completed.
+    shut_down: bool,
 }
 
 impl Default for ManagerBuilder {

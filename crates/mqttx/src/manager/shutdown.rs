@@ -26,6 +26,9 @@ pub struct ShutdownReport {
     pub elapsed: Duration,
 }
 
+/// Longer than any process lives, and no more than a clock can count.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 impl SessionManager {
     /// Ends the manager gracefully: from now on messages that arrive stay unacknowledged (a
     /// persistent session gets them again), handlers finish what they have, publishes are sent
@@ -46,7 +49,7 @@ impl SessionManager {
             (Instant::now(), sessions)
         };
         let count = sessions.len();
-        let until = start + deadline;
+        let until = start.checked_add(deadline).unwrap_or(start + FOR_EVER);
         sessions.iter().for_each(Session::stop_receiving);
         // Everywhere before any session closes: handlers of one may publish on another.
         each(sessions.clone(), move |s| async move { s.wind_down(until).await }).await;
@@ -62,12 +65,8 @@ impl SessionManager {
             let left = until.max(Instant::now() + LAST_FLOW) - Instant::now();
             let _ = tokio::time::timeout(left, store.close()).await;
         }
-        if under_way.end() == 0 {
-            // Not under the lock: what a handler has captured goes with it, and that may be a route that stops then.
-            let routes = std::mem::take(&mut self.inner.registry().routes);
-            routes.iter().for_each(|route| route.end());
-            self.inner.events.close();
-        }
+        self.inner.registry().shut_down = true;
+        drop(under_way);
         let unfinished: Vec<(String, usize)> =
             left.into_iter().filter_map(|(name, left)| Some((name, left?))).collect();
         ShutdownReport {
@@ -80,7 +79,7 @@ impl SessionManager {
     }
 }
 
-/// A call of `shutdown`, completed or given up: streams end with the last one that completes.
+/// A call of `shutdown`, completed or given up. Streams end with the last one, once one was completed.
 struct UnderWay<'a>(&'a SessionManager);
 
 impl<'a> UnderWay<'a> {
@@ -88,18 +87,22 @@ impl<'a> UnderWay<'a> {
         manager.inner.registry().shutdowns += 1;
         Self(manager)
     }
-
-    /// How many others there are.
-    fn end(self) -> usize {
-        let inner = &self.0.inner;
-        drop(self);
-        inner.registry().shutdowns
-    }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.inner.registry().shutdowns -= 1;
+        let inner = &self.0.inner;
+        let routes = {
+            let mut registry = inner.registry();
+            registry.shutdowns -= 1;
+            if registry.shutdowns > 0 || !registry.shut_down {
+                return;
+            }
+            std::mem::take(&mut registry.routes)
+        };
+        // Not under the lock: what a handler has captured goes with it, and that may be a route that stops then.
+        routes.iter().for_each(|route| route.end());
+        inner.events.close();
     }
 }
 
