@@ -77,7 +77,9 @@ impl Future for Waiting {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let outcome = self.shared.lock().waiters.poll(self.token, cx.waker());
+        // Dropped outside the lock, as below.
+        let mut before = None;
+        let outcome = self.shared.lock().waiters.poll(self.token, cx.waker(), &mut before);
         if outcome.is_ready() {
             self.token = 0;
         }
@@ -216,13 +218,13 @@ impl Waiters {
         }
     }
 
-    /// Takes the outcome, or leaves the waker.
-    fn poll(&mut self, token: Token, waker: &Waker) -> Poll<Outcome> {
+    /// Takes the outcome, or leaves the waker in the place of the one `before`.
+    fn poll(&mut self, token: Token, waker: &Waker, before: &mut Option<Waker>) -> Poll<Outcome> {
         let Some(waiter) = self.get(token) else { return Poll::Ready(Outcome::Closed) };
         match waiter {
             Waiter::Task(Some(known)) if known.will_wake(waker) => Poll::Pending,
             Waiter::Task(known) => {
-                *known = Some(waker.clone());
+                *before = known.replace(waker.clone());
                 Poll::Pending
             }
             _ => match self.release(token) {
@@ -340,11 +342,11 @@ mod tests {
         let mut waiters = Waiters::default();
         let first = waiters.insert_task();
         assert!(waiters.complete(first, Outcome::Written).is_none(), "nobody polled yet");
-        assert!(waiters.poll(first, Waker::noop()).is_ready());
+        assert!(waiters.poll(first, Waker::noop(), &mut None).is_ready());
         let second = waiters.insert_task();
         assert_eq!(index(first), index(second));
         assert!(waiters.complete(first, Outcome::Written).is_none());
-        assert!(waiters.poll(second, Waker::noop()).is_pending());
+        assert!(waiters.poll(second, Waker::noop(), &mut None).is_pending());
     }
 
     #[test]
@@ -354,7 +356,10 @@ mod tests {
             let tokens: Vec<_> = (0..1000).map(|_| waiters.insert_task()).collect();
             for token in tokens.into_iter().rev() {
                 waiters.complete(token, Outcome::Written);
-                assert_eq!(waiters.poll(token, Waker::noop()), Poll::Ready(Outcome::Written));
+                assert_eq!(
+                    waiters.poll(token, Waker::noop(), &mut None),
+                    Poll::Ready(Outcome::Written)
+                );
             }
         }
         assert_eq!(waiters.table.as_ref().map(|table| table.places.len()), Some(1000));
@@ -368,14 +373,14 @@ mod tests {
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
         let tokens: Vec<_> = (0..3).map(|_| waiters.insert_task()).collect();
-        assert!(waiters.poll(tokens[0], &waker).is_pending());
+        assert!(waiters.poll(tokens[0], &waker, &mut None).is_pending());
         assert!(waiters.abandon(tokens[1]).is_none());
         let mut wakes = Vec::new();
         waiters.close(&mut wakes);
         Wake::fire_all(&mut wakes, &Arc::from("s"));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert_eq!(waiters.poll(tokens[0], &waker), Poll::Ready(Outcome::Closed));
-        assert_eq!(waiters.poll(tokens[2], &waker), Poll::Ready(Outcome::Closed));
+        assert_eq!(waiters.poll(tokens[0], &waker, &mut None), Poll::Ready(Outcome::Closed));
+        assert_eq!(waiters.poll(tokens[2], &waker, &mut None), Poll::Ready(Outcome::Closed));
         assert_eq!(waiters.table.as_ref().map(|table| table.live), Some(0));
         count.wake();
     }

@@ -188,6 +188,8 @@ impl Shared {
                 let before = state.room.wait(&mut place.ticket, cx.waker(), needs);
                 drop(state);
                 drop(before);
+                // Who was dropped to make room is told, although that was not enough.
+                self.fire(&mut wakes);
                 return Poll::Pending;
             }
             Err(refused) => Err(refused),
