@@ -96,6 +96,8 @@ struct Registry {
     shutdowns: usize,
     /// One was completed.
     shut_down: bool,
+    /// What calls of it that were given up have left: the next one ends these.
+    given_up: Vec<Session>,
 }
 
 impl Default for ManagerBuilder {
@@ -376,12 +378,14 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let (sessions, routes) = {
             let mut registry = self.registry();
-            (std::mem::take(&mut registry.sessions), std::mem::take(&mut registry.routes))
+            let mut sessions = std::mem::take(&mut registry.sessions).into_vec();
+            sessions.append(&mut registry.given_up);
+            (sessions, std::mem::take(&mut registry.routes))
         };
         let last = Last { routes, events: Arc::clone(&self.events) };
         let Some(services) = self.services.get() else { return };
         services.runtime.spawn(async move {
-            each(sessions.into_vec(), |session| async move { session.close().await }).await;
+            each(sessions, |session| async move { session.close().await }).await;
             drop(last);
         });
     }

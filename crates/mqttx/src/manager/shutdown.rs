@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{SessionManager, each};
+use super::{Inner, SessionManager, each};
 use crate::event::EventKind;
 use crate::session::Session;
 use crate::store::Store;
@@ -36,18 +36,11 @@ impl SessionManager {
     /// `deadline` the rest is given up: each `Delivery` resolves with an error.
     ///
     /// Event streams end after the last event, and streams of messages after the last message. A second call finds nothing to do:
-    /// it returns at once, while the first one goes on.
+    /// it returns at once, while the first one goes on. What a call that is given up has left is the next one's, or ends with the
+    /// manager.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let under_way = UnderWay::begin(self);
-        let (start, sessions) = {
-            let mut registry = self.inner.registry();
-            registry.closed = true;
-            let sessions = std::mem::take(&mut registry.sessions).into_vec();
-            // For good: what they counted can be asked for after the end.
-            registry.leaving.extend(sessions.iter().cloned());
-            registry.removals += 1;
-            (Instant::now(), sessions)
-        };
+        let (start, under_way) = (Instant::now(), UnderWay::begin(&self.inner));
+        let sessions = under_way.sessions.clone();
         let count = sessions.len();
         let until = start.checked_add(deadline).unwrap_or(start + FOR_EVER);
         sessions.iter().for_each(Session::stop_receiving);
@@ -65,8 +58,7 @@ impl SessionManager {
             let left = until.max(Instant::now() + LAST_FLOW) - Instant::now();
             let _ = tokio::time::timeout(left, store.close()).await;
         }
-        self.inner.registry().shut_down = true;
-        drop(under_way);
+        under_way.complete();
         let unfinished: Vec<(String, usize)> =
             left.into_iter().filter_map(|(name, left)| Some((name, left?))).collect();
         ShutdownReport {
@@ -80,20 +72,36 @@ impl SessionManager {
 }
 
 /// A call of `shutdown`, completed or given up. Streams end with the last one, once one was completed.
-struct UnderWay<'a>(&'a SessionManager);
+struct UnderWay<'a> {
+    inner: &'a Inner,
+    /// Those that it ends.
+    sessions: Vec<Session>,
+}
 
 impl<'a> UnderWay<'a> {
-    fn begin(manager: &'a SessionManager) -> Self {
-        manager.inner.registry().shutdowns += 1;
-        Self(manager)
+    fn begin(inner: &'a Inner) -> Self {
+        let mut registry = inner.registry();
+        registry.closed = true;
+        registry.shutdowns += 1;
+        let mut sessions = std::mem::take(&mut registry.sessions).into_vec();
+        // For good: what they counted can be asked for after the end.
+        registry.leaving.extend(sessions.iter().cloned());
+        registry.removals += 1;
+        sessions.append(&mut registry.given_up);
+        Self { inner, sessions }
+    }
+
+    fn complete(mut self) {
+        self.sessions.clear();
+        self.inner.registry().shut_down = true;
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        let inner = &self.0.inner;
         let routes = {
-            let mut registry = inner.registry();
+            let mut registry = self.inner.registry();
+            registry.given_up.append(&mut self.sessions);
             registry.shutdowns -= 1;
             if registry.shutdowns > 0 || !registry.shut_down {
                 return;
@@ -102,7 +110,7 @@ impl Drop for UnderWay<'_> {
         };
         // Not under the lock: what a handler has captured goes with it, and that may be a route that stops then.
         routes.iter().for_each(|route| route.end());
-        inner.events.close();
+        self.inner.events.close();
     }
 }
 
