@@ -1,4 +1,4 @@
-//! Publishers that run ahead: of their driver, and of the server.
+//! Publishers that run ahead, of their driver and of the server: when they are to stand aside, which [`pause`](super::pause) does.
 //!
 //! A driver that a task woke is run by the same thread once that task pauses. Without a pause a publisher would fill the outbox
 //! first, and what it holds would leave the processor's caches before it is sent. So a publisher stands aside now and then,
@@ -17,13 +17,8 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
-
-use tokio::runtime::Handle;
-
-use super::shared::Shared;
 
 /// What may be handed over, in bytes, before the driver is to have a turn. Each of its turns wakes another thread in vain (whoever finds
 /// a task after a search tells another one to search), so that few and large ones are better; what is beyond the processor's caches
@@ -68,7 +63,7 @@ pub(crate) struct Ahead {
 
 /// Which of two publishers began to pause first. It wraps around.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-struct Ticket(u32);
+pub(super) struct Ticket(u32);
 
 impl Ticket {
     fn order(self, other: Self) -> Ordering {
@@ -78,7 +73,7 @@ impl Ticket {
 
 /// No more publishers may pause.
 #[derive(Debug)]
-struct Crowded;
+pub(super) struct Crowded;
 
 /// The publishers that pause, in the order in which they began to.
 #[derive(Default)]
@@ -149,7 +144,7 @@ impl Ahead {
     }
 
     /// The publisher that was [`Alone`](Lead::Alone) goes on; `true`: the driver had no turn for too long.
-    fn on_yielded(&mut self) -> bool {
+    pub(super) fn on_yielded(&mut self) -> bool {
         self.yielding = false;
         self.lead >= FARTHEST
     }
@@ -160,18 +155,18 @@ impl Ahead {
     }
 
     /// How many pause.
-    fn pausing(&self) -> usize {
+    pub(super) fn pausing(&self) -> usize {
         self.pausing.as_ref().map_or(0, |pausing| pausing.places.len())
     }
 
     /// How many of those who paused were woken.
-    fn turns(&self) -> u32 {
+    pub(super) fn turns(&self) -> u32 {
         self.pausing.as_ref().map_or(0, |pausing| pausing.turns)
     }
 
     /// A publisher pauses until [`next`](Self::next) gives its waker, unless too many do already. Its `ticket` keeps its place
     /// if it was woken too early; the waker that it had then is returned.
-    fn pause(
+    pub(super) fn pause(
         &mut self,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
@@ -193,12 +188,12 @@ impl Ahead {
     }
 
     /// Whether it has its place, and was not woken by [`next`](Self::next).
-    fn pauses(&self, ticket: Ticket) -> bool {
+    pub(super) fn pauses(&self, ticket: Ticket) -> bool {
         self.pausing.as_ref().is_some_and(|pausing| pausing.place(ticket).is_ok())
     }
 
     /// It does not pause any more; the waker with which it did.
-    fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
         let pausing = self.pausing.as_deref_mut()?;
         let at = pausing.place(ticket).ok()?;
         pausing.places.remove(at).map(|(_, waker)| waker)
@@ -210,12 +205,22 @@ impl Ahead {
         let pausing = self.pausing.as_deref_mut()?;
         let (_, waker) = pausing.places.pop_front()?;
         pausing.turns = pausing.turns.wrapping_add(1);
-        (self.lead, self.yielded) = (0, 0);
+        self.begin_anew();
         Some(waker)
     }
 
+    /// A pause was over because it had what it was for.
+    pub(super) fn on_success(&mut self) {
+        self.vain = 0;
+    }
+
+    /// A pause for others was over before one of them was woken, who would have begun to count.
+    pub(super) fn begin_anew(&mut self) {
+        (self.lead, self.yielded) = (0, 0);
+    }
+
     /// A pause took as long as it may; in it so many messages left, or others had their `turns`.
-    fn on_pause(&mut self, left: usize, turns: bool) {
+    pub(super) fn on_pause(&mut self, left: usize, turns: bool) {
         let vain = left < STEP as usize && !turns;
         self.vain = if vain { (self.vain + 1).min(MOST_VAIN) } else { 0 };
     }
@@ -223,110 +228,6 @@ impl Ahead {
     /// Gives memory back, for a quiet session.
     pub(super) fn shrink(&mut self) {
         self.pausing.take_if(|pausing| pausing.places.is_empty());
-    }
-}
-
-impl Shared {
-    /// Lets the driver have a turn, or acknowledgements come, if the publisher is far ahead.
-    pub(super) async fn stand_aside(&self, lead: Lead) {
-        match lead {
-            Lead::None => {}
-            Lead::Alone => {
-                tokio::task::yield_now().await;
-                let is_far = {
-                    let mut state = self.lock();
-                    state.ahead.on_yielded() && state.core.awaiting_window() == 0
-                };
-                if is_far && self.is_at_home() {
-                    self.pause(Lead::Turn).await;
-                }
-            }
-            Lead::Turn => {
-                if !self.is_at_home() || !self.pause(lead).await {
-                    tokio::task::yield_now().await;
-                }
-            }
-            Lead::Window => {
-                self.pause(lead).await;
-            }
-        }
-    }
-
-    /// Whether the caller runs on the session's runtime. Another one does not run the driver, which may stand still meanwhile.
-    fn is_at_home(&self) -> bool {
-        Handle::try_current().is_ok_and(|here| here.id() == self.services.runtime.id())
-    }
-
-    /// Waits for a turn of the driver after which no message waits for the server's window, but not for long. `false` at once if too
-    /// many do already.
-    async fn pause(&self, lead: Lead) -> bool {
-        let over = {
-            // The caller may run on another executor.
-            let _runtime = self.services.runtime.enter();
-            tokio::time::sleep(PAUSE)
-        };
-        let mut over = std::pin::pin!(over);
-        let mut before = None;
-        let mut pausing = Pausing { shared: self, ticket: None };
-        poll_fn(|cx| {
-            let mut state = self.lock();
-            let waiting = state.core.awaiting_window();
-            let had_turn = pausing.ticket.is_some_and(|ticket| !state.ahead.pauses(ticket));
-            if state.closed || waiting == 0 && (had_turn || lead == Lead::Window) {
-                state.ahead.vain = 0;
-                return Poll::Ready(true);
-            }
-            let (waited, turns) = *before.get_or_insert_with(|| {
-                let others = state.ahead.pausing() / AHEAD_IN_A_PAUSE;
-                if others > 0 {
-                    let more = PAUSE * u32::try_from(others).unwrap_or(u32::MAX);
-                    let until = over.deadline() + more;
-                    over.as_mut().reset(until);
-                }
-                (waiting, state.ahead.turns())
-            });
-            if over.as_mut().poll(cx).is_ready() {
-                if lead == Lead::Turn {
-                    // Nobody was woken, who would have begun anew.
-                    (state.ahead.lead, state.ahead.yielded) = (0, 0);
-                }
-                if waited > 0 {
-                    let turns = state.ahead.turns() != turns;
-                    state.ahead.on_pause(waited.saturating_sub(waiting), turns);
-                }
-                return Poll::Ready(true);
-            }
-            let Ok(before) = state.ahead.pause(&mut pausing.ticket, cx.waker()) else {
-                return Poll::Ready(false);
-            };
-            // Where no acknowledgement will, this wakes the driver.
-            state.pulse |= lead == Lead::Turn && waiting == 0;
-            self.unlock_and_wake(state);
-            // Without the lock, as below.
-            drop(before);
-            Poll::Pending
-        })
-        .await
-    }
-}
-
-/// A place among those who pause: given up with the pause, so that it does not keep others from theirs.
-struct Pausing<'a> {
-    shared: &'a Shared,
-    ticket: Option<Ticket>,
-}
-
-impl Drop for Pausing<'_> {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
-        let mut state = self.shared.lock();
-        let own = state.ahead.leave(ticket);
-        // The driver has its turn once this one has used the room, or at once if this one has nothing more to say, and wakes the
-        // next one. Woken from here that one would be run by another thread, and the two would wait for each other's lock.
-        state.pulse |= state.ahead.pausing() > 0;
-        self.shared.unlock_and_wake(state);
-        // Dropped outside the lock: a waker may run code of its executor.
-        drop(own);
     }
 }
 
@@ -390,6 +291,9 @@ mod tests {
         assert_eq!(ahead.on_accepted(LEAD as usize - 1, 0, true), Lead::None);
         ahead.on_turn(0);
         assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn);
+        assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn, "until its pause is over");
+        ahead.begin_anew();
+        assert_eq!(ahead.on_accepted(LEAD as usize, 0, true), Lead::Turn);
         assert_eq!(ahead.on_accepted(1, 0, true), Lead::Turn, "until one of them was woken");
         assert!(ahead.next().is_some());
         assert_eq!(ahead.on_accepted(1, 0, true), Lead::None);

@@ -18,6 +18,7 @@ mod interest;
 mod lock;
 mod observe;
 mod offer;
+mod pause;
 mod probe;
 mod publish;
 mod pulse;
@@ -43,6 +44,8 @@ mod tests_busy;
 mod tests_held;
 #[cfg(test)]
 mod tests_submit;
+#[cfg(test)]
+mod tests_wakers;
 #[cfg(test)]
 mod tests_wish;
 mod wait;

@@ -11,12 +11,12 @@ use super::Session;
 use super::ahead::{AHEAD_IN_A_PAUSE, PAUSE, PAUSING};
 use crate::options::SessionOptions;
 use crate::transport::mem::{Listener, Peer};
-use crate::{ManagerBuilder, Outbox, PublishError, QoS, SessionManager};
+use crate::{ManagerBuilder, PublishError, QoS, SessionManager};
 
 /// One message at a time.
 const NARROW: &str = "20 { 00 00 { 21 00 01 } }";
 
-async fn connected() -> (SessionManager, Session, Listener, Peer) {
+pub(super) async fn connected() -> (SessionManager, Session, Listener, Peer) {
     let mut listener = Listener::bind("mem");
     let manager = ManagerBuilder::default().connect_rate(0).build();
     let options = SessionOptions::quick_connect("s", "mem").build().expect("valid");
@@ -26,13 +26,13 @@ async fn connected() -> (SessionManager, Session, Listener, Peer) {
     (manager, session, listener, peer)
 }
 
-type Submitting<'a> = Pin<Box<dyn Future<Output = Result<(), PublishError>> + 'a>>;
+pub(super) type Submitting<'a> = Pin<Box<dyn Future<Output = Result<(), PublishError>> + 'a>>;
 
 /// More than are accepted between two pauses, and before the first one.
 const ENOUGH: usize = 512;
 
 /// Publishes until it has to pause.
-fn until_pause<'a>(session: &'a Session, waker: &Waker) -> Option<Submitting<'a>> {
+pub(super) fn until_pause<'a>(session: &'a Session, waker: &Waker) -> Option<Submitting<'a>> {
     (0..ENOUGH).find_map(|_| {
         let message = crate::Publish::new("t", "x").qos(QoS::AtLeastOnce);
         let mut submitting: Submitting<'a> = Box::pin(session.submit(message));
@@ -223,67 +223,4 @@ async fn nobody_pauses_for_a_session_that_is_gone() {
         assert!(publisher.was_woken() && publisher.is_over());
     }
     assert_eq!(begun.elapsed(), Duration::ZERO, "their time was not over");
-}
-
-/// Looks at the session when it is dropped.
-struct Curious {
-    session: Session,
-    looked: Arc<AtomicBool>,
-}
-
-impl Curious {
-    fn waker(session: &Session) -> (Waker, Arc<AtomicBool>) {
-        let looked = Arc::new(AtomicBool::new(false));
-        let curious = Self { session: session.clone(), looked: Arc::clone(&looked) };
-        (Waker::from(Arc::new(curious)), looked)
-    }
-}
-
-impl Wake for Curious {
-    fn wake(self: Arc<Self>) {}
-}
-
-impl Drop for Curious {
-    fn drop(&mut self) {
-        // On another thread, so that it fails where it would wait for ever.
-        let (session, (seen, is_seen)) = (self.session.clone(), std::sync::mpsc::channel());
-        std::thread::spawn(move || {
-            let _ = session.metrics();
-            seen.send(())
-        });
-        let looked = is_seen.recv_timeout(Duration::from_secs(5)).is_ok();
-        self.looked.store(looked, Ordering::Relaxed);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn wakers_of_those_who_pause_are_dropped_without_the_lock() {
-    let (_manager, session, _listener, _peer) = connected().await;
-    let ((first, first_looked), (second, second_looked)) =
-        (Curious::waker(&session), Curious::waker(&session));
-    let mut submitting = until_pause(&session, &first).expect("it is far ahead");
-    drop(first);
-    assert!(submitting.as_mut().poll(&mut Context::from_waker(&second)).is_pending());
-    assert!(first_looked.load(Ordering::Relaxed), "another task has it now");
-    drop((second, submitting));
-    assert!(second_looked.load(Ordering::Relaxed), "it was given up");
-}
-
-#[tokio::test(start_paused = true)]
-async fn wakers_of_those_who_wait_for_room_are_dropped_without_the_lock() {
-    let manager = SessionManager::new();
-    let outbox = Outbox { messages: Some(1), ..Outbox::default() };
-    let options = SessionOptions::quick_connect("s", "mem").manual_connect(true).outbox(outbox);
-    let session = manager.add_session(options.build().expect("valid")).expect("a session");
-    let message = || crate::Publish::new("t", "x").qos(QoS::AtLeastOnce);
-    drop(session.try_publish(message()).expect("there is room for one"));
-    let ((first, first_looked), (second, second_looked)) =
-        (Curious::waker(&session), Curious::waker(&session));
-    let mut submitting: Submitting<'_> = Box::pin(session.submit(message()));
-    assert!(submitting.as_mut().poll(&mut Context::from_waker(&first)).is_pending());
-    drop(first);
-    assert!(submitting.as_mut().poll(&mut Context::from_waker(&second)).is_pending());
-    assert!(first_looked.load(Ordering::Relaxed), "another task has it now");
-    drop((second, submitting));
-    assert!(second_looked.load(Ordering::Relaxed), "it was given up");
 }

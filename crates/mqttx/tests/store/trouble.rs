@@ -249,6 +249,31 @@ async fn a_full_store_that_drops_the_oldest_makes_room_by_it() {
 }
 
 #[tokio::test]
+async fn who_made_room_is_told_although_that_was_not_enough() {
+    let store = ManualStore::new().when_full(OnFull::DropOldest);
+    let manager = SessionManager::new();
+    let mut events = manager.events_matching(EventName::StoreFull);
+    let options = SessionOptions::quick_connect("kept", "127.0.0.1:1").client_id("kept");
+    let options = options.outbox(Outbox { bytes: Some(1000), ..Outbox::default() });
+    let options = options.manual_connect(true).storage(store.clone()).build().expect("good");
+    let session = manager.add_session(options).expect("a new name");
+    let large = || Publish::new("t", vec![0; 800]).qos(QoS::AtLeastOnce);
+    let oldest = tokio::spawn(session.enqueue(message("oldest")).await.expect("accepted"));
+    let _kept = session.enqueue(large()).await.expect("accepted");
+    tokio::task::yield_now().await;
+    store.set_full(true);
+    events.next().await.expect("told");
+    tokio::select! {
+        biased;
+        _ = session.enqueue(large()) => panic!("there is no room for it"),
+        ended = tokio::time::timeout(LONG, oldest) => {
+            let error = ended.expect("told").expect("no panic").expect_err("it made room");
+            assert_eq!(error.code(), "publish.dropped");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_fails_ends_the_session_and_comes_back_by_a_call() {
     let broker = ScriptedBroker::start().await;
     let (manager, store) = (SessionManager::new(), ManualStore::new());
